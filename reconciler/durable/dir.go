@@ -1,0 +1,235 @@
+// Package durable writes what survives: a folder on disk whose every change goes through one hook, so that a test can
+// fail, skip or record any of them.
+//
+// The order that makes a change survive a power cut is always the same: write the new content under .pomona/staging,
+// sync it, rename it into place, sync the folder that now names it. Nothing is ever rewritten where a reader can see it.
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Op is one change of the disk.
+type Op struct {
+	Kind string // mkdir, write, symlink, rename, sync, syncfs, remove, chmod
+	Path string // relative to the Dir; of a rename, the new name
+}
+
+// Hook stands before every change. It calls do to apply it, or leaves it out; the error it returns is the change's.
+type Hook func(op Op, do func() error) error
+
+// Dir is a folder on disk. Paths are relative to it, with slashes; nothing outside it is ever reached (os.Root).
+type Dir struct {
+	root *os.Root
+	path string
+	hook Hook
+}
+
+// Open opens the folder at path, which must exist. A nil hook applies every change.
+func Open(path string, hook Hook) (*Dir, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	if hook == nil {
+		hook = func(_ Op, do func() error) error { return do() }
+	}
+	return &Dir{root: root, path: path, hook: hook}, nil
+}
+
+// Close releases the folder.
+func (d *Dir) Close() error { return d.root.Close() }
+
+// Root is the folder for reading.
+func (d *Dir) Root() *os.Root { return d.root }
+
+// Path is the folder's own path on disk.
+func (d *Dir) Path() string { return d.path }
+
+func (d *Dir) do(kind, path string, f func() error) error {
+	return d.hook(Op{kind, path}, f)
+}
+
+// MkdirAll makes a folder and its parents, each synced into the one above it, with mode 0755 whatever the umask.
+func (d *Dir) MkdirAll(name string) error {
+	if info, err := d.root.Stat(name); err == nil && info.IsDir() {
+		return nil
+	}
+	if parent := path.Dir(name); parent != "." {
+		if err := d.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := d.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return d.Sync(path.Dir(name))
+}
+
+// Mkdir makes one folder with exactly this mode.
+func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
+	return d.do("mkdir", name, func() error {
+		if err := d.root.Mkdir(name, mode); err != nil {
+			return err
+		}
+		return d.root.Chmod(name, mode)
+	})
+}
+
+// Write makes a file with exactly this mode; it must not exist. The content survives a power cut once it is synced.
+func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
+	return d.do("write", name, func() error {
+		f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Chmod(mode), f.Close())
+	})
+}
+
+// Create opens a new file for streaming; it must not exist.
+func (d *Dir) Create(name string) (f *os.File, err error) {
+	err = d.do("write", name, func() error {
+		f, err = d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		return err
+	})
+	return f, err
+}
+
+// Chmod sets a file's mode.
+func (d *Dir) Chmod(name string, mode fs.FileMode) error {
+	return d.do("chmod", name, func() error { return d.root.Chmod(name, mode) })
+}
+
+// Symlink makes a link; it must not exist.
+func (d *Dir) Symlink(target, name string) error {
+	return d.do("symlink", name, func() error { return d.root.Symlink(target, name) })
+}
+
+// Rename moves a file, link or folder, replacing a file or link of the new name.
+func (d *Dir) Rename(from, to string) error {
+	return d.do("rename", to, func() error { return d.root.Rename(from, to) })
+}
+
+// Remove removes a file, link or folder with all that is in it; removing what is not there is no error.
+func (d *Dir) Remove(name string) error {
+	return d.do("remove", name, func() error { return d.root.RemoveAll(name) })
+}
+
+// Sync makes a file's content or a folder's entries survive a power cut.
+func (d *Dir) Sync(name string) error {
+	return d.do("sync", name, func() error {
+		f, err := d.root.Open(name)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+}
+
+// manySyncs is how many files and folders are synced one by one; for more, one call for the file system is quicker.
+const manySyncs = 64
+
+// SyncAll makes files and folders survive a power cut, one by one or, if they are many, by syncing the file system.
+func (d *Dir) SyncAll(names []string) error {
+	if len(names) > manySyncs {
+		return d.do("syncfs", ".", func() error {
+			f, err := d.root.Open(".")
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd()))), f.Close())
+		})
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		if err := d.Sync(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Replace makes a file hold data, whole or not at all, also after a power cut. The temporary lies in staging.
+func (d *Dir) Replace(name string, data []byte, mode fs.FileMode) error {
+	temp := d.Temp("file")
+	if err := d.Write(temp, data, mode); err != nil {
+		return err
+	}
+	return d.settle(temp, name, true)
+}
+
+// Relink makes name a link to target, replacing the link that was there, atomically.
+func (d *Dir) Relink(target, name string) error {
+	temp := d.Temp("link")
+	if err := d.Symlink(target, temp); err != nil {
+		return err
+	}
+	return d.settle(temp, name, false)
+}
+
+func (d *Dir) settle(temp, name string, sync bool) error {
+	if sync {
+		if err := d.Sync(temp); err != nil {
+			return err
+		}
+	}
+	if err := d.Rename(temp, name); err != nil {
+		return err
+	}
+	return d.Sync(path.Dir(name))
+}
+
+// Readlink is the target of a link.
+func (d *Dir) Readlink(name string) (string, error) { return d.root.Readlink(name) }
+
+// Exists says whether there is something at name, without following a link.
+func (d *Dir) Exists(name string) bool {
+	_, err := d.root.Lstat(name)
+	return err == nil
+}
+
+// Names are the entries of a folder, sorted; none if it is not there.
+func (d *Dir) Names(name string) ([]string, error) {
+	f, err := d.root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, errors.Join(err, f.Close())
+}
+
+// Within says whether a path on disk lies in the folder.
+func (d *Dir) Within(name string) (bool, error) {
+	own, err := filepath.EvalSymlinks(d.path)
+	if err != nil {
+		return false, err
+	}
+	other, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return false, err
+	}
+	if own, err = filepath.Abs(own); err != nil {
+		return false, err
+	}
+	if other, err = filepath.Abs(other); err != nil {
+		return false, err
+	}
+	rel, err := filepath.Rel(own, other)
+	if err != nil {
+		return false, fmt.Errorf("compare %q with %q: %w", name, d.path, err)
+	}
+	return filepath.IsLocal(rel), nil
+}

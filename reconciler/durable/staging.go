@@ -1,0 +1,71 @@
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Private is the part of a root that is never served.
+const Private = ".pomona"
+
+// Staging holds everything temporary. Whoever holds the lock may empty it: what a crash left there was never visible.
+const Staging = Private + "/staging"
+
+const lockName = Private + "/lock"
+
+// ErrLocked says that another process writes this root.
+var ErrLocked = errors.New("another pomona writes this root")
+
+// Temp is a new name in staging.
+func (d *Dir) Temp(kind string) string {
+	return Staging + "/" + kind + "-" + rand.Text()
+}
+
+// Prepare makes the private folders of a root.
+func (d *Dir) Prepare() error {
+	if !d.Exists(Private) {
+		if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return d.MkdirAll(Staging)
+}
+
+// Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
+func (d *Dir) Lock() (unlock func(), err error) {
+	f, err := d.root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close() // nothing was written
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return func() { f.Close() }, nil // closing unlocks; nothing was written
+}
+
+// Recover empties staging: leftovers of a crash. Only the root's writer may call it.
+func (d *Dir) Recover() (removed int, err error) {
+	names, err := d.Names(Staging)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		if err := d.Remove(Staging + "/" + name); err != nil {
+			return removed, fmt.Errorf("remove leftover %s: %w", name, err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// Unfinished marks a root while a pass writes it. Found at the start of a pass, it says that an earlier one died.
+const Unfinished = Private + "/unfinished"

@@ -1,0 +1,139 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
+const (
+	maxFiles = 1_000_000
+	maxDepth = 64
+	maxPath  = 4096 // bytes
+)
+
+// Files are the files of one commit with their content; it is an artifact.Source.
+type Files struct {
+	repo  *Repo
+	files artifact.Files
+}
+
+// Files lists a commit's files. It reads trees only, no content.
+func (r *Repo) Files(c Commit) (*Files, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fs := &Files{repo: r}
+	if err := fs.walk(plumbing.NewHash(c.Tree), "", 0); err != nil {
+		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
+	}
+	slices.SortFunc(fs.files, func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) })
+	return fs, nil
+}
+
+func (s *Files) walk(id plumbing.Hash, prefix string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%q lies deeper than %d folders", prefix, maxDepth)
+	}
+	t, err := object.GetTree(s.repo.git.Storer, id)
+	if err != nil {
+		return fmt.Errorf("read folder %q: %w", prefix, err)
+	}
+	for _, e := range t.Entries {
+		path := prefix + e.Name
+		if err := checkEntry(e.Name, path); err != nil {
+			return err
+		}
+		if e.Mode == filemode.Dir {
+			if err := s.walk(e.Hash, path+"/", depth+1); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.add(path, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkEntry refuses names that git itself would never write, but that a crafted tree may hold.
+func checkEntry(name, path string) error {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.EqualFold(name, ".git"), strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("malformed name %q", path)
+	case len(path) > maxPath:
+		return fmt.Errorf("name of %d bytes: %q…", len(path), path[:80])
+	}
+	return nil
+}
+
+func (s *Files) add(path string, e object.TreeEntry) error {
+	f := artifact.File{Path: path, ID: e.Hash.String()}
+	switch e.Mode {
+	case filemode.Executable:
+		f.Mode = artifact.Executable
+	case filemode.Symlink:
+		f.Mode = artifact.Link
+	case filemode.Submodule:
+		f.Mode = artifact.Module
+	default:
+		f.Mode = artifact.Regular
+	}
+	if f.Mode != artifact.Module {
+		size, err := s.repo.git.Storer.EncodedObjectSize(e.Hash)
+		if err != nil {
+			return fmt.Errorf("read size of %q: %w", path, err)
+		}
+		f.Size = size
+	}
+	if s.files = append(s.files, f); len(s.files) > maxFiles {
+		return fmt.Errorf("more than %d files", maxFiles)
+	}
+	return nil
+}
+
+// Files lists them by path.
+func (s *Files) Files() artifact.Files { return s.files }
+
+// Open reads one file's content. A large one is streamed through a handle of its own, because go-git's storage must
+// not be read from two goroutines at once.
+func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
+	if f.Size > largeObject {
+		own, err := s.repo.handle()
+		if err != nil {
+			return nil, fmt.Errorf("read %q: %w", f.Path, err)
+		}
+		return open(own, f)
+	}
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	r, err := open(s.repo.git, f)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() // read whole or reported below
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", f.Path, err)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+func open(r *git.Repository, f artifact.File) (io.ReadCloser, error) {
+	blob, err := r.BlobObject(plumbing.NewHash(f.ID))
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", f.Path, err)
+	}
+	return blob.Reader()
+}

@@ -1,0 +1,164 @@
+// Package repo reads git repositories: commits and their files, from objects, never through a checkout. It is the one
+// room that knows go-git.
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// largeObject is the size, in bytes, from which a blob is streamed from its pack instead of held in memory.
+const largeObject = 1 << 20
+
+// Repo is a git repository on this machine, with or without a work tree.
+type Repo struct {
+	dir string // the .git folder, or the bare repository
+	mu  sync.Mutex
+	git *git.Repository // not safe for concurrent use; guarded by mu
+}
+
+// Commit is one commit.
+type Commit struct {
+	ID      string // 40 hex digits
+	Tree    string // 40 hex digits
+	Author  string // name and address, as the commit says; proves nothing
+	Time    time.Time
+	Subject string
+}
+
+// Open opens the repository at or above dir: a work tree, a linked work tree or a bare repository.
+func Open(dir string) (*Repo, error) {
+	gitDir, err := find(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open repository %q: %w", dir, err)
+	}
+	r := &Repo{dir: gitDir}
+	if r.git, err = r.handle(); err != nil {
+		return nil, fmt.Errorf("open repository %q: %w", dir, err)
+	}
+	return r, nil
+}
+
+func (r *Repo) handle() (*git.Repository, error) {
+	files := osfs.New(r.dir, osfs.WithBoundOS())
+	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
+	return git.Open(s, nil)
+}
+
+// find is the git folder of dir or of the nearest folder above it.
+func find(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if isGitDir(at) {
+			return at, nil
+		}
+		if dot := filepath.Join(at, ".git"); isGitDir(dot) {
+			return dot, nil
+		} else if to, ok := gitFile(dot); ok {
+			return to, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", errors.New("not a git repository, and none above it")
+		}
+	}
+}
+
+func isGitDir(dir string) bool {
+	_, errHead := os.Stat(filepath.Join(dir, "HEAD"))
+	_, errObjects := os.Stat(filepath.Join(dir, "objects"))
+	return errHead == nil && errObjects == nil
+}
+
+// gitFile follows the .git file of a linked work tree to the repository that it shares.
+func gitFile(file string) (string, bool) {
+	b, err := os.ReadFile(file)
+	to, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "gitdir: ")
+	if err != nil || !ok {
+		return "", false
+	}
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(file), to)
+	}
+	if common, err := os.ReadFile(filepath.Join(to, "commondir")); err == nil {
+		to = filepath.Join(to, strings.TrimSpace(string(common)))
+	}
+	return to, isGitDir(to)
+}
+
+// Resolve finds the commit that a revision names: a branch, a tag, a commit id or HEAD, also with ~ and ^.
+func (r *Repo) Resolve(rev string) (Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, err := r.git.ResolveRevision(plumbing.Revision(rev))
+	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
+		return Commit{}, errors.New("the repository has no commit yet")
+	}
+	if err != nil {
+		return Commit{}, fmt.Errorf("resolve revision %q: %w", rev, err)
+	}
+	c, err := r.git.CommitObject(*id)
+	if err != nil {
+		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)
+	}
+	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
+	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
+}
+
+// Create makes a repository in an existing folder with one commit of all its files, on branch main.
+func Create(dir, message string, now time.Time) (Commit, error) {
+	made, err := git.PlainInitWithOptions(dir, &git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}})
+	if err != nil {
+		return Commit{}, fmt.Errorf("create repository: %w", err)
+	}
+	work, err := made.Worktree()
+	if err != nil {
+		return Commit{}, fmt.Errorf("create repository: %w", err)
+	}
+	if err := work.AddWithOptions(&git.AddOptions{All: true}); err != nil {
+		return Commit{}, fmt.Errorf("add files: %w", err)
+	}
+	id, err := work.Commit(message, &git.CommitOptions{Author: identity(made, now)})
+	if err != nil {
+		return Commit{}, fmt.Errorf("commit files: %w", err)
+	}
+	r, err := Open(dir)
+	if err != nil {
+		return Commit{}, err
+	}
+	return r.Resolve(id.String())
+}
+
+// identity is the author that git is configured with, else Pomona.
+func identity(r *git.Repository, now time.Time) *object.Signature {
+	s := &object.Signature{Name: "Pomona", Email: "pomona@localhost", When: now}
+	if c, err := r.ConfigScoped(config.SystemScope); err == nil && c.User.Name != "" && c.User.Email != "" {
+		s.Name, s.Email = c.User.Name, c.User.Email
+	}
+	return s
+}
+
+// Exists says whether dir is, or lies in, a git repository.
+func Exists(dir string) bool {
+	_, err := find(dir)
+	return !errors.Is(err, fs.ErrNotExist) && err == nil
+}

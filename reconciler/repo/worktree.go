@@ -1,0 +1,112 @@
+package repo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// WorkTree is a folder on disk as it would be committed now: without what .gitignore leaves out. It is an
+// artifact.Source whose files' ids are those that git would give them.
+type WorkTree struct {
+	root  *os.Root
+	files artifact.Files
+}
+
+// OpenWorkTree lists the folder at dir, whether or not it is a git repository.
+func OpenWorkTree(dir string) (*WorkTree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open site: %w", err)
+	}
+	patterns, err := gitignore.ReadPatterns(osfs.New(dir, osfs.WithBoundOS()), nil)
+	if err != nil {
+		return nil, fmt.Errorf("read .gitignore: %w", err)
+	}
+	w := &WorkTree{root: root}
+	if err := w.walk(gitignore.NewMatcher(patterns)); err != nil {
+		return nil, errors.Join(fmt.Errorf("list site %q: %w", dir, err), root.Close())
+	}
+	slices.SortFunc(w.files, func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) })
+	return w, nil
+}
+
+// Close releases the folder.
+func (w *WorkTree) Close() error { return w.root.Close() }
+
+func (w *WorkTree) walk(ignored gitignore.Matcher) error {
+	return fs.WalkDir(w.root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if e.Name() == ".git" || ignored.Match(strings.Split(path, "/"), e.IsDir()) {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if e.IsDir() {
+			return nil
+		}
+		return w.add(path, e)
+	})
+}
+
+// add lists a regular file or a link; what git cannot commit is left out.
+func (w *WorkTree) add(path string, e fs.DirEntry) error {
+	info, err := e.Info()
+	if err != nil {
+		return err
+	}
+	f := artifact.File{Path: path, Size: info.Size()}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		f.Mode = artifact.Link
+	case !info.Mode().IsRegular():
+		return nil
+	case info.Mode()&0o100 != 0:
+		f.Mode = artifact.Executable
+	}
+	if f.ID, err = w.blobID(f); err != nil {
+		return err
+	}
+	w.files = append(w.files, f)
+	return nil
+}
+
+// blobID streams a file through git's hash: "blob SIZE", a zero byte, the content.
+func (w *WorkTree) blobID(f artifact.File) (string, error) {
+	r, err := w.Open(f)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close() // only read
+	h := plumbing.NewHasher(plumbing.BlobObject, f.Size)
+	if n, err := io.Copy(h, r); err != nil || n != f.Size {
+		return "", cmp.Or(err, fmt.Errorf("%q changed while it was read", f.Path))
+	}
+	return h.Sum().String(), nil
+}
+
+// Files lists them by path.
+func (w *WorkTree) Files() artifact.Files { return w.files }
+
+// Open reads one file's content, or a link's target. A link is never followed.
+func (w *WorkTree) Open(f artifact.File) (io.ReadCloser, error) {
+	if f.Mode == artifact.Link {
+		target, err := w.root.Readlink(f.Path)
+		return io.NopCloser(strings.NewReader(target)), err
+	}
+	return w.root.Open(f.Path)
+}

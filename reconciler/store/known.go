@@ -1,0 +1,71 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+)
+
+// knownFile remembers what was built from what: a line for each build key. It is a cache: a lost or damaged line costs
+// one build.
+const knownFile = durable.Private + "/known"
+
+// Known maps build keys to artifacts.
+type Known map[artifact.Digest]artifact.Artifact
+
+// ReadKnown reads what a root remembers. Lines that do not parse are left out: a crash may have torn the last one.
+func ReadKnown(root fs.FS) (Known, error) {
+	b, err := fs.ReadFile(root, knownFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Known{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read known artifacts: %w", err)
+	}
+	k := Known{}
+	for line := range strings.Lines(string(b)) {
+		if key, a, err := parseKnown(line); err == nil {
+			k[key] = a
+		}
+	}
+	return k, nil
+}
+
+// WriteKnown replaces what a root remembers.
+func WriteKnown(dir *durable.Dir, k Known) error {
+	var b bytes.Buffer
+	for key, a := range k {
+		fmt.Fprintf(&b, "%s %s %d %q %d\n", key, a.Digest, a.Size, string(a.Format), a.Memory)
+	}
+	if err := dir.Replace(knownFile, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write known artifacts: %w", err)
+	}
+	return nil
+}
+
+// Without is what remains when some objects are gone.
+func (k Known) Without(gone map[artifact.Digest]bool) Known {
+	left := maps.Clone(k)
+	maps.DeleteFunc(left, func(_ artifact.Digest, a artifact.Artifact) bool { return gone[a.Digest] })
+	return left
+}
+
+func parseKnown(line string) (key artifact.Digest, a artifact.Artifact, err error) {
+	words := strings.Fields(line)
+	if len(words) != 5 || !strings.HasSuffix(line, "\n") {
+		return key, a, errors.New("malformed line")
+	}
+	format, err0 := strconv.Unquote(words[3])
+	key, err1 := artifact.ParseDigest(words[0])
+	d, err2 := artifact.ParseDigest(words[1])
+	size, err3 := strconv.ParseInt(words[2], 10, 64)
+	memory, err4 := strconv.ParseInt(words[4], 10, 64)
+	return key, artifact.Artifact{Digest: d, Size: size, Format: artifact.Format(format), Memory: memory}, errors.Join(err0, err1, err2, err3, err4)
+}
