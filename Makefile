@@ -1,0 +1,50 @@
+# make demo and make test do all their own set-up on Debian, with Go and git only.
+
+export CGO_ENABLED = 0
+BIN := build/pomona
+
+.PHONY: demo test lint vulnerabilities race fuzz golden soak setup setup-demo clean $(BIN)
+
+demo: setup-demo $(BIN) ## everything at once, from nothing, until Ctrl-C; ARGS=--once leaves when the FECs have booted
+	$(BIN) demo $(ARGS)
+
+test: setup ## every test
+	go vet ./...
+	go test -timeout 20m ./...
+
+$(BIN):
+	go build -trimpath -o $@ ./cmd/pomona
+
+setup: ## install the Debian packages that the tests run against
+	.ci/setup test
+
+setup-demo:
+	.ci/setup demo
+
+lint: ## what CI also asks for
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go tool cue fmt --check ./schema ./site-template/... 
+	go tool staticcheck ./...
+	git ls-files | xargs grep -lE '^#!(/bin/sh|/usr/bin/env bash)' | xargs shellcheck
+
+vulnerabilities: ## needs the vulnerability database on the network
+	go run golang.org/x/vuln/cmd/govulncheck@v1.8.0 ./...
+
+race: setup
+	CGO_ENABLED=1 go test -race -timeout 40m ./reconciler/... ./cmd/...
+
+FUZZTIME ?= 20s
+fuzz: ## every fuzz target, FUZZTIME each
+	@for p in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' $$p/*_test.go | cut -c6-); do \
+	    echo "$$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; done
+
+golden: ## write the expected results of golden tests anew; look at the difference
+	go test ./reconciler/load ./reconciler/render ./cmd/pomona -update
+
+soak: setup ## the long fault campaigns, in full
+	POMONA_KILLS=200 go test -count=1 -v -timeout 60m -run 'Kill|Crash' ./reconciler/boot ./reconciler ./e2e
+
+clean:
+	rm -rf build

@@ -1,0 +1,17 @@
+package desired
+
+// prerequisites checks what prerequisites name.
+func (c *checker) prerequisites() {
+	needs := map[string][]string{}
+	for _, name := range sortedKeys(c.site.Prerequisites) {
+		p := c.site.Prerequisites[name]
+		for _, platform := range sortedKeys(p.Packages) {
+			if _, ok := c.site.Settings.Platforms[platform]; !ok {
+				unknown(c, CUEPath("prerequisites", name, "packages", platform), "platform", platform, c.site.Settings.Platforms, "site.platforms")
+			}
+		}
+		needs[name] = p.Needs
+		members(c, "prerequisite", p.Needs, c.site.Prerequisites, "prerequisites", "prerequisites", name, "needs")
+	}
+	c.acyclic("prerequisite", needs, "prerequisites")
+}

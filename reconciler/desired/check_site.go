@@ -1,0 +1,55 @@
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// settings checks what belongs to the site as a whole.
+func (c *checker) settings() {
+	for _, name := range sortedKeys(c.site.Settings.Platforms) {
+		c.platform(name, c.site.Settings.Platforms[name])
+	}
+	for _, name := range sortedKeys(c.site.Settings.Scripts) {
+		c.file(c.site.Settings.Scripts[name].File, func() string { return CUEPath("site", "scripts", name, "file") })
+	}
+}
+
+func (c *checker) platform(name string, p Platform) {
+	if name == AnyPlatform {
+		c.problem(CUEPath("site", "platforms", name), fmt.Sprintf("a platform cannot be named %q: that word serves every platform that a release does not name", name),
+			"give it another name")
+	}
+	if slices.Contains(p.Unpack, p.Prefers()) {
+		return
+	}
+	if p.Format != "" {
+		c.problem(CUEPath("site", "platforms", name, "format"), fmt.Sprintf("platform %q does not unpack %s, the format that is built for it", name, p.Format),
+			fmt.Sprintf("set one that it unpacks: %s", formats(p)))
+		return
+	}
+	c.problem(CUEPath("site", "platforms", name, "unpack"), fmt.Sprintf("platform %q does not unpack %s, the format that is built for it by default", name, p.Prefers()),
+		fmt.Sprintf("set format to one that it unpacks: %s", formats(p)))
+}
+
+// formats lists what a platform unpacks.
+func formats(p Platform) string {
+	words := make([]string, len(p.Unpack))
+	for i, f := range p.Unpack {
+		words[i] = string(f)
+	}
+	return strings.Join(words, ", ")
+}
+
+// unpacks checks that a platform can open an archive.
+func (c *checker) unpacks(platform string, f artifact.Format, what part, at func() string) {
+	p := c.site.Settings.Platforms[platform]
+	if f == "" || slices.Contains(p.Unpack, f) {
+		return
+	}
+	c.problem(at(), fmt.Sprintf("platform %q cannot unpack %s, which is compressed with %s", platform, what, f),
+		fmt.Sprintf("offer a format that it unpacks: %s; or add %s to %s if it does unpack that", formats(p), f, CUEPath("site", "platforms", platform, "unpack")))
+}

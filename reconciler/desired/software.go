@@ -1,0 +1,53 @@
+package desired
+
+import "github.com/pomona-gitops/pomona/reconciler/artifact"
+
+// Dev is the version that labels a development release.
+const Dev = "dev"
+
+// AnyPlatform is the payload key that serves every platform that is not named.
+const AnyPlatform = "any"
+
+// Software is a named product.
+type Software struct {
+	Description string             `json:"description,omitempty"`
+	Responsible string             `json:"responsible,omitempty"`
+	Versions    map[string]Release `json:"versions"`
+}
+
+// Release is one version with its payload.
+type Release struct {
+	Channel  string             `json:"channel,omitempty"`
+	Released string             `json:"released,omitempty"`
+	Notes    string             `json:"notes,omitempty"`
+	Payload  map[string]Payload `json:"payload"`
+}
+
+// IsDev says whether version v of r is a development release.
+func (r Release) IsDev(v string) bool { return r.Channel == Dev || r.Channel == "" && v == Dev }
+
+// For is the payload that serves a platform, with its key.
+func (r Release) For(platform string) (Payload, string, bool) {
+	if p, ok := r.Payload[platform]; ok {
+		return p, platform, true
+	}
+	p, ok := r.Payload[AnyPlatform]
+	return p, AnyPlatform, ok
+}
+
+// Payload is a folder or a finished archive of the repository and where it goes.
+type Payload struct {
+	Folder  string          `json:"folder,omitempty"`
+	Archive string          `json:"archive,omitempty"`
+	Install string          `json:"install"`
+	Format  artifact.Format `json:"format,omitempty"`
+}
+
+// FormatFor is the compression that a platform gets: the archive's own, else what the payload or the platform says.
+func (p Payload) FormatFor(pl Platform) artifact.Format {
+	if p.Archive != "" {
+		f, _ := artifact.FormatOf(p.Archive) // an unknown name is a problem of its own; "" fits no platform
+		return f
+	}
+	return or(p.Format, pl.Prefers())
+}

@@ -1,0 +1,88 @@
+// Package observed is what is there now: the generations of a root and what the current one holds. It does no I/O.
+package observed
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// Root is a served directory as a pass finds it.
+type Root struct {
+	Generations []Generation                          // by number, ascending; all complete
+	Current     int64                                 // number of the published generation; 0 for none
+	Index       tree.Index                            // of the current generation
+	Manifests   map[string]tree.Manifest              // of FECs that a pass asked about, as published now
+	Known       map[artifact.Digest]artifact.Artifact // build key to artifact
+	Commits     map[string]int64                      // by-commit links: commit to generation
+	Interrupted bool                                  // an earlier pass died before its end
+}
+
+// Generation is generation.json: where one generation comes from.
+type Generation struct {
+	Number    int64           `json:"generation"`
+	Site      string          `json:"site"`
+	Commit    string          `json:"commit"`  // 40 hex digits
+	GitTree   string          `json:"gitTree"` // 40 hex digits
+	Tree      artifact.Digest `json:"tree"`
+	Pomona    string          `json:"pomona"` // version that rendered it
+	Givens    Givens          `json:"givens"`
+	Keys      []string        `json:"keys"` // key numbers that signed it
+	Published time.Time       `json:"published"`
+}
+
+// Givens are what a tree is a function of besides the commit and Pomona's version.
+type Givens struct {
+	Holds   []string `json:"holds"`
+	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
+}
+
+// Marshal writes generation.json.
+func (g Generation) Marshal() []byte {
+	b, err := json.MarshalIndent(g, "", "  ")
+	if err != nil {
+		panic(err) // strings, numbers and times always encode
+	}
+	return append(b, '\n')
+}
+
+// ParseGeneration reads generation.json.
+func ParseGeneration(b []byte) (Generation, error) {
+	var g Generation
+	if err := json.Unmarshal(b, &g); err != nil {
+		return g, fmt.Errorf("parse generation.json: %w", err)
+	}
+	if g.Number < 1 || g.Number > tree.MaxMinutes {
+		return g, fmt.Errorf("parse generation.json: malformed generation %d", g.Number)
+	}
+	return g, nil
+}
+
+// Published is the current generation.
+func (r Root) Published() (Generation, bool) {
+	for _, g := range r.Generations {
+		if g.Number == r.Current && r.Current > 0 {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+// Newest is the largest number of any generation, published or not.
+func (r Root) Newest() int64 {
+	n := r.Current
+	for _, g := range r.Generations {
+		n = max(n, g.Number)
+	}
+	return n
+}
+
+// Object is one object of the store.
+type Object struct {
+	Digest  artifact.Digest
+	Size    int64 // bytes; of a folder, 0
+	Written time.Time
+}

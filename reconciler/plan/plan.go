@@ -1,0 +1,137 @@
+// Package plan is the difference between what is wanted and what is there, as a value, with a reason for each step.
+// It decides and does nothing: the verbs act on what it says.
+package plan
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// Want is one commit's tree and where it comes from.
+type Want struct {
+	Commit  string // 40 hex digits
+	GitTree string // 40 hex digits
+	Pomona  string // version
+	Tree    tree.Tree
+	Givens  observed.Givens
+	Keys    []string // numbers of the keys that sign
+	Site    desired.Site
+}
+
+// Plan is what a pass will do.
+type Plan struct {
+	Site     string     `json:"site"`
+	Commit   string     `json:"commit"`
+	Builds   []Build    `json:"builds"`
+	Publish  *Publish   `json:"publish"` // nil: what is published is what is wanted
+	Prune    Prune      `json:"prune"`
+	Releases []Retained `json:"releases"`
+	Tree     tree.Tree  `json:"-"`
+}
+
+// Empty says whether there is nothing to do.
+func (p Plan) Empty() bool { return p.Publish == nil && p.Prune.Empty() }
+
+// Publish is the generation to come.
+type Publish struct {
+	Generation observed.Generation `json:"generation"`
+	Reasons    []string            `json:"reasons"`
+	Changes    []Change            `json:"changes"`
+	Seals      map[string]Seal     `json:"-"` // FEC to its manifest's seal
+}
+
+// Seal is what a manifest says beyond its content, or the folder that stays as it is published now.
+type Seal struct {
+	Serial  int64
+	Expires int64           // minutes since 1970
+	Folder  artifact.Digest // of the published folder; zero: seal anew
+}
+
+// Make compares a tree with a root. It is pure: now is an argument.
+func Make(want Want, have observed.Root, now time.Time) Plan {
+	p := Plan{Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site)}
+	p.Publish = publish(want, have, now)
+	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, now)
+	return p
+}
+
+// publish decides whether a new generation is due, and for which reasons.
+func publish(want Want, have observed.Root, now time.Time) *Publish {
+	current, published := have.Published()
+	pub := &Publish{Seals: map[string]Seal{}, Generation: observed.Generation{
+		Number: have.Newest() + 1, Site: want.Tree.Site, Commit: want.Commit, GitTree: want.GitTree,
+		Tree: want.Tree.Digest(), Pomona: want.Pomona, Givens: want.Givens, Keys: want.Keys, Published: now.UTC().Truncate(time.Second),
+	}}
+	resign := published && !slices.Equal(current.Keys, want.Keys)
+	renewed := pub.seal(want.Tree, have, resign, now)
+	pub.Changes = changes(want.Tree, have)
+	switch {
+	case !published:
+		pub.Reasons = append(pub.Reasons, "nothing is published yet")
+	case current.Tree != pub.Generation.Tree:
+		pub.Reasons = append(pub.Reasons, "the tree differs from generation "+number(current.Number))
+	}
+	if published && current.Commit != want.Commit {
+		pub.Reasons = append(pub.Reasons, "commit "+short(current.Commit)+" is published")
+	}
+	if resign {
+		pub.Reasons = append(pub.Reasons, "other keys sign")
+	}
+	if renewed > 0 {
+		pub.Reasons = append(pub.Reasons, count(renewed, "manifest")+" to renew before expiry")
+	}
+	if len(pub.Reasons) == 0 {
+		return nil
+	}
+	return pub
+}
+
+// seal gives each FEC its serial and expiry. A FEC whose content is published and not due for renewal keeps its folder,
+// byte for byte. It returns how many are renewed although their content stays.
+func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Time) (renewed int) {
+	published := map[string]tree.IndexedFEC{}
+	for _, f := range have.Index.FECs {
+		published[f.Name] = f
+	}
+	minutes := now.Unix() / 60
+	for _, f := range t.Folders {
+		if f.Manifest == nil {
+			continue
+		}
+		was, ok := published[f.Manifest.FEC]
+		due := was.Expires-minutes <= t.Life/3
+		switch {
+		case ok && was.Content == f.Content() && !resign && !due:
+			p.Seals[f.Manifest.FEC] = Seal{was.Serial, was.Expires, was.Folder}
+			continue
+		case ok && was.Content == f.Content():
+			// The content stays, and so does its serial.
+			p.Seals[f.Manifest.FEC] = Seal{Serial: was.Serial, Expires: minutes + t.Life}
+			if due {
+				renewed++
+			}
+		default:
+			p.Seals[f.Manifest.FEC] = Seal{Serial: max(was.Serial+1, minutes), Expires: minutes + t.Life}
+		}
+	}
+	return renewed
+}
+
+// Expired are the permissions of a site that have passed, as givens: CUE paths, sorted.
+func Expired(s desired.Site, now time.Time) []string {
+	paths := map[string]bool{}
+	for name, fec := range s.FECs {
+		for sw, pin := range fec.Software {
+			if desired.Expired(pin.Until, now) {
+				paths[tree.StartPermission(name, sw)] = true
+			}
+		}
+	}
+	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(paths))))
+}

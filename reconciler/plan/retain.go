@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// Retained says what becomes of one declared release, and why.
+type Retained struct {
+	Software string `json:"software"`
+	Version  string `json:"version"`
+	Keep     bool   `json:"keep"`
+	Reason   string `json:"reason"`
+}
+
+// Retain decides which releases are served: what something names, what is in development, and the newest production
+// versions. The result is sorted by software, newest version first.
+func Retain(s desired.Site) []Retained {
+	named := s.Named()
+	var out []Retained
+	for _, name := range slices.Sorted(maps.Keys(s.Software)) {
+		out = append(out, retainOne(name, s.Software[name], named[name], s.Settings.Retention.Keep())...)
+	}
+	return out
+}
+
+func retainOne(name string, sw desired.Software, named map[string][]string, keep int) (out []Retained) {
+	production := 0
+	for _, v := range newestFirst(sw) {
+		r := Retained{Software: name, Version: v, Keep: true}
+		dev := sw.Versions[v].IsDev(v)
+		if !dev {
+			production++
+		}
+		switch {
+		case len(named[v]) > 0:
+			r.Reason = "named by " + list(named[v])
+		case dev:
+			r.Reason = "in development"
+		case production <= keep:
+			r.Reason = fmt.Sprintf("one of the %d newest production versions", keep)
+		default:
+			r.Keep, r.Reason = false, fmt.Sprintf("named by nothing and older than the %d newest production versions", keep)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func newestFirst(sw desired.Software) []string {
+	vs := slices.Collect(maps.Keys(sw.Versions))
+	slices.SortFunc(vs, func(a, b string) int { return desired.CompareVersions(b, a) })
+	return vs
+}
+
+// list names the first few of many.
+func list(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}
+
+// Releases are the versions that Retain keeps, by software.
+func Releases(rs []Retained) map[string][]string {
+	out := map[string][]string{}
+	for _, r := range rs {
+		if r.Keep {
+			out[r.Software] = append(out[r.Software], r.Version)
+		}
+	}
+	return out
+}

@@ -1,0 +1,50 @@
+// Package prune removes what the plan lets go: generations, links to them, and objects that nothing reaches.
+package prune
+
+import (
+	"fmt"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/store"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// Generations removes the links to old generations, then the generations: a link never dangles. A generation leaves its
+// place in one step, into staging.
+func Generations(dir *durable.Dir, p plan.Prune) error {
+	for _, commit := range p.Commits {
+		if err := dir.Remove(tree.CommitsFolder + "/" + commit); err != nil {
+			return fmt.Errorf("prune link of commit %s: %w", commit, err)
+		}
+	}
+	if len(p.Commits) > 0 {
+		if err := dir.Sync(tree.CommitsFolder); err != nil {
+			return fmt.Errorf("prune links of commits: %w", err)
+		}
+	}
+	for _, n := range p.Remove() {
+		temp := dir.Temp("pruned")
+		if err := dir.Rename(tree.GenerationPath(n), temp); err != nil {
+			return fmt.Errorf("prune generation %d: %w", n, err)
+		}
+		if err := dir.Sync(tree.GenerationsFolder); err != nil {
+			return fmt.Errorf("prune generation %d: %w", n, err)
+		}
+		if err := dir.Remove(temp); err != nil {
+			return fmt.Errorf("prune generation %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// Objects removes objects from the store.
+func Objects(s *store.Store, objects []observed.Object) error {
+	for _, o := range objects {
+		if err := s.Delete(o.Digest); err != nil {
+			return fmt.Errorf("prune object %s: %w", o.Digest, err)
+		}
+	}
+	return nil
+}

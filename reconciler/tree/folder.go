@@ -1,0 +1,84 @@
+package tree
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// ManifestName is the file of a FEC's folder that its boot client fetches first.
+const ManifestName = "boot.manifest"
+
+// Content is the digest of what the folder holds, without a manifest's serial, expiry and signatures.
+func (f Folder) Content() artifact.Digest {
+	if f.Manifest == nil {
+		return digestNodes(f.Nodes)
+	}
+	m := *f.Manifest
+	m.Serial, m.Expires = 0, 0
+	return digestNodes(f.withManifest(m.Marshal()))
+}
+
+// Sealed are the folder's nodes with its manifest, signed, and the digest that names the folder in the object store.
+func (f Folder) Sealed(manifest []byte) ([]Node, artifact.Digest) {
+	nodes := f.Nodes
+	if manifest != nil {
+		nodes = f.withManifest(manifest)
+	}
+	return nodes, digestNodes(nodes)
+}
+
+func (f Folder) withManifest(b []byte) []Node {
+	return sortNodes(append(slices.Clone(f.Nodes), Node{Path: ManifestName, Data: b}))
+}
+
+func sortNodes(nodes []Node) []Node {
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Path, b.Path) })
+	return nodes
+}
+
+func digestNodes(nodes []Node) artifact.Digest {
+	h := sha256.New()
+	fmt.Fprintln(h, "pomona-folder 1")
+	for _, n := range nodes {
+		switch {
+		case n.Target != "":
+			fmt.Fprintln(h, "link", n.Path, n.Target)
+		case !n.Object.IsZero():
+			fmt.Fprintln(h, "object", n.Path, n.Object)
+		default:
+			fmt.Fprintln(h, "file", n.Path, n.Permissions(), artifact.Sum(n.Data))
+		}
+	}
+	return artifact.Digest(h.Sum(nil))
+}
+
+// Permissions are a rendered file's mode bits: nobody may write it.
+func (n Node) Permissions() string {
+	if n.Mode == artifact.Executable {
+		return "0555"
+	}
+	return "0444"
+}
+
+// LinkTarget is what the link at n.Path holds once its folder lies in the object store, three folders below the root:
+// objects/sha256/ab/DIGEST. It is empty for a rendered file.
+func (n Node) LinkTarget() string {
+	up := strings.Repeat("../", strings.Count(n.Path, "/"))
+	switch {
+	case n.Target != "":
+		return up + "../../../../" + n.Target
+	case !n.Object.IsZero():
+		return up + "../../" + strings.TrimPrefix(n.Object.Path(), "sha256/")
+	}
+	return ""
+}
+
+// checksum is the .sha256 file beside an archive, as sha256sum -c reads it.
+func checksum(path string, d artifact.Digest) Node {
+	return Node{Path: path + ".sha256", Data: fmt.Appendf(nil, "%s  %s\n", d, path[strings.LastIndex(path, "/")+1:])}
+}

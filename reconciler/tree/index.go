@@ -1,0 +1,104 @@
+package tree
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// Index lists one generation: a line for each shared folder and link. With its signature, whoever holds a site's key
+// can check the whole tree from it.
+type Index struct {
+	Site       string
+	Channel    string
+	Generation int64
+	Commit     string // 40 hex digits
+	Tree       artifact.Digest
+	FECs       []IndexedFEC
+	Folders    []IndexedFolder
+	Links      []Link
+}
+
+// IndexedFEC is the folder of one FEC.
+type IndexedFEC struct {
+	Name    string
+	Content artifact.Digest // of what it boots
+	Folder  artifact.Digest // of the folder object, manifest included
+	Serial  int64           // of the manifest
+	Expires int64           // of the manifest, minutes since 1970
+}
+
+// IndexedFolder is a folder that is no FEC's.
+type IndexedFolder struct {
+	Path   string
+	Folder artifact.Digest
+}
+
+const indexHeader = "pomona-index 1"
+
+// Marshal writes the index, a line per fact:
+//
+//	pomona-index 1
+//	site NAME
+//	channel NAME
+//	generation NUMBER
+//	commit SHA1
+//	tree SHA256
+//	fec NAME CONTENT FOLDER SERIAL EXPIRES
+//	folder PATH FOLDER
+//	link PATH TARGET
+//	end LINES
+func (x Index) Marshal() []byte {
+	w := lines{}
+	w.add(indexHeader)
+	w.add("site", x.Site)
+	w.add("channel", x.Channel)
+	w.add("generation", x.Generation)
+	w.add("commit", x.Commit)
+	w.add("tree", x.Tree)
+	for _, f := range x.FECs {
+		w.add("fec", f.Name, f.Content, f.Folder, f.Serial, f.Expires)
+	}
+	for _, f := range x.Folders {
+		w.add("folder", f.Path, f.Folder)
+	}
+	for _, l := range x.Links {
+		w.add("link", l.Path, l.Target)
+	}
+	return w.end()
+}
+
+// ParseIndex reads an index, unchecked.
+func ParseIndex(b []byte) (Index, error) {
+	r, err := readLines(b, indexHeader)
+	if err != nil {
+		return Index{}, fmt.Errorf("parse index: %w", err)
+	}
+	x := Index{Site: r.name("site"), Channel: r.name("channel"), Generation: r.number("generation", MaxMinutes), Commit: r.name("commit")}
+	if len(x.Commit) != 40 || strings.Trim(x.Commit, "0123456789abcdef") != "" {
+		r.fail("malformed commit %q", clip(x.Commit))
+	}
+	if !r.next("tree", 1) {
+		r.fail("want tree")
+	}
+	x.Tree = r.digest()
+	for r.next("fec", 5) {
+		x.FECs = append(x.FECs, IndexedFEC{Name: r.word(), Content: r.digest(), Folder: r.digest(), Serial: r.integer(MaxMinutes), Expires: r.integer(MaxMinutes)})
+	}
+	for r.next("folder", 2) {
+		x.Folders = append(x.Folders, IndexedFolder{Path: r.word(), Folder: r.digest()})
+	}
+	for r.next("link", 2) {
+		x.Links = append(x.Links, Link{Path: r.word(), Target: r.word()})
+	}
+	r.finish()
+	if r.err != nil {
+		return Index{}, fmt.Errorf("parse index: %w", r.err)
+	}
+	return x, nil
+}
+
+// Equal says whether two indexes are the same, byte for byte.
+func (x Index) Equal(y Index) bool { return bytes.Equal(x.Marshal(), y.Marshal()) }
