@@ -45,7 +45,9 @@ func (c *checker) configurationUse(name string, f FEC, item, version string) (pa
 		return part{}, false
 	}
 	if declared.FEC != "" && declared.FEC != name {
-		c.problem(at(), fmt.Sprintf("configuration %q belongs to FEC %q", item, declared.FEC), "use an item of this FEC's own, or remove fec from the item to share it")
+		c.problem(at(),
+			fmt.Sprintf("configuration %q belongs to FEC %q", item, declared.FEC),
+			"use an item of this FEC's own, or remove fec from the item to share it")
 	}
 	cv, ok := declared.Versions[version]
 	if !ok {
@@ -70,7 +72,9 @@ func (c *checker) fits(f FEC, item, version string, wanted map[string]string, at
 		fit, wellFormed := constraints[software]
 		v, known := c.versions[pin.Version]
 		if wellFormed && known && !fit.Fits(v) {
-			c.problem(at(), fmt.Sprintf("%s %s is for %s %s, and this FEC runs %s", item, version, software, fit, v), c.fitting(item, software, v))
+			c.problem(at(),
+				fmt.Sprintf("%s %s is for %s %s, and this FEC runs %s", item, version, software, fit, v),
+				c.fitting(item, software, v))
 		}
 	}
 	if !runs && len(wanted) > 0 {

@@ -23,14 +23,20 @@ func (c *checker) fecs() {
 // hosts checks the names under which a FEC is served: its own and its host's.
 func (c *checker) hosts(name string, f FEC, first map[string]string) {
 	if name == GlobalScripts {
-		c.problem(CUEPath("fecs", name), fmt.Sprintf("a FEC cannot be named %q: its folder would be that of the global scripts", name), "use its nomenclature")
+		c.problem(CUEPath("fecs", name),
+			fmt.Sprintf("a FEC cannot be named %q: its folder would be that of the global scripts", name),
+			"use its nomenclature")
 	}
 	at := func() string { return CUEPath("fecs", name, "host") }
 	if f.Host == GlobalScripts {
-		c.problem(at(), fmt.Sprintf("a host cannot be named %q: its folder would be that of the global scripts", f.Host), "use its host name")
+		c.problem(at(),
+			fmt.Sprintf("a host cannot be named %q: its folder would be that of the global scripts", f.Host),
+			"use its host name")
 	}
 	if _, taken := c.site.FECs[f.Host]; taken && f.Host != name {
-		c.problem(at(), fmt.Sprintf("host %q has the name of another FEC: both would be served as fecs/%s", f.Host, f.Host), "correct the host name, or the other FEC's nomenclature")
+		c.problem(at(),
+			fmt.Sprintf("host %q has the name of another FEC: both would be served as fecs/%s", f.Host, f.Host),
+			"correct the host name, or the other FEC's nomenclature")
 	}
 	if other, taken := first[f.Host]; taken {
 		c.problem(at(), fmt.Sprintf("host %q is also that of FEC %q", f.Host, other), "correct one of them")
@@ -46,10 +52,12 @@ func (c *checker) memberships(name string, f FEC) {
 		unknown(c, CUEPath("fecs", name, "platform"), "platform", f.Platform, s.Platforms, "site.platforms")
 	}
 	members(c, "group", f.Groups, s.Groups, "site.groups", "fecs", name, "groups")
-	members(c, "monitoring group", f.Monitoring.Groups, s.MonitoringGroups, "site.monitoringGroups", "fecs", name, "monitoring", "groups")
+	members(c, "monitoring group", f.Monitoring.Groups, s.MonitoringGroups, "site.monitoringGroups",
+		"fecs", name, "monitoring", "groups")
 	if _, ok := f.Monitoring.Services[MonitoringGroups]; ok {
 		c.problem(CUEPath("fecs", name, "monitoring", "services", MonitoringGroups),
-			fmt.Sprintf("a service cannot be named %q: its file would be that of the groups", MonitoringGroups), "give it another name")
+			fmt.Sprintf("a service cannot be named %q: its file would be that of the groups", MonitoringGroups),
+			"give it another name")
 	}
 }
 
@@ -100,7 +108,8 @@ func (c *checker) archives(fec string, f FEC, parts []part) {
 			}
 			file := ArchiveName(p.name, p.version, p.key, format)
 			if ArchiveName(other.name, other.version, other.key, other.payload.FormatFor(platform)) == file {
-				c.problem(CUEPath("fecs", fec, p.section, p.name), fmt.Sprintf("%s and %s would both be served as %s", other, p, file), "rename one of them")
+				c.problem(CUEPath("fecs", fec, p.section, p.name),
+					fmt.Sprintf("%s and %s would both be served as %s", other, p, file), "rename one of them")
 			}
 		}
 	}

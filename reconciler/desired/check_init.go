@@ -48,7 +48,9 @@ func (c *checker) script(i Init, at func(field string) string) {
 func (c *checker) order(fec string, names []string) {
 	for i := 1; i < len(names); i++ {
 		if letters(names[i-1]) >= letters(names[i]) {
-			c.problem(CUEPath("fecs", fec, "init", names[i]), fmt.Sprintf("%s and %s sort differently where a locale passes over dashes", names[i-1], names[i]), "give them different numbers")
+			c.problem(CUEPath("fecs", fec, "init", names[i]),
+				fmt.Sprintf("%s and %s sort differently where a locale passes over dashes", names[i-1], names[i]),
+				"give them different numbers")
 		}
 	}
 }

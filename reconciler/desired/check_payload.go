@@ -25,7 +25,9 @@ func (c *checker) payload(p Payload, at ...any) {
 	if err != nil {
 		c.problem(field("archive")(), err.Error(), "rename it, or give its content as a folder")
 	} else if p.Format != "" && p.Format != f {
-		c.problem(field("format")(), fmt.Sprintf("%q is a %s archive by its name, not %s", p.Archive, f, p.Format), "remove format: it is for folders")
+		c.problem(field("format")(),
+			fmt.Sprintf("%q is a %s archive by its name, not %s", p.Archive, f, p.Format),
+			"remove format: it is for folders")
 	}
 }
 
@@ -49,9 +51,12 @@ func (c *checker) folder(path string, at func() string) {
 	f, isFile := c.files.Find(path)
 	switch {
 	case isFile:
-		c.problem(at(), fmt.Sprintf("%q is a %s, not a folder", path, kind(f)), "name the folder that holds what is to be packed")
+		c.problem(at(),
+			fmt.Sprintf("%q is a %s, not a folder", path, kind(f)), "name the folder that holds what is to be packed")
 	case len(c.files.Under(path)) == 0:
-		c.problem(at(), fmt.Sprintf("this commit has no folder %q, or nothing is in it", path), c.nearPath(path, "commit its files"))
+		c.problem(at(),
+			fmt.Sprintf("this commit has no folder %q, or nothing is in it", path),
+			c.nearPath(path, "commit its files"))
 	}
 }
 

@@ -17,7 +17,9 @@ func (c *checker) pin(fec, platform, software string, p Pin) (part, bool) {
 	if r.IsDev(p.Version) {
 		c.permission(software, p, at)
 	} else if p.Until != "" || p.Reason != "" {
-		c.problem(at(), fmt.Sprintf("until and reason are for development releases, and %s %s is a production release", software, p.Version), "remove them")
+		c.problem(at(),
+			fmt.Sprintf("until and reason are for development releases, and %s %s is a production release", software, p.Version),
+			"remove them")
 	}
 	payload, key, ok := r.For(platform)
 	if _, known := c.site.Settings.Platforms[platform]; known && !ok {
@@ -31,7 +33,9 @@ func (c *checker) pin(fec, platform, software string, p Pin) (part, bool) {
 func (c *checker) permission(software string, p Pin, at func() string) {
 	starts := p.Start != nil && *p.Start
 	if !starts && (p.Until != "" || p.Reason != "") {
-		c.warning(at(), fmt.Sprintf("until and reason do nothing: %s %s is not started", software, p.Version), "add start: true, or remove them")
+		c.warning(at(),
+			fmt.Sprintf("until and reason do nothing: %s %s is not started", software, p.Version),
+			"add start: true, or remove them")
 	}
 	if !starts {
 		return
@@ -44,13 +48,18 @@ func (c *checker) permission(software string, p Pin, at func() string) {
 		missing = append(missing, "reason")
 	}
 	if len(missing) > 0 {
-		c.problem(at(), fmt.Sprintf("%s %s is a development release, and starting it needs %s", software, p.Version, strings.Join(missing, " and ")),
+		needs := strings.Join(missing, " and ")
+		c.problem(at(), fmt.Sprintf("%s %s is a development release, and starting it needs %s", software, p.Version, needs),
 			"until is the last day on which it is started, and reason says why")
 	}
 	switch {
 	case Expired(p.Until, c.now):
-		c.warning(at()+".until", fmt.Sprintf("%s %s is not started any more: its permission ended with %s", software, p.Version, p.Until), "pin a production version, or give a later day")
+		c.warning(at()+".until",
+			fmt.Sprintf("%s %s is not started any more: its permission ended with %s", software, p.Version, p.Until),
+			"pin a production version, or give a later day")
 	case p.Until > c.now.UTC().AddDate(1, 0, 0).Format(time.DateOnly):
-		c.problem(at()+".until", fmt.Sprintf("the permission to start %s %s ends on %s, more than a year ahead", software, p.Version, p.Until), "give a day within a year, and renew it then")
+		c.problem(at()+".until",
+			fmt.Sprintf("the permission to start %s %s ends on %s, more than a year ahead", software, p.Version, p.Until),
+			"give a day within a year, and renew it then")
 	}
 }

@@ -2,12 +2,13 @@ package desired
 
 // prerequisites checks what prerequisites name.
 func (c *checker) prerequisites() {
+	platforms := c.site.Settings.Platforms
 	needs := map[string][]string{}
 	for _, name := range sortedKeys(c.site.Prerequisites) {
 		p := c.site.Prerequisites[name]
 		for _, platform := range sortedKeys(p.Packages) {
-			if _, ok := c.site.Settings.Platforms[platform]; !ok {
-				unknown(c, CUEPath("prerequisites", name, "packages", platform), "platform", platform, c.site.Settings.Platforms, "site.platforms")
+			if _, ok := platforms[platform]; !ok {
+				unknown(c, CUEPath("prerequisites", name, "packages", platform), "platform", platform, platforms, "site.platforms")
 			}
 		}
 		needs[name] = p.Needs

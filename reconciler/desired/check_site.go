@@ -19,20 +19,19 @@ func (c *checker) settings() {
 }
 
 func (c *checker) platform(name string, p Platform) {
+	at := func(field ...any) string { return CUEPath(append([]any{"site", "platforms", name}, field...)...) }
 	if name == AnyPlatform {
-		c.problem(CUEPath("site", "platforms", name), fmt.Sprintf("a platform cannot be named %q: that word serves every platform that a release does not name", name),
+		c.problem(at(), fmt.Sprintf("a platform cannot be named %q: that serves every platform that a release does not name", name),
 			"give it another name")
 	}
 	if slices.Contains(p.Unpack, p.Prefers()) {
 		return
 	}
-	if p.Format != "" {
-		c.problem(CUEPath("site", "platforms", name, "format"), fmt.Sprintf("platform %q does not unpack %s, the format that is built for it", name, p.Format),
-			fmt.Sprintf("set one that it unpacks: %s", formats(p)))
-		return
+	path, text := at("format"), fmt.Sprintf("platform %q does not unpack %s, the format that is built for it", name, p.Prefers())
+	if p.Format == "" {
+		path, text = at("unpack"), text+" by default"
 	}
-	c.problem(CUEPath("site", "platforms", name, "unpack"), fmt.Sprintf("platform %q does not unpack %s, the format that is built for it by default", name, p.Prefers()),
-		fmt.Sprintf("set format to one that it unpacks: %s", formats(p)))
+	c.problem(path, text, "set format to one that it unpacks: "+formats(p))
 }
 
 // formats lists what a platform unpacks.
@@ -51,5 +50,6 @@ func (c *checker) unpacks(platform string, f artifact.Format, what part, at func
 		return
 	}
 	c.problem(at(), fmt.Sprintf("platform %q cannot unpack %s, which is compressed with %s", platform, what, f),
-		fmt.Sprintf("offer a format that it unpacks: %s; or add %s to %s if it does unpack that", formats(p), f, CUEPath("site", "platforms", platform, "unpack")))
+		fmt.Sprintf("offer a format that it unpacks (%s), or add %s to %s if it does unpack that",
+			formats(p), f, CUEPath("site", "platforms", platform, "unpack")))
 }

@@ -34,7 +34,8 @@ func (c *checker) sameVersions(vs []Version, at ...any) {
 	slices.SortFunc(vs, Version.Compare)
 	for i := 1; i < len(vs); i++ {
 		if vs[i-1].order(vs[i]) == 0 {
-			c.problem(CUEPath(append(slices.Clone(at), vs[i].String())...), fmt.Sprintf("%s and %s are the same version", vs[i-1], vs[i]), "keep one of them")
+			c.problem(CUEPath(append(slices.Clone(at), vs[i].String())...),
+				fmt.Sprintf("%s and %s are the same version", vs[i-1], vs[i]), "keep one of them")
 		}
 	}
 }
@@ -42,7 +43,9 @@ func (c *checker) sameVersions(vs []Version, at ...any) {
 func (c *checker) softwareRelease(name, version string, r Release) {
 	at := []any{"software", name, "versions", version}
 	if version == Dev && !r.IsDev(version) {
-		c.problem(CUEPath(append(at, "channel")...), fmt.Sprintf("version dev cannot be in channel %s", r.Channel), "remove channel, or give the release a number")
+		c.problem(CUEPath(append(at, "channel")...),
+			fmt.Sprintf("version dev cannot be in channel %s", r.Channel),
+			"remove channel, or give the release a number")
 	}
 	for _, key := range sortedKeys(r.Payload) {
 		at := append(slices.Clone(at), "payload", key)
@@ -85,7 +88,8 @@ func (c *checker) retention() {
 		if c.site.Settings.Retention.ExtraNamed == "warning" {
 			report = c.warning
 		}
-		report(CUEPath("software", name), fmt.Sprintf("%d production versions of %q are in use and at most %d may be: %s", len(versions), name, most, strings.Join(who, "; ")),
+		text := fmt.Sprintf("%d production versions of %q are in use and at most %d may be: ", len(versions), name, most)
+		report(CUEPath("software", name), text+strings.Join(who, "; "),
 			fmt.Sprintf("move what names %s to a newer version, or raise site.retention.production", versions[0]))
 	}
 }

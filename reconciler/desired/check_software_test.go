@@ -72,22 +72,22 @@ func TestCheckFormats(t *testing.T) {
 		{"format for all, of one that cannot", func(s *state) {
 			s.release("timing", "1.0-rc1", anyPayload(desired.Payload{Folder: "payload/timing", Install: "/opt/timing", Format: artifact.Xz}))
 		},
-			`fecs.kgp2cu02.software.timing: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with xz; offer a format that it unpacks: gzip; or add xz to site.platforms.ppc.unpack if it does unpack that`},
+			`fecs.kgp2cu02.software.timing: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with xz; offer a format that it unpacks (gzip), or add xz to site.platforms.ppc.unpack if it does unpack that`},
 		{"archive for all, of one that cannot", func(s *state) {
 			s.FECs["kgp2cu02"].Software["timing"] = desired.Pin{Version: "1.0-rc1"}
 			s.release("timing", "1.0-rc1", anyPayload(desired.Payload{Archive: "payload/bpm-3.1.tar.xz", Install: "/opt/timing"}))
 		},
-			`fecs.kgp2cu02.software.timing: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with xz; offer a format that it unpacks: gzip; or add xz to site.platforms.ppc.unpack if it does unpack that`},
+			`fecs.kgp2cu02.software.timing: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with xz; offer a format that it unpacks (gzip), or add xz to site.platforms.ppc.unpack if it does unpack that`},
 		{"format of the platform's own payload, once", func(s *state) {
 			s.release("timing", "1.0-rc1", desired.Release{Payload: map[string]desired.Payload{
 				"ppc": {Folder: "payload/timing", Install: "/opt/timing", Format: artifact.Zstd},
 			}})
 		},
-			`software.timing.versions."1.0-rc1".payload.ppc: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with zstd; offer a format that it unpacks: gzip; or add zstd to site.platforms.ppc.unpack if it does unpack that`},
+			`software.timing.versions."1.0-rc1".payload.ppc: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with zstd; offer a format that it unpacks (gzip), or add zstd to site.platforms.ppc.unpack if it does unpack that`},
 		{"configuration", func(s *state) {
 			s.Configuration["gains"].Versions["2.0"] = desired.ConfigurationVersion{Payload: desired.Payload{Folder: "conf/gains", Install: "/opt/gains", Format: artifact.Zstd}}
 		},
-			`fecs.kgp2cu02.configuration.gains: platform "ppc" cannot unpack gains 2.0, which is compressed with zstd; offer a format that it unpacks: gzip; or add zstd to site.platforms.ppc.unpack if it does unpack that`},
+			`fecs.kgp2cu02.configuration.gains: platform "ppc" cannot unpack gains 2.0, which is compressed with zstd; offer a format that it unpacks (gzip), or add zstd to site.platforms.ppc.unpack if it does unpack that`},
 		{"format that no such FEC gets", func(s *state) {
 			s.release("bpm", "3.0.0", anyPayload(desired.Payload{Folder: "payload/bpm/3.0", Install: "/opt/fesa/bpm/3.0.0", Format: artifact.Zstd}))
 		}, ``},
@@ -95,7 +95,7 @@ func TestCheckFormats(t *testing.T) {
 			p := s.Settings.Platforms["ppc"]
 			p.Format = artifact.Xz
 			s.Settings.Platforms["ppc"] = p
-		}, `site.platforms.ppc.format: platform "ppc" does not unpack xz, the format that is built for it; set one that it unpacks: gzip`},
+		}, `site.platforms.ppc.format: platform "ppc" does not unpack xz, the format that is built for it; set format to one that it unpacks: gzip`},
 		{"a platform's default", func(s *state) {
 			p := s.Settings.Platforms["x86"]
 			p.Format, p.Unpack = "", []artifact.Format{artifact.Xz, artifact.Zstd}
@@ -103,7 +103,7 @@ func TestCheckFormats(t *testing.T) {
 		},
 			`site.platforms.x86.unpack: platform "x86" does not unpack gzip, the format that is built for it by default; set format to one that it unpacks: xz, zstd`},
 		{"a platform named any", func(s *state) { s.Settings.Platforms["any"] = s.Settings.Platforms["ppc"] },
-			`site.platforms.any: a platform cannot be named "any": that word serves every platform that a release does not name; give it another name`},
+			`site.platforms.any: a platform cannot be named "any": that serves every platform that a release does not name; give it another name`},
 	})
 }
 

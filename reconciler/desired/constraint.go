@@ -33,7 +33,9 @@ type alternative struct {
 type numbers [3]uint64
 
 // comparison is one operator and version; the groups are the operator, the numbers and the pre-release.
-const comparison = `(>=|<=|>|<|=|!=|~|\^)? ?((?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){0,2})(-[0-9A-Za-z][0-9A-Za-z.-]*)?`
+const comparison = `(>=|<=|>|<|=|!=|~|\^)? ?` +
+	`((?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){0,2})` +
+	`(-[0-9A-Za-z][0-9A-Za-z.-]*)?`
 
 var (
 	comparisonForm  = regexp.MustCompile(comparison)

@@ -55,6 +55,8 @@ func (c *checker) acyclic(what string, needs map[string][]string, where ...any) 
 			c.problem(at, fmt.Sprintf("%s %q needs itself", what, last), "remove it")
 			continue
 		}
-		c.problem(at, fmt.Sprintf("%ss need each other: %s needs %s", what, strings.Join(circle.names, " needs "), circle.names[0]), "remove one of these needs")
+		c.problem(at,
+			fmt.Sprintf("%ss need each other: %s needs %s", what, strings.Join(circle.names, " needs "), circle.names[0]),
+			"remove one of these needs")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 )
@@ -38,7 +37,7 @@ func retainOne(name string, sw desired.Software, named map[string][]string, keep
 		}
 		switch {
 		case len(named[v]) > 0:
-			r.Reason = "named by " + list(named[v])
+			r.Reason = "named by " + desired.Few(named[v])
 		case dev:
 			r.Reason = "in development"
 		case production <= keep:
@@ -55,15 +54,6 @@ func newestFirst(sw desired.Software) []string {
 	vs := slices.Collect(maps.Keys(sw.Versions))
 	slices.SortFunc(vs, func(a, b string) int { return desired.CompareVersions(b, a) })
 	return vs
-}
-
-// list names the first few of many.
-func list(names []string) string {
-	const few = 3
-	if len(names) <= few {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // Releases are the versions that Retain keeps, by software.

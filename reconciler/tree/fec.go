@@ -12,7 +12,7 @@ import (
 
 // globalFolder is fecs/global: the scripts that FECs reuse, and the boot client.
 func (b *builder) globalFolder() Folder {
-	f := Folder{Path: "fecs/global", Nodes: []Node{{Path: Client, Mode: artifact.Executable, Data: b.want.Client}}}
+	f := Folder{Path: "fecs/" + desired.GlobalScripts, Nodes: []Node{{Path: Client, Mode: artifact.Executable, Data: b.want.Client}}}
 	for name, s := range b.want.Site.Settings.Scripts {
 		f.Nodes = append(f.Nodes, Node{Path: name, Object: b.part(Part{Kind: ScriptPart, Name: s.File}).Digest})
 	}
@@ -114,7 +114,7 @@ func monitor(m desired.Monitoring) (nodes []Node) {
 	}
 	if len(m.Groups) > 0 {
 		groups := slices.Sorted(slices.Values(m.Groups))
-		nodes = append(nodes, Node{Path: "monitor/monitoring_groups", Data: []byte(strings.Join(groups, "\n") + "\n")})
+		nodes = append(nodes, Node{Path: "monitor/" + desired.MonitoringGroups, Data: []byte(strings.Join(groups, "\n") + "\n")})
 	}
 	return nodes
 }
