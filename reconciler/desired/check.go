@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -64,20 +65,22 @@ func (c *checker) warning(path, text, advice string) {
 	c.found = append(c.found, Problem{Path: path, Text: text, Advice: advice, Warning: true})
 }
 
-// unknown reports a word that is no key of known; where is the path at which it could be declared.
+// unknown reports a word that is no key of known; where is the path at which it could be declared, and may go on after a
+// comma.
 func unknown[V any](c *checker, path, what, word string, known map[string]V, where string) {
 	advice := "declare it in " + where
 	if c.maySuggest() {
 		advice = didYouMean(word, slices.Collect(maps.Keys(known)), advice)
 	}
-	c.problem(path, fmt.Sprintf("unknown %s %q", what, word), advice)
+	section, _, _ := strings.Cut(where, ",")
+	c.found = append(c.found, Problem{Path: path, Text: fmt.Sprintf("unknown %s %q", what, word), Advice: advice, Missing: section + "." + word})
 }
 
 // unknownVersion reports a version that a software or configuration item does not have.
 func unknownVersion[V any](c *checker, path, name, version string, known map[string]V) {
 	advice := "use one that is declared"
 	if c.maySuggest() {
-		versions := newestFirst(known)
+		versions := NewestFirst(known)
 		advice = didYouMean(version, versions, advice+": "+Few(versions))
 	}
 	c.problem(path, fmt.Sprintf("unknown version %q of %q", version, name), advice)
@@ -97,8 +100,8 @@ func didYouMean(word string, known []string, otherwise string) string {
 	return otherwise
 }
 
-// newestFirst are the versions that are the keys of m.
-func newestFirst[V any](m map[string]V) []string {
+// NewestFirst are the versions that are the keys of m, in falling order.
+func NewestFirst[V any](m map[string]V) []string {
 	versions := slices.Collect(maps.Keys(m))
 	slices.SortFunc(versions, func(a, b string) int { return CompareVersions(b, a) })
 	return versions

@@ -86,7 +86,7 @@ func (c *checker) fits(f FEC, item, version string, wanted map[string]string, at
 // fitting is the advice for an item that does not fit a version of a software.
 func (c *checker) fitting(item, software string, v Version) string {
 	if c.maySuggest() {
-		for _, candidate := range newestFirst(c.site.Configuration[item].Versions) {
+		for _, candidate := range NewestFirst(c.site.Configuration[item].Versions) {
 			if fit, ok := c.constraints[itemVersion{item, candidate}][software]; ok && fit.Fits(v) {
 				return fmt.Sprintf("use %s %s, which fits, or pin another version of %s", item, candidate, software)
 			}

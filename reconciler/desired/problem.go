@@ -16,6 +16,7 @@ type Problem struct {
 	Text    string `json:"text"`             // what is wrong
 	Advice  string `json:"advice,omitempty"` // what to do
 	Warning bool   `json:"warning,omitempty"`
+	Missing string `json:"-"` // the declaration that a reference does not find, for instance software.bpm
 }
 
 // String is the problem on one line: file:line:col: path: text; advice.
@@ -66,4 +67,18 @@ func (ps Problems) Sorted() Problems {
 // Blocking are the problems that are not warnings.
 func (ps Problems) Blocking() Problems {
 	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool { return p.Warning })
+}
+
+// WithoutEchoes leaves out references to declarations that are there but have problems of their own. Broken names those;
+// lost says that some declarations could not even be named, and then only references that are near a known word stay.
+func (ps Problems) WithoutEchoes(broken map[string]bool, lost bool) Problems {
+	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool {
+		switch {
+		case p.Missing == "":
+			return false
+		case broken[p.Missing], broken["site"] && strings.HasPrefix(p.Missing, "site."):
+			return true
+		}
+		return lost && !strings.HasPrefix(p.Advice, "did you mean")
+	})
 }

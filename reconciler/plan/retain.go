@@ -29,7 +29,7 @@ func Retain(s desired.Site) []Retained {
 
 func retainOne(name string, sw desired.Software, named map[string][]string, keep int) (out []Retained) {
 	production := 0
-	for _, v := range newestFirst(sw) {
+	for _, v := range desired.NewestFirst(sw.Versions) {
 		r := Retained{Software: name, Version: v, Keep: true}
 		dev := sw.Versions[v].IsDev(v)
 		if !dev {
@@ -48,12 +48,6 @@ func retainOne(name string, sw desired.Software, named map[string][]string, keep
 		out = append(out, r)
 	}
 	return out
-}
-
-func newestFirst(sw desired.Software) []string {
-	vs := slices.Collect(maps.Keys(sw.Versions))
-	slices.SortFunc(vs, func(a, b string) int { return desired.CompareVersions(b, a) })
-	return vs
 }
 
 // Releases are the versions that Retain keeps, by software.
