@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+func environmentName(flag string) string {
+	return "POMONA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// passFlags are what every command needs that makes or plans a pass.
+type passFlags struct {
+	root, branch string
+	keys         []string
+}
+
+func (f *passFlags) add(cmd *cobra.Command, branch string) {
+	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
+	cmd.Flags().StringVar(&f.branch, branch, "HEAD", "branch, tag or commit that is wanted")
+	cmd.Flags().StringSliceVar(&f.keys, "key", nil, "file of a secret key that signs; two while one replaces the other")
+}
+
+// reconciler opens the repository at dir and reads the keys.
+func (f *passFlags) reconciler(cmd *cobra.Command, args []string) (*reconciler.Reconciler, error) {
+	if f.root == "" {
+		return nil, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
+	}
+	opened, err := repo.Open(siteDir(args))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := readKeys(f.root, f.keys)
+	if err != nil {
+		return nil, err
+	}
+	loader, err := newLoader()
+	return &reconciler.Reconciler{
+		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Version: version(),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: time.Now,
+	}, err
+}
+
+// siteDir is the site that a command works on: its argument, or the working directory.
+func siteDir(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return "."
+}
+
+// newLoader evaluates CUE in children of this same binary.
+func newLoader() (*load.Loader, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %w", err)
+	}
+	return load.New(load.Options{Worker: []string{self, evalWorker}}), nil
+}
+
+func readKeys(root string, files []string) (keys []tree.SecretKey, err error) {
+	for _, file := range files {
+		if err := outside(root, file); err != nil {
+			return nil, err
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read key: %w", err)
+		}
+		k, err := tree.ParseSecretKey(b)
+		if err != nil {
+			return nil, fmt.Errorf("read key %q: %w", file, err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// tally counts problems for the last line.
+func tally(ps desired.Problems) string {
+	n := len(ps.Blocking())
+	s := fmt.Sprintf("%d problems", n)
+	if n == 1 {
+		s = "1 problem"
+	}
+	if w := len(ps) - n; w > 0 {
+		s += fmt.Sprintf(", %d warnings", w)
+	}
+	return s
+}

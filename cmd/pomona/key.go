@@ -1,0 +1,81 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+func keygenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "keygen FILE",
+		Short: "Make a key that signs what FECs boot",
+		Long: `Make an Ed25519 key in signify format: FILE.sec signs and stays outside every served directory, FILE.pub goes into
+/etc/pomona/keys of every FEC. To replace a key, give both to --key until every FEC has the new FILE.pub, then only the new one.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k, err := keygen(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "key %s: %s.sec signs, %s.pub verifies\n", k.ID, args[0], args[0])
+			return nil
+		},
+	}
+}
+
+func keygen(file string) (tree.SecretKey, error) {
+	var seed [32]byte
+	var id tree.KeyID
+	rand.Read(seed[:]) // never fails (crypto/rand)
+	rand.Read(id[:])
+	k := tree.NewSecretKey(seed, id)
+	if err := writeNew(file+".sec", k.Marshal(), 0o600); err != nil {
+		return k, fmt.Errorf("write secret key: %w", err)
+	}
+	if err := writeNew(file+".pub", k.Public().Marshal(), 0o644); err != nil {
+		return k, errors.Join(fmt.Errorf("write public key: %w", err), os.Remove(file+".sec"))
+	}
+	return k, nil
+}
+
+// writeNew writes a file that must not exist.
+func writeNew(file string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// outside refuses a key that would be served.
+func outside(root, file string) error {
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return fmt.Errorf("read key: %w", err)
+	}
+	base, err := filepath.EvalSymlinks(root)
+	if errors.Is(err, os.ErrNotExist) {
+		base, err = root, nil // nothing is served from there yet
+	}
+	if err != nil {
+		return fmt.Errorf("read root: %w", err)
+	}
+	absReal, err1 := filepath.Abs(real)
+	absBase, err2 := filepath.Abs(base)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if strings.HasPrefix(absReal, strings.TrimSuffix(absBase, "/")+"/") {
+		return fmt.Errorf("secret key %q lies in the served directory %q: move it out", file, root)
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+// Package e2e runs the binary, and nothing but the binary, against real parts: git, busybox, nginx, dbus-daemon, stock
+// cue, programs and libraries from Debian's packages.
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the pomona that the tests run.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(withBinary(m)) }
+
+func withBinary(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "pomona-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "pomona")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/pomona").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build pomona: %v\n%s", err, out)
+		return 2
+	}
+	return m.Run()
+}
+
+// pomona runs the binary and returns what it printed and its exit code.
+func pomona(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return runCommand(t, exec.Command(binary, args...))
+}
+
+func runCommand(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatalf("run %v: %v", cmd.Args, err)
+	}
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// must runs the binary and fails the test unless it exits with 0.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errs, code := pomona(t, args...)
+	if code != 0 {
+		t.Fatalf("pomona %v: exit code %d\n%s%s", args, code, out, errs)
+	}
+	return out
+}
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// debian finds a program of a Debian package. In CI it must be there.
+func debian(t *testing.T, pkg, program string) string {
+	t.Helper()
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
+		if found := filepath.Join(dir, program); isFile(found) {
+			return found
+		}
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing: .ci/setup must install Debian's package %s", program, pkg)
+	}
+	t.Skipf("SKIPPED: %s is missing; install Debian's package %s", program, pkg)
+	return ""
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// world is a site made from the template, a key and a root.
+type world struct {
+	t               *testing.T
+	dir, site, root string
+}
+
+func newWorld(t *testing.T) world {
+	t.Helper()
+	dir := t.TempDir()
+	w := world{t, dir, filepath.Join(dir, "site"), filepath.Join(dir, "root")}
+	must(t, "init", w.site)
+	must(t, "keygen", filepath.Join(dir, "key"))
+	return w
+}
+
+func (w world) reconcile(more ...string) string {
+	w.t.Helper()
+	return must(w.t, append([]string{"reconcile", w.site, "--root", w.root, "--key", filepath.Join(w.dir, "key.sec")}, more...)...)
+}
+
+// edit changes a file of the site by a regular expression and commits it.
+func (w world) edit(name, old, new string) {
+	w.t.Helper()
+	file := filepath.Join(w.site, name)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	edited := regexp.MustCompile(old).ReplaceAll(b, []byte(new))
+	if bytes.Equal(b, edited) {
+		w.t.Fatalf("%s holds no %q:\n%s", name, old, b)
+	}
+	w.write(name, string(edited), 0o644)
+	w.commit("change " + name)
+}
+
+func (w world) write(name, content string, mode os.FileMode) {
+	w.t.Helper()
+	file := filepath.Join(w.site, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w world) commit(message string) {
+	w.t.Helper()
+	git(w.t, w.site, "add", "-A")
+	git(w.t, w.site, "commit", "-qm", message)
+}
+
+// serve runs pomona serve until the test ends and returns its address and its log.
+func (w world) serve() (address string, log func() string) {
+	w.t.Helper()
+	address = freeAddress(w.t)
+	logFile := filepath.Join(w.dir, "serve.log")
+	f, err := os.Create(logFile)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "serve", w.site, "--root", w.root, "--key", filepath.Join(w.dir, "key.sec"), "--listen", address)
+	cmd.Stderr = f
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			w.t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			w.t.Errorf("pomona serve ends with %v", err)
+		}
+		f.Close()
+	})
+	log = func() string {
+		b, err := os.ReadFile(logFile)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return string(b)
+	}
+	eventually(w.t, "pomona serve is ready", func() bool { return get("http://"+address+"/-/readyz") == 200 })
+	return address, log
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// eventually waits for something that another process does.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("not after a minute: %s", what)
+}

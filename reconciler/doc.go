@@ -1,0 +1,33 @@
+// Package reconciler brings a served tree to what a git commit says. One pass reads like a table of contents:
+//
+//	repo.Files → load.Site → desired.Check ─┐
+//	                                        ├ build.Make → tree.Of → plan.Make
+//	observe.Root(root) ─────────────────────┘        → publish.Seal → render.Tree → publish.Generation
+//	                                                 → prune.Generations → report.Report
+//
+// Read in this order: reconciler.go (one pass), desired/ (what people ask for), tree/ (what is served), plan/ (every
+// decision, pure, with a reason), then the verbs.
+//
+// The house has three kinds of rooms, and rooms_test.go holds who may import whom:
+//
+//   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), repo (git).
+//   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
+//   - Done, verbs that never import each other: load, build, observe, render, publish, prune, announce, boot, serve.
+//
+// A plan is made when the artifacts are there, because their digests decide what a FEC will fetch; an artifact whose
+// inputs are known is not read again, so that a plan without changes reads no payload at all.
+//
+// The laws:
+//
+//  1. After a successful pass, planning again yields nothing.
+//  2. A pass may die at any instruction; the next one needs no human and loses nothing.
+//  3. Nothing is visible until publish turns one link.
+//  4. A tree is a function of the git tree, Pomona's version and the givens in generation.json. Any machine renders the
+//     same.
+//  5. Prune never removes what the current or the previous generation names.
+//  6. An invalid commit changes nothing at all.
+//  7. Repository content is hostile input: CUE runs in limited children, paths go through os.Root, archives are linted.
+//
+// How a pass survives: all temporaries lie in .pomona/staging, which the next writer empties; content is synced before
+// the rename that names it; a mark, .pomona/unfinished, tells the next pass to look for objects that nothing names.
+package reconciler

@@ -1,0 +1,138 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load/wire"
+)
+
+// exchange sends a job to a child and takes its answers. When the child died, alive is false and started is the unit that
+// it was evaluating, nil while it was loading; err is a failure of this machine.
+func (p *pool) exchange(ctx context.Context, c *child, j job) (started *unit, alive bool, err error) {
+	o := p.loader.options
+	b, err := p.batch(j)
+	if err != nil {
+		return nil, true, err
+	}
+	c.batches++
+	if c.send(ctx, j.deadline, b) != nil {
+		return nil, false, nil
+	}
+	deadline := j.deadline
+	for {
+		var f wire.Frame
+		if c.receive(ctx, deadline, &f) != nil || f.Unit < wire.Whole || f.Unit >= len(j.units) {
+			return started, false, nil
+		}
+		switch {
+		case f.Done:
+			return nil, true, nil
+		case f.Unit == wire.Whole:
+			p.failAll(j, f)
+		case f.Started:
+			started, deadline = j.units[f.Unit], o.Deadline
+		default:
+			if err := p.accept(j.units[f.Unit], f); err != nil {
+				return nil, true, err
+			}
+			started = nil
+		}
+	}
+}
+
+// batch is what a child needs to know for a job.
+func (p *pool) batch(j job) (wire.Batch, error) {
+	b := wire.Batch{Files: map[string][]byte{}, CPU: uint64(3*p.loader.options.Deadline.Seconds()) + 1, Output: maxOutput}
+	module, _ := p.commit.src.Files().Find(moduleFile)
+	content, err := p.commit.read(module)
+	if err != nil {
+		return b, err
+	}
+	b.Files[moduleFile] = content
+	for _, u := range j.units {
+		b.Units = append(b.Units, wire.Unit{Dir: u.dir, Paths: p.paths[u]})
+		for path, s := range u.files {
+			if b.Files[path] != nil {
+				continue
+			}
+			if b.Files[path], err = p.commit.content(s); err != nil {
+				return b, err
+			}
+		}
+	}
+	return b, nil
+}
+
+// content is a source's content, perhaps still known from reading its header.
+func (c *commit) content(s *source) ([]byte, error) {
+	if s.content != nil {
+		return s.content, nil
+	}
+	return c.read(s.File)
+}
+
+// failAll gives every unit of a job the same problems; they are shown once.
+func (p *pool) failAll(j job, f wire.Frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range j.units {
+		if p.paths == nil {
+			u.fragment = &fragment{failed: true, problems: f.Problems}
+		}
+	}
+}
+
+// accept takes a unit's answer.
+func (p *pool) accept(u *unit, f wire.Frame) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paths != nil {
+		p.positions[u] = f.Positions
+		return nil
+	}
+	u.fragment = &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}}
+	for _, o := range f.Objects {
+		v, err := decode(o)
+		if err != nil {
+			return fmt.Errorf("decode %s: %w", objectPath(object{o.Section, o.Name}), err)
+		}
+		u.fragment.values[object{o.Section, o.Name}] = v
+	}
+	return nil
+}
+
+// decode is an object as Go; nil when it has problems. That the schema lets pass what Go does not know is an error of
+// Pomona's.
+func decode(o wire.Object) (any, error) {
+	switch {
+	case o.JSON == nil:
+		return nil, nil
+	case o.Section == wire.Settings:
+		return decodeAs[desired.Settings](o.JSON)
+	case o.Section == "software":
+		return decodeAs[desired.Software](o.JSON)
+	case o.Section == "configuration":
+		return decodeAs[desired.Configuration](o.JSON)
+	case o.Section == "fecs":
+		return decodeAs[desired.FEC](o.JSON)
+	case o.Section == "pilots":
+		return decodeAs[desired.Pilot](o.JSON)
+	case o.Section == "campaigns":
+		return decodeAs[desired.Campaign](o.JSON)
+	case o.Section == "prerequisites":
+		return decodeAs[desired.Prerequisite](o.JSON)
+	}
+	return nil, fmt.Errorf("unknown section %q", o.Section)
+}
+
+func decodeAs[T any](b []byte) (any, error) {
+	var v T
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(&v)
+	return v, err
+}

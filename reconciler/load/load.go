@@ -1,0 +1,135 @@
+// Package load reads desired state: it evaluates the CUE files of a commit in limited child processes and returns a site
+// as Go values, with every problem that a person must fix.
+//
+// The unit of evaluation is one folder with files of package site, together with the same package's files in the folders
+// above and the packages that they import. CUE evaluates such units in linear time and small memory, where one value for
+// the whole site would need gigabytes; and since a unit depends on nothing else, it is evaluated again only when one of its
+// files changes. Evaluation cannot be cancelled and a file of a hundred bytes can take all memory, hence the children.
+package load
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// Options say how a site is evaluated. The zero value of each but Worker has a default.
+type Options struct {
+	Worker   []string      // command of an evaluation child: the binary's hidden command
+	Children int           // how many at once; default 4, at most one per processor
+	Deadline time.Duration // for loading a batch, and again for each unit; default 10s
+	Batch    int           // units that share a context; default 25
+}
+
+func (o Options) withDefaults() Options {
+	if o.Children <= 0 {
+		o.Children = min(runtime.NumCPU(), 4)
+	}
+	if o.Deadline <= 0 {
+		o.Deadline = 10 * time.Second
+	}
+	if o.Batch <= 0 {
+		o.Batch = 25
+	}
+	return o
+}
+
+// Limits that are checked before evaluation.
+const (
+	maxFile   = 256 << 10 // bytes of one file that a unit sees
+	maxFiles  = 2000      // files that one unit sees
+	maxOutput = 64 << 20  // bytes of JSON of one unit
+)
+
+// Loader remembers the values of units that it has evaluated. It is safe for concurrent use.
+type Loader struct {
+	options Options
+	passes  atomic.Int64
+	headers cache[header]   // by blob id
+	values  cache[fragment] // by unit key
+}
+
+// New is a Loader that remembers nothing yet.
+func New(o Options) *Loader {
+	return &Loader{options: o.withDefaults()}
+}
+
+// Site evaluates every unit of a commit. Loaded.Problems lists everything that a person must change; err is a failure of
+// this machine.
+func Site(ctx context.Context, src artifact.Source, o Options) (*Loaded, error) {
+	return New(o).Site(ctx, src)
+}
+
+// Loaded is an evaluated site. With problems that are not warnings, Site holds only what has none.
+type Loaded struct {
+	Site     desired.Site
+	Problems desired.Problems
+	Broken   map[string]bool // CUE paths of objects that have problems, for instance software.bpm; site itself too
+	Lost     bool            // some folder could not be evaluated: what it declares is not known
+
+	commit *commit
+	owners map[object]*unit
+	loader *Loader
+}
+
+// Site evaluates those units of a commit that l does not remember.
+func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error) {
+	pass := l.passes.Add(1)
+	c, problems, err := l.scan(src, pass)
+	if err != nil || c == nil {
+		return &Loaded{Problems: problems.Sorted()}, err
+	}
+	units := c.units()
+	if err := l.fill(ctx, c, units, pass); err != nil {
+		return nil, err
+	}
+	c.forgetContent()
+	loaded := &Loaded{commit: c, loader: l}
+	more, err := loaded.merge(ctx, units)
+	if err != nil {
+		return nil, err
+	}
+	loaded.Problems = append(problems, more...).Sorted()
+	return loaded, nil
+}
+
+// fill sets the fragments of units: from memory, else by evaluation.
+func (l *Loader) fill(ctx context.Context, c *commit, units []*unit, pass int64) error {
+	var todo []*unit
+	for _, u := range units {
+		if u.fragment != nil {
+			continue // a limit forbids evaluation
+		}
+		if f, ok := l.values.get(u.key, pass); ok {
+			u.fragment = &f
+			continue
+		}
+		todo = append(todo, u)
+	}
+	if err := l.evaluate(ctx, c, todo); err != nil {
+		return err
+	}
+	for _, u := range todo {
+		if !u.fragment.killed {
+			l.values.put(u.key, *u.fragment, pass)
+		}
+	}
+	l.headers.sweep(pass)
+	l.values.sweep(pass)
+	return nil
+}
+
+// object names one value of a site.
+type object struct{ section, name string }
+
+// fragment is what one unit contributes.
+type fragment struct {
+	failed   bool           // it has no value at all
+	killed   bool           // its evaluation was ended; another machine may do better
+	values   map[object]any // nil for an object with problems
+	problems desired.Problems
+}

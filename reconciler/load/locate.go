@@ -1,0 +1,63 @@
+package load
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load/wire"
+)
+
+// Locate fills in File, Line and Column of problems that have only a CUE path, by loading their units once more: places
+// are worked out only when there is something to say. A path that does not exist gets the place of its nearest parent.
+func (l *Loaded) Locate(ctx context.Context, ps desired.Problems) (desired.Problems, error) {
+	paths := map[*unit][]string{}
+	for _, p := range ps {
+		if u := l.owner(p); u != nil && !slices.Contains(paths[u], p.Path) {
+			paths[u] = append(paths[u], p.Path)
+		}
+	}
+	if len(paths) == 0 {
+		return ps, nil
+	}
+	at, err := l.loader.positions(ctx, l.commit, paths)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(ps)
+	for i, p := range ps {
+		if u := l.owner(p); u != nil {
+			pos := u.at(paths[u], at[u], p.Path)
+			out[i].File, out[i].Line, out[i].Column = pos.File, pos.Line, pos.Column
+		}
+	}
+	return out, nil
+}
+
+// owner is the unit that defines the object of a problem without a place; nil when there is none.
+func (l *Loaded) owner(p desired.Problem) *unit {
+	if p.Line > 0 || p.Path == "" {
+		return nil
+	}
+	section, rest, _ := strings.Cut(p.Path, ".")
+	if section == wire.Settings {
+		return l.owners[object{section: section}]
+	}
+	name, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		name = rest[:strings.IndexAny(rest+".", ".[")]
+	} else if name, err = strconv.Unquote(name); err != nil {
+		return nil
+	}
+	return l.owners[object{section, name}]
+}
+
+// at is the place of one of the unit's paths, as a problem; the unit's first file when it is unknown.
+func (u *unit) at(paths []string, at []wire.Position, path string) desired.Problem {
+	if i := slices.Index(paths, path); i >= 0 && i < len(at) && at[i].File != "" {
+		return desired.Problem{File: at[i].File, Line: at[i].Line, Column: at[i].Column}
+	}
+	return desired.Problem{File: u.first(), Line: 1, Column: 1}
+}

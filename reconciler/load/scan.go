@@ -1,0 +1,211 @@
+package load
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/parser"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load/wire"
+)
+
+const moduleFile = "cue.mod/module.cue"
+
+// header is what the beginning of a CUE file says.
+type header struct {
+	pkg     string // "" without a package clause
+	imports []string
+	embeds  bool // it may embed files of its folder
+}
+
+// source is one CUE file of a commit.
+type source struct {
+	artifact.File
+	header
+	content []byte // nil when the header was remembered
+}
+
+// commit is the CUE part of a commit.
+type commit struct {
+	src     artifact.Source
+	module  string // import path of the site's root, without a version
+	folders map[string][]*source
+}
+
+// scan reads the headers of all CUE files. The commit is nil when it is no CUE module.
+func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problems, error) {
+	c := &commit{src: src, folders: map[string][]*source{}}
+	ps, err := c.readModule()
+	if err != nil || len(ps) > 0 {
+		return nil, ps, err
+	}
+	skip := nested(src.Files())
+	for _, f := range src.Files() {
+		if !loadable(f) || !strings.HasSuffix(f.Path, ".cue") || hidden(f.Path, skip) {
+			continue
+		}
+		s := &source{File: f}
+		if f.Size > maxFile {
+			ps = append(ps, tooLarge(f))
+		} else if err := l.readHeader(c, s, pass); err != nil {
+			return nil, nil, err
+		}
+		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
+		ps = append(ps, misplaced(s)...)
+	}
+	return c, ps, nil
+}
+
+func tooLarge(f artifact.File) desired.Problem {
+	return desired.Problem{File: f.Path, Line: 1, Column: 1, Text: fmt.Sprintf("the file exceeds %d KiB", maxFile>>10), Advice: "split it"}
+}
+
+// misplaced warns about a file that looks as if it should be part of the site and is not.
+func misplaced(s *source) desired.Problems {
+	if s.pkg != "" || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
+		return nil
+	}
+	return desired.Problems{{File: s.Path, Line: 1, Column: 1, Warning: true, Text: "the file is no part of the site",
+		Advice: `begin it with "package site"`}}
+}
+
+func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
+	if h, ok := l.headers.get(s.ID, pass); ok {
+		s.header = h
+		return nil
+	}
+	b, err := c.read(s.File)
+	if err != nil {
+		return err
+	}
+	s.content, s.header = b, parseHeader(b)
+	l.headers.put(s.ID, s.header, pass)
+	return nil
+}
+
+// parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
+func parseHeader(b []byte) header {
+	h := header{embeds: bytes.Contains(b, []byte("@extern("))}
+	f, err := parser.ParseFile("", b, parser.ImportsOnly)
+	if err != nil {
+		h.pkg = wire.Package
+	}
+	if f == nil {
+		return h
+	}
+	if name := f.PackageName(); name != "" {
+		h.pkg = name
+	} else if _, err := parser.ParseFile("", b); err != nil {
+		h.pkg = wire.Package // perhaps the package clause itself is misspelt
+	}
+	for spec := range f.ImportSpecs() {
+		h.imports = append(h.imports, strings.Trim(spec.Path.Value, `"`))
+	}
+	return h
+}
+
+// forgetContent drops what evaluation no longer needs; a commit may be kept for long.
+func (c *commit) forgetContent() {
+	for _, folder := range c.folders {
+		for _, s := range folder {
+			s.content = nil
+		}
+	}
+}
+
+// read is the content of a file that is no larger than maxFile.
+func (c *commit) read(f artifact.File) ([]byte, error) {
+	r, err := c.src.Open(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("more than its %d bytes", f.Size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	return b, nil
+}
+
+// readModule finds the module's path. Whether the file is right in all else is seen when a unit is loaded.
+func (c *commit) readModule() (desired.Problems, error) {
+	p := desired.Problem{File: moduleFile, Line: 1, Column: 1, Advice: "run pomona init"}
+	f, ok := c.src.Files().Find(moduleFile)
+	if !ok || !loadable(f) {
+		p.Text = "the file is missing: this is no site"
+		return desired.Problems{p}, nil
+	}
+	if f.Size > maxFile {
+		return desired.Problems{tooLarge(f)}, nil
+	}
+	b, err := c.read(f)
+	if err != nil {
+		return nil, err
+	}
+	syntax, err := parser.ParseFile(moduleFile, b)
+	if err != nil {
+		p.Text = fmt.Sprintf("malformed module file: %v", err)
+		return desired.Problems{p}, nil
+	}
+	if c.module = modulePath(syntax); c.module == "" {
+		p.Text = "the module has no name"
+		return desired.Problems{p}, nil
+	}
+	return nil, nil
+}
+
+func modulePath(f *ast.File) string {
+	for _, d := range f.Decls {
+		field, ok := d.(*ast.Field)
+		if !ok {
+			continue
+		}
+		name, _, _ := ast.LabelName(field.Label)
+		lit, ok := field.Value.(*ast.BasicLit)
+		if name == "module" && ok {
+			mod, _, _ := strings.Cut(strings.Trim(lit.Value, `"`), "@")
+			return mod
+		}
+	}
+	return ""
+}
+
+// loadable says whether evaluation may see a file: links and submodules do not exist for it.
+func loadable(f artifact.File) bool {
+	return f.Mode == artifact.Regular || f.Mode == artifact.Executable
+}
+
+// nested are the folders that are CUE modules of their own.
+func nested(fs artifact.Files) (dirs []string) {
+	for _, f := range fs {
+		if dir, ok := strings.CutSuffix(f.Path, "/"+moduleFile); ok {
+			dirs = append(dirs, dir+"/")
+		}
+	}
+	return dirs
+}
+
+// hidden says whether stock CUE leaves a file out of ./...: in cue.mod, in another module, in testdata, or behind a dot or
+// an underscore.
+func hidden(p string, nested []string) bool {
+	for _, dir := range nested {
+		if strings.HasPrefix(p, dir) {
+			return true
+		}
+	}
+	for elem := range strings.SplitSeq(p, "/") {
+		if strings.HasPrefix(elem, ".") || strings.HasPrefix(elem, "_") || elem == "testdata" || elem == "cue.mod" {
+			return true
+		}
+	}
+	return false
+}

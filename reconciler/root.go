@@ -1,0 +1,54 @@
+package reconciler
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/publish"
+)
+
+// open makes this process the one writer of the root.
+func (r *Reconciler) open() (*durable.Dir, func(), error) {
+	if err := os.MkdirAll(r.Root, 0o755); err != nil {
+		return nil, nil, fmt.Errorf("make root: %w", err)
+	}
+	dir, err := durable.Open(r.Root, r.Hook)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open root: %w", err)
+	}
+	if err := dir.Prepare(); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("prepare root: %w", err), dir.Close())
+	}
+	unlock, err := dir.Lock()
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("lock root: %w", err), dir.Close())
+	}
+	return dir, func() {
+		unlock()
+		dir.Close() // every write has reported its own error
+	}, nil
+}
+
+// unfinished marks the root before its first change, once, so that the next pass knows if this one dies.
+func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
+	return func() error {
+		err := dir.Write(durable.Unfinished, nil, 0o600)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("mark pass: %w", err)
+		}
+		return nil
+	}
+}
+
+// heal links the current generation's commit, if an earlier pass died between publishing and linking.
+func (r *Reconciler) heal(dir *durable.Dir, have observed.Root) error {
+	g, ok := have.Published()
+	if !ok || have.Commits[g.Commit] == g.Number {
+		return nil
+	}
+	return publish.Commit(dir, g)
+}
