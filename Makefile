@@ -14,6 +14,7 @@ test: setup ## every test
 
 $(BIN):
 	go build -trimpath -o $@ ./cmd/pomona
+	go build -trimpath -ldflags '-s -w' -o build/pomona-verify ./reconciler/boot/verify
 
 setup: ## install the Debian packages that the tests run against
 	.ci/setup test

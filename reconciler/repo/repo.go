@@ -5,7 +5,6 @@ package repo
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,9 +25,10 @@ const largeObject = 1 << 20
 
 // Repo is a git repository on this machine, with or without a work tree.
 type Repo struct {
-	dir string // the .git folder, or the bare repository
-	mu  sync.Mutex
-	git *git.Repository // not safe for concurrent use; guarded by mu
+	dir  string // the .git folder, or the bare repository
+	head string // folder whose HEAD counts: of a linked work tree its own, else dir
+	mu   sync.Mutex
+	git  *git.Repository // not safe for concurrent use; guarded by mu
 }
 
 // Commit is one commit.
@@ -42,11 +42,10 @@ type Commit struct {
 
 // Open opens the repository at or above dir: a work tree, a linked work tree or a bare repository.
 func Open(dir string) (*Repo, error) {
-	gitDir, err := find(dir)
+	r, err := find(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
-	r := &Repo{dir: gitDir}
 	if r.git, err = r.handle(); err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
@@ -60,25 +59,25 @@ func (r *Repo) handle() (*git.Repository, error) {
 }
 
 // find is the git folder of dir or of the nearest folder above it.
-func find(dir string) (string, error) {
+func find(dir string) (*Repo, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, err := os.Stat(dir); err != nil {
-		return "", err
+		return nil, err
 	}
 	for at := dir; ; at = filepath.Dir(at) {
 		if isGitDir(at) {
-			return at, nil
+			return &Repo{dir: at, head: at}, nil
 		}
 		if dot := filepath.Join(at, ".git"); isGitDir(dot) {
-			return dot, nil
-		} else if to, ok := gitFile(dot); ok {
-			return to, nil
+			return &Repo{dir: dot, head: dot}, nil
+		} else if r, ok := gitFile(dot); ok {
+			return r, nil
 		}
 		if at == filepath.Dir(at) {
-			return "", errors.New("not a git repository, and none above it")
+			return nil, errors.New("not a git repository, and none above it")
 		}
 	}
 }
@@ -90,26 +89,39 @@ func isGitDir(dir string) bool {
 }
 
 // gitFile follows the .git file of a linked work tree to the repository that it shares.
-func gitFile(file string) (string, bool) {
+func gitFile(file string) (*Repo, bool) {
 	b, err := os.ReadFile(file)
 	to, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "gitdir: ")
 	if err != nil || !ok {
-		return "", false
+		return nil, false
 	}
 	if !filepath.IsAbs(to) {
 		to = filepath.Join(filepath.Dir(file), to)
 	}
+	r := &Repo{dir: to, head: to}
 	if common, err := os.ReadFile(filepath.Join(to, "commondir")); err == nil {
-		to = filepath.Join(to, strings.TrimSpace(string(common)))
+		r.dir = filepath.Join(to, strings.TrimSpace(string(common)))
 	}
-	return to, isGitDir(to)
+	return r, isGitDir(r.dir)
+}
+
+// own is what HEAD means here: a linked work tree has one of its own, which the shared repository does not show.
+func (r *Repo) own(rev string) string {
+	if rev != "HEAD" || r.head == r.dir {
+		return rev
+	}
+	b, err := os.ReadFile(filepath.Join(r.head, "HEAD"))
+	if err != nil {
+		return rev // resolving it says what is wrong
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
 }
 
 // Resolve finds the commit that a revision names: a branch, a tag, a commit id or HEAD, also with ~ and ^.
 func (r *Repo) Resolve(rev string) (Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, err := r.git.ResolveRevision(plumbing.Revision(rev))
+	id, err := r.git.ResolveRevision(plumbing.Revision(r.own(rev)))
 	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
 		return Commit{}, errors.New("the repository has no commit yet")
 	}
@@ -155,10 +167,4 @@ func identity(r *git.Repository, now time.Time) *object.Signature {
 		s.Name, s.Email = c.User.Name, c.User.Email
 	}
 	return s
-}
-
-// Exists says whether dir is, or lies in, a git repository.
-func Exists(dir string) bool {
-	_, err := find(dir)
-	return !errors.Is(err, fs.ErrNotExist) && err == nil
 }

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/boot"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+func demoCommand() *cobra.Command {
+	var d demo
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything at once on this machine, from nothing, with simulated FECs",
+		Long: `Make a site, publish it, serve it, and boot a simulated FEC with nothing but busybox for each FEC that it declares. Then
+keep serving until Ctrl-C; with --once, leave when they have booted: exit code 0 if all run.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.out = cmd.OutOrStdout()
+			return d.run(cmd.Context(), once)
+		},
+	}
+	cmd.Flags().StringVar(&d.dir, "dir", "", "where to put everything; default: a new temporary folder")
+	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:8080", "address to serve on; another free port of it if it is taken")
+	cmd.Flags().BoolVar(&once, "once", false, "leave when the FECs have booted")
+	return cmd
+}
+
+type demo struct {
+	dir, listen string
+	out         io.Writer
+	site        desired.Site
+}
+
+func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
+
+func (d *demo) run(ctx context.Context, once bool) error {
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	r, err := d.publish(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := listenNear(d.listen)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(r.Root)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve root: %w", err), l.Close())
+	}
+	defer root.Close() // only read
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serve.Run(ctx, l, serve.Tree(root, serve.Options{}), serve.Options{}) })
+	g.Go(func() error {
+		defer stop()
+		return d.boot(ctx, "http://"+l.Addr().String(), once)
+	})
+	return g.Wait()
+}
+
+// prepare makes the folder, the site and the key, unless an earlier demo has.
+func (d *demo) prepare() (err error) {
+	if d.dir == "" {
+		if d.dir, err = os.MkdirTemp("", "pomona-demo-"); err != nil {
+			return err
+		}
+	}
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return err
+	}
+	if _, err := os.Stat(d.path("site")); err == nil {
+		d.say("1. The site in %s is there already.", d.path("site"))
+		return nil
+	}
+	c, err := initSite(d.path("site"))
+	if err != nil {
+		return err
+	}
+	d.say("1. Made a site, a git repository of CUE files, in %s: commit %s.", d.path("site"), c.ID[:12])
+	if _, err := keygen(d.path("key")); err != nil {
+		return err
+	}
+	d.say("2. Made a key: %s signs, %s goes into each FEC's image.", d.path("key.sec"), d.path("key.pub"))
+	return nil
+}
+
+func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
+	opened, err := repo.Open(d.path("site"))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := readKeys(d.path("root"), []string{d.path("key.sec")})
+	if err != nil {
+		return nil, err
+	}
+	loader, err := newLoader()
+	if err != nil {
+		return nil, err
+	}
+	r := &reconciler.Reconciler{
+		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Version: version(),
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}
+	rep, err := r.Reconcile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.site, _, err = validate(ctx, d.path("site"), "HEAD"); err != nil {
+		return nil, err
+	}
+	d.say("3. Validated it, built %d parts, published the tree in %s in %s.", rep.Built, r.Root, rep.Elapsed.Round(time.Millisecond))
+	return r, nil
+}
+
+// boot boots every FEC of the site, shows what became of them, and waits unless once is set.
+func (d *demo) boot(ctx context.Context, address string, once bool) error {
+	fecs, err := d.fecs(address)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range fecs {
+			if err := f.Stop(); err != nil {
+				d.say("%v", err)
+			}
+		}
+	}()
+	d.say("4. Serving it at %s/ and booting %d simulated FECs, each with busybox alone.\n", address, len(fecs))
+	outcomes, err := boot.BootAll(ctx, fecs, 2*runtime.NumCPU())
+	if err != nil {
+		return err
+	}
+	failed := d.show(fecs, outcomes)
+	d.say(`
+Where to look:
+  %[1]s/fecs/                        what FECs fetch
+  %[2]s/site                         the site: change it, commit, then
+  pomona plan %[2]s/site --root %[2]s/root
+  pomona reconcile %[2]s/site --root %[2]s/root --key %[2]s/key.sec
+  %[2]s/fecs/FEC/root/current/       what a FEC has unpacked; run/boot.log beside it says what its scripts did`, address, d.dir)
+	if !once && ctx.Err() == nil {
+		d.say("\nServing until Ctrl-C.")
+		<-ctx.Done()
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d FECs do not run", failed, len(fecs))
+	}
+	return nil
+}
+
+func (d *demo) fecs(address string) ([]*boot.FEC, error) {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, fmt.Errorf("find busybox: install Debian's busybox-static: %w", err)
+	}
+	client, err := os.ReadFile(filepath.Join(d.path("root"), "current", "fecs", desired.GlobalScripts, tree.Client))
+	if err != nil {
+		return nil, fmt.Errorf("read boot client: %w", err)
+	}
+	tools, err := fecTools()
+	if err != nil {
+		return nil, err
+	}
+	var fecs []*boot.FEC
+	for _, name := range slices.Sorted(maps.Keys(d.site.FECs)) {
+		fecs = append(fecs, &boot.FEC{
+			Name: name, Server: address, Dir: filepath.Join(d.path("fecs"), name), Client: client, Keys: []string{d.path("key.pub")},
+			Busybox: busybox, Tools: tools, Env: []string{"POMONA_RETRIES=3"},
+		})
+	}
+	return fecs, nil
+}
+
+// fecTools are the programs that a FEC has besides busybox: a verifier of signatures, and what the site's scripts call.
+func fecTools() (tools []string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %w", err)
+	}
+	verifiers := []string{filepath.Join(filepath.Dir(self), "pomona-verify"), "usign", "signify-openbsd", "openssl"}
+	if tools = found(verifiers...); len(tools) == 0 {
+		return nil, errors.New("find a verifier of signatures: want pomona-verify beside pomona, or Debian's openssl or signify-openbsd")
+	}
+	return append(tools, found("dbus-daemon", "dbus-send", "dbus-test-tool", "zstd")...), nil
+}
+
+func found(programs ...string) (paths []string) {
+	for _, p := range programs {
+		if path, err := exec.LookPath(p); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// show prints a line for each FEC and says how many do not run.
+func (d *demo) show(fecs []*boot.FEC, outcomes []boot.Outcome) (failed int) {
+	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FEC\tPLATFORM\tSTATE\tSERIAL\tSOFTWARE")
+	for i, f := range fecs {
+		fec, o := d.site.FECs[f.Name], outcomes[i]
+		state := o.State
+		if o.Status != 0 {
+			failed++
+			state = fmt.Sprintf("%s: %s (see %s)", o.State, o.Detail, o.Log)
+		}
+		var pins string
+		for _, sw := range slices.Sorted(maps.Keys(fec.Software)) {
+			pins += sw + " " + fec.Software[sw].Version + "  "
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Name, fec.Platform, state, o.Serial, pins)
+	}
+	if err := w.Flush(); err != nil {
+		d.say("%v", err)
+	}
+	return failed
+}
+
+// listenNear listens on an address, or on a free port of its host if the port is taken.
+func listenNear(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	host, _, split := net.SplitHostPort(address)
+	if split != nil {
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	return l, nil
+}

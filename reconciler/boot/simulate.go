@@ -1,0 +1,178 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// FEC simulates a front-end computer: it runs the boot client with nothing on its PATH but the applets of a Yocto image
+// and Tools. It needs neither root nor chroot, so absolute paths of this machine stay in reach; and Debian's busybox
+// finds all its own applets, whatever the PATH.
+//
+// It keeps its state in Dir between boots, as a computer with flash does. Methods of one FEC must not run side by side.
+type FEC struct {
+	Name     string
+	Server   string   // address of the served tree; several are separated by blanks
+	Dir      string   // absolute; created when missing
+	Client   []byte   // the boot client of the site
+	Keys     []string // files of public keys, copied at each boot
+	Busybox  string   // path of a busybox
+	Emulator string   // path of a user-mode emulator, for a busybox of another processor; empty: none
+	Shell    string   // path of another shell to run the client; empty: busybox's own
+	Tools    []string // paths of programs besides busybox: verifiers, dbus-daemon, zstd
+	Env      []string // more of the environment, NAME=VALUE; the client's settings among others
+}
+
+// Outcome says how a boot ended.
+type Outcome struct {
+	Status int    // exit status of the client; -1 when it was killed
+	State  string // running, fallback, init-failed or failed; of an interrupted boot fetching, installed or empty
+	Serial string // of the manifest that State is about; 0 without one
+	Slot   string // path of the slot that State is about; empty without one
+	Detail string // why State is not better
+	Log    string // path of what the boot wrote to its console
+}
+
+// Applets are those of a Yocto image that a FEC has on its PATH, as far as its busybox has them: openembedded-core's
+// meta/recipes-core/busybox/busybox/defconfig with sha256sum.cfg, without what neither scripts nor the client call.
+var Applets = strings.Fields(`[ ash awk basename cat chgrp chmod chown cmp cp cut date dd df diff dirname dmesg du echo
+	env expr false find flock free grep gunzip gzip head hexdump hostname id ifconfig ip kill killall ln logger ls md5sum
+	mkdir mkfifo mktemp mount mv nc netstat nohup od pidof ping printf ps pwd readlink realpath rm rmdir sed seq setsid sh
+	sha256sum sleep sort start-stop-daemon stat strings sync tail tar tee test time touch tr true umount uname uniq
+	unlink uptime usleep wc wget which whoami xargs xzcat yes zcat`)
+
+// Root is the client's state folder.
+func (f *FEC) Root() string { return filepath.Join(f.Dir, "root") }
+
+// Boot reboots: it ends what an earlier boot started, and runs the client until it exits or ctx ends. What the init
+// scripts started keeps running. An error says that the boot could not be simulated.
+func (f *FEC) Boot(ctx context.Context) (Outcome, error) {
+	if err := f.Stop(); err != nil {
+		return Outcome{}, err
+	}
+	if err := f.prepare(); err != nil {
+		return Outcome{}, fmt.Errorf("prepare %s: %w", f.Name, err)
+	}
+	console, err := os.Create(f.path("console.log"))
+	if err != nil {
+		return Outcome{}, fmt.Errorf("boot %s: %w", f.Name, err)
+	}
+	// A file and no pipe: daemons keep it open.
+	err = f.run(ctx, console)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) || ctx.Err() != nil {
+		err = nil
+	}
+	if err = errors.Join(err, console.Close()); err != nil {
+		return Outcome{}, fmt.Errorf("boot %s: %w", f.Name, err)
+	}
+	return f.outcome(exit, ctx.Err() != nil)
+}
+
+// BootAll boots FECs, at most limit at a time. Outcomes have the order of the FECs.
+func BootAll(ctx context.Context, fecs []*FEC, limit int) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(fecs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(limit)
+	for i, f := range fecs {
+		group.Go(func() (err error) {
+			outcomes[i], err = f.Boot(ctx)
+			return err
+		})
+	}
+	return outcomes, group.Wait()
+}
+
+func (f *FEC) path(parts ...string) string {
+	return filepath.Join(append([]string{f.Dir}, parts...)...)
+}
+
+// prepare makes the image: bin/ is the PATH, etc/ the configuration.
+func (f *FEC) prepare() error {
+	for _, dir := range []string{f.path("bin"), f.path("etc/keys")} {
+		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+			return err
+		}
+	}
+	for _, applet := range Applets {
+		if err := f.applet(applet); err != nil {
+			return err
+		}
+	}
+	for _, tool := range f.Tools {
+		if err := os.Symlink(tool, f.path("bin", filepath.Base(tool))); err != nil {
+			return err
+		}
+	}
+	for _, key := range f.Keys {
+		b, err := os.ReadFile(key)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(f.path("etc/keys", filepath.Base(key)), b, 0o644); err != nil {
+			return err
+		}
+	}
+	conf := fmt.Sprintf("POMONA_SERVER=%s\nPOMONA_FEC=%s\nPOMONA_ROOT=%s\nPOMONA_KEYS=%s\nPOMONA_DATA_KEYS=%s\n",
+		quote(f.Server), quote(f.Name), quote(f.Root()), quote(f.path("etc/keys")), quote(f.path("etc/data-keys")))
+	return errors.Join(
+		os.WriteFile(f.path("etc/boot.conf"), []byte(conf), 0o644),
+		os.WriteFile(f.path("etc/cmdline"), nil, 0o644), // not this machine's
+		os.WriteFile(f.path("etc/pomona-boot"), f.Client, 0o755),
+		os.RemoveAll(filepath.Join(f.Root(), "run")),
+	)
+}
+
+// applet puts one applet on the PATH: a link, or for another processor a file that the kernel gives to the emulator.
+func (f *FEC) applet(name string) error {
+	if f.Emulator == "" {
+		return os.Symlink(f.Busybox, f.path("bin", name))
+	}
+	return os.WriteFile(f.path("bin", name), []byte("#!"+f.Emulator+" "+f.Busybox+"\n"), 0o755)
+}
+
+func (f *FEC) run(ctx context.Context, console *os.File) error {
+	shell := f.Shell
+	if shell == "" {
+		shell = f.path("bin/sh")
+	}
+	c := exec.CommandContext(ctx, shell, f.path("etc/pomona-boot"))
+	c.Dir = f.Dir
+	c.Env = append([]string{"PATH=" + f.path("bin"), "HOME=" + f.Dir, f.marker(),
+		"POMONA_CONF=" + f.path("etc/boot.conf"), "POMONA_CMDLINE=" + f.path("etc/cmdline")}, f.Env...)
+	c.Stdout, c.Stderr = console, console
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.Cancel = f.Stop
+	return c.Run()
+}
+
+// outcome reads the state that the client left. The states are words of the report protocol.
+func (f *FEC) outcome(exit *exec.ExitError, interrupted bool) (Outcome, error) {
+	o := Outcome{Log: f.path("console.log")}
+	if exit != nil {
+		o.Status = exit.ExitCode()
+	} else if interrupted {
+		o.Status = -1
+	}
+	b, err := os.ReadFile(filepath.Join(f.Root(), "run/state"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return o, fmt.Errorf("read state of %s: %w", f.Name, err)
+	}
+	words := strings.SplitN(strings.TrimSuffix(string(b), "\n"), " ", 4)
+	if len(words) < 4 {
+		return o, nil // killed before it wrote any, or while it did
+	}
+	o.State, o.Serial, o.Detail = words[0], words[1], words[3]
+	if words[2] != "" {
+		o.Slot = filepath.Join(f.Root(), "slots", words[2])
+	}
+	return o, nil
+}

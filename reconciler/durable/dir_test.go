@@ -1,0 +1,152 @@
+package durable_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+)
+
+func open(t *testing.T, hook durable.Hook) (*durable.Dir, string) {
+	t.Helper()
+	path := t.TempDir()
+	d, err := durable.Open(path, hook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	if err := d.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	return d, path
+}
+
+// recorded notes every change that is applied.
+func recorded(ops *[]string) durable.Hook {
+	return func(op durable.Op, do func() error) error {
+		*ops = append(*ops, op.Kind)
+		return do()
+	}
+}
+
+func TestReplaceSyncsContentThenNames(t *testing.T) {
+	var ops []string
+	d, path := open(t, recorded(&ops))
+	for _, content := range []string{"one", "two"} {
+		ops = nil
+		if err := d.Replace("file", []byte(content), 0o444); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"write", "sync", "rename", "sync"}, ops); diff != "" {
+			t.Errorf("order of operations (-want +got):\n%s", diff)
+		}
+		if got, err := os.ReadFile(filepath.Join(path, "file")); string(got) != content || err != nil {
+			t.Errorf("file holds %q, %v", got, err)
+		}
+	}
+}
+
+func TestRelinkReplacesALink(t *testing.T) {
+	d, path := open(t, nil)
+	for _, target := range []string{"generations/1", "generations/2"} {
+		if err := d.Relink(target, "current"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.Readlink(filepath.Join(path, "current")); got != target || err != nil {
+			t.Errorf("current -> %q, %v", got, err)
+		}
+	}
+}
+
+func TestModesDoNotDependOnTheUmask(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	d, path := open(t, nil)
+	if err := d.MkdirAll("a/b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write("a/b/c", nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]fs.FileMode{"a": 0o755, "a/b": 0o755, "a/b/c": 0o444, ".pomona": 0o700} {
+		info, err := os.Stat(filepath.Join(path, name))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, %v; want %v", name, info.Mode().Perm(), err, want)
+		}
+	}
+}
+
+func TestRecoverRemovesEveryLeftover(t *testing.T) {
+	d, path := open(t, nil)
+	for _, kind := range []string{"file", "link", "object", "folder", "generation", "pruned"} {
+		if err := os.MkdirAll(filepath.Join(path, d.Temp(kind), "deep"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("nowhere", filepath.Join(path, durable.Staging, "link-left")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := d.Recover(); n != 7 || err != nil {
+		t.Errorf("removed %d, %v; want 7", n, err)
+	}
+	if names, err := d.Names(durable.Staging); len(names) > 0 || err != nil {
+		t.Errorf("left %v, %v", names, err)
+	}
+}
+
+func TestNothingIsReachedOutside(t *testing.T) {
+	d, path := open(t, nil)
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(path, "out")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"../x", "out/x", "/x"} {
+		if err := d.Write(name, nil, 0o644); err == nil {
+			t.Errorf("wrote %q", name)
+		}
+	}
+}
+
+func TestOneWriter(t *testing.T) {
+	d, path := open(t, nil)
+	unlock, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := durable.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := second.Lock(); !errors.Is(err, durable.ErrLocked) {
+		t.Errorf("second lock: %v, want %v", err, durable.ErrLocked)
+	}
+	unlock()
+	if unlock, err = second.Lock(); err != nil {
+		t.Errorf("lock after unlock: %v", err)
+	} else {
+		unlock()
+	}
+}
+
+func TestManySyncsBecomeOne(t *testing.T) {
+	var ops []string
+	d, _ := open(t, recorded(&ops))
+	names := make([]string, 100)
+	for i := range names {
+		names[i] = "."
+	}
+	ops = nil
+	if err := d.SyncAll(names); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"syncfs"}, ops); diff != "" {
+		t.Errorf("operations (-want +got):\n%s", diff)
+	}
+}

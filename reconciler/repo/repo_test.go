@@ -1,0 +1,285 @@
+package repo_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+)
+
+// git runs the real git, with nothing of the machine's configuration.
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func write(t *testing.T, dir, name, content string, mode os.FileMode) {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// site is a repository with one file of each kind.
+func site(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	git(t, dir, "init", "-q", "-b", "main")
+	write(t, dir, "site.cue", "package site\n", 0o644)
+	write(t, dir, "a/run", "#!/bin/sh\n", 0o755)
+	write(t, dir, "a-b", "sorts between a and a/run in git, not here", 0o644)
+	write(t, dir, "big", strings.Repeat("0123456789abcdef", 1<<17), 0o644)
+	if err := os.Symlink("../etc/passwd", filepath.Join(dir, "a", "link")); err != nil {
+		t.Fatal(err)
+	}
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "first\n\nbody")
+	return dir
+}
+
+func list(t *testing.T, src artifact.Source) (out []string) {
+	t.Helper()
+	for _, f := range src.Files() {
+		out = append(out, fmt.Sprintf("%s %d %d %s", f.Path, f.Mode, f.Size, f.ID))
+	}
+	return out
+}
+
+func read(t *testing.T, src artifact.Source, path string) string {
+	t.Helper()
+	f, ok := src.Files().Find(path)
+	if !ok {
+		t.Fatalf("%q is not listed", path)
+	}
+	r, err := src.Open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
+	t.Helper()
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Resolve(rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := r.Files(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fs, c
+}
+
+func TestCommitAndWorkTreeAgree(t *testing.T) {
+	dir := site(t)
+	commit, c := files(t, dir, "HEAD")
+	if c.ID != git(t, dir, "rev-parse", "HEAD") || c.Tree != git(t, dir, "rev-parse", "HEAD^{tree}") || c.Subject != "first" {
+		t.Errorf("commit is %+v", c)
+	}
+	work, err := repo.OpenWorkTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	if d := cmp.Diff(list(t, commit), list(t, work)); d != "" {
+		t.Errorf("lists differ (-commit +work tree):\n%s", d)
+	}
+	for _, path := range []string{"site.cue", "a/run", "a/link", "big"} {
+		if read(t, commit, path) != read(t, work, path) {
+			t.Errorf("%s differs", path)
+		}
+	}
+	if got := read(t, commit, "a/link"); got != "../etc/passwd" {
+		t.Errorf("link holds %q", got)
+	}
+	f, _ := commit.Files().Find("a/run")
+	if f.Mode != artifact.Executable {
+		t.Errorf("a/run has mode %v", f.Mode)
+	}
+}
+
+func TestWorkTreeLeavesOutWhatGitIgnores(t *testing.T) {
+	dir := site(t)
+	write(t, dir, ".gitignore", "*.log\n/build/\n", 0o644)
+	write(t, dir, "x.log", "", 0o644)
+	write(t, dir, "build/y", "", 0o644)
+	write(t, dir, "new.cue", "package site\n", 0o644)
+	work, err := repo.OpenWorkTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	for path, want := range map[string]bool{"x.log": false, "build/y": false, "new.cue": true, ".git/HEAD": false} {
+		if _, ok := work.Files().Find(path); ok != want {
+			t.Errorf("%s listed: %v", path, ok)
+		}
+	}
+}
+
+func TestRevisions(t *testing.T) {
+	dir := site(t)
+	git(t, dir, "checkout", "-qb", "feature/slash")
+	write(t, dir, "more", "x", 0o644)
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "second")
+	git(t, dir, "tag", "-a", "-m", "tag", "v1")
+	bare := filepath.Join(t.TempDir(), "bare.git")
+	git(t, dir, "clone", "-q", "--bare", dir, bare)
+	linked := filepath.Join(t.TempDir(), "linked")
+	git(t, dir, "worktree", "add", "-q", linked, "main")
+	for _, at := range []string{dir, bare, linked, filepath.Join(dir, "a")} {
+		for _, rev := range []string{"feature/slash", "v1", git(t, dir, "rev-parse", "feature/slash")} {
+			if _, c := files(t, at, rev); c.Subject != "second" {
+				t.Errorf("%s at %s is %q", rev, at, c.Subject)
+			}
+		}
+		if _, c := files(t, at, "main"); c.Subject != "first" {
+			t.Errorf("main at %s is %q", at, c.Subject)
+		}
+	}
+	if _, c := files(t, linked, "HEAD"); c.Subject != "first" {
+		t.Errorf("HEAD of the linked work tree is %q", c.Subject)
+	}
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve("nowhere"); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
+		t.Errorf("unknown revision: %v", err)
+	}
+}
+
+func TestSubmoduleIsListedAsModule(t *testing.T) {
+	dir := site(t)
+	git(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+git(t, dir, "rev-parse", "HEAD")+",vendor/other")
+	git(t, dir, "commit", "-qm", "submodule")
+	fs, _ := files(t, dir, "HEAD")
+	if f, _ := fs.Files().Find("vendor/other"); f.Mode != artifact.Module {
+		t.Errorf("submodule is %+v", f)
+	}
+}
+
+// TestMalformedNamesAreRefused writes trees that git itself would never write.
+func TestMalformedNamesAreRefused(t *testing.T) {
+	dir := site(t)
+	blob := git(t, dir, "hash-object", "-w", "site.cue")
+	for _, name := range []string{"..", ".", ".git", ".GIT"} {
+		cmd := exec.Command("git", "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
+		cmd.Dir = dir
+		var raw []byte
+		for i := 0; i < 40; i += 2 {
+			var b byte
+			fmt.Sscanf(blob[i:i+2], "%02x", &b)
+			raw = append(raw, b)
+		}
+		cmd.Stdin = strings.NewReader("100644 " + name + "\x00" + string(raw))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := git(t, dir, "commit-tree", "-m", "evil", strings.TrimSpace(string(out)))
+		r, err := repo.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.Resolve(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Files(c); err == nil || !strings.Contains(err.Error(), "malformed name") {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+}
+
+func TestReadsFromManyGoroutines(t *testing.T) {
+	dir := site(t)
+	git(t, dir, "gc", "-q")
+	fs, _ := files(t, dir, "HEAD")
+	var g errgroup.Group
+	for i := range 40 {
+		g.Go(func() error {
+			f, _ := fs.Files().Find([]string{"big", "site.cue"}[i%2])
+			r, err := fs.Open(f)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			n, err := io.Copy(io.Discard, r)
+			if err == nil && n != f.Size {
+				err = fmt.Errorf("%s: %d bytes, want %d", f.Path, n, f.Size)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCreateCommitsEverything(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a", "x", 0o644)
+	write(t, dir, "bin/run", "#!/bin/sh\n", 0o755)
+	write(t, dir, ".gitignore", "*.log\n", 0o644)
+	c, err := repo.Create(dir, "New\n", time.Unix(1_800_000_000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := git(t, dir, "status", "--porcelain"); got != "" {
+		t.Errorf("not committed:\n%s", got)
+	}
+	if got := git(t, dir, "rev-parse", "main"); got != c.ID {
+		t.Errorf("main is %s, want %s", got, c.ID)
+	}
+	if got := git(t, dir, "ls-files", "-s", "bin/run"); !strings.HasPrefix(got, "100755") {
+		t.Errorf("mode: %s", got)
+	}
+}
+
+func TestErrorsSayWhat(t *testing.T) {
+	if _, err := repo.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a git repository") {
+		t.Errorf("no repository: %v", err)
+	}
+	dir := t.TempDir()
+	git(t, dir, "init", "-q")
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve("HEAD"); err == nil || !strings.Contains(err.Error(), "no commit yet") {
+		t.Errorf("empty repository: %v", err)
+	}
+}
