@@ -152,7 +152,7 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
 	}
-	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Broken, loaded.Lost)
+	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
 	payloads, err := build.Check(ctx, src, loaded.Site)
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)

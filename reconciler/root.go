@@ -13,7 +13,7 @@ import (
 
 // open makes this process the one writer of the root.
 func (r *Reconciler) open() (*durable.Dir, func(), error) {
-	if err := os.MkdirAll(r.Root, 0o755); err != nil {
+	if err := MakeRoot(r.Root); err != nil {
 		return nil, nil, fmt.Errorf("make root: %w", err)
 	}
 	dir, err := durable.Open(r.Root, r.Hook)
@@ -31,6 +31,14 @@ func (r *Reconciler) open() (*durable.Dir, func(), error) {
 		unlock()
 		dir.Close() // every write has reported its own error
 	}, nil
+}
+
+// MakeRoot makes a root that web servers can read whatever the umask; one that is there keeps its mode.
+func MakeRoot(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o755))
 }
 
 // unfinished marks the root before its first change, once, so that the next pass knows if this one dies.

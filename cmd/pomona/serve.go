@@ -52,7 +52,7 @@ be made, what is published stays served.`,
 // ends it.
 func passThenServe(ctx context.Context, r *reconciler.Reconciler, l net.Listener, o serve.Options) error {
 	defer l.Close() // serve.Run has closed it, unless it never ran
-	if err := os.MkdirAll(r.Root, 0o755); err != nil {
+	if err := reconciler.MakeRoot(r.Root); err != nil {
 		return fmt.Errorf("make root: %w", err)
 	}
 	root, err := os.OpenRoot(r.Root)

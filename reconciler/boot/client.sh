@@ -155,11 +155,14 @@ object() {
 	intact "$file" "$2" "$3" && return 0
 	blocks=$(awk -v n="$2" 'BEGIN { printf "%d", n / 512 + 2 }')
 	for again in yes no; do
-		[ "$(size "$part")" = "$2" ] || get "$1" "$part" "$blocks" resume
+		had=$(size "$part")
+		[ "$had" = "$2" ] || get "$1" "$part" "$blocks" resume
 		if intact "$part" "$2" "$3"; then
+			progress=yes
 			mv -f "$part" "$file" && return 0
 		fi
 		if more "$2" "$(size "$part")"; then
+			[ "$(size "$part")" = "$had" ] || progress=yes
 			why "got $(size "$part") of $2 bytes of $1: $(errors)"
 			return 1
 		fi
@@ -318,7 +321,7 @@ whole() {
 	"$SERIAL-$(digest "$1/.pomona/manifest" | cut -c 1-8)"*) ;;
 	*) why "its manifest is another slot's" || return 1 ;;
 	esac
-	for path in $(sed -nE "s/^(software|configuration) .* ($install).*/\\2/p" "$WORK/body"); do
+	for path in $(awk '/^(software|configuration) / { print $7 }' "$WORK/body"); do
 		[ -e "$1$path" ] || why "$path is missing" || return 1
 	done
 }
@@ -331,7 +334,9 @@ find_installed() {
 	done
 	prune_slots
 	SEEN=0
-	for serial in "$(cat "$ROOT/serial" 2>/dev/null)" "${POMONA_MIN_SERIAL:-}"; do
+	current=$(readlink "$ROOT/current")
+	current=${current#slots/}
+	for serial in "$(cat "$ROOT/serial" 2>/dev/null)" "${POMONA_MIN_SERIAL:-}" "${current%%-*}"; do
 		serial=$(number "$serial")
 		! more "$serial" "$SEEN" || SEEN=$serial
 	done
@@ -358,7 +363,7 @@ unpack() {
 install_slot() {
 	say "installing serial $SERIAL from $SERVER"
 	report fetching
-	sed -nE "s/^(software|configuration|scripts) .*($archive).*/\\2 \\1/p" "$WORK/body" >"$WORK/objects"
+	awk '/^(software|configuration) / { print $4, $5, $6, $1 } /^scripts / { print $2, $3, $4, $1 }' "$WORK/body" >"$WORK/objects"
 	while read -r _ bytes hash _; do
 		object "$SERVER/objects/sha256/${hash%"${hash#??}"}/$hash" "$bytes" "$hash" || return 1
 	done <"$WORK/objects"
@@ -454,8 +459,9 @@ back_off() {
 
 # choose: SLOT is what boots now, STATE what that is.
 choose() {
-	STATE=running rounds=1
+	STATE=running rounds=1 progress=no
 	until deliver; do
+		[ $progress = no ] || rounds=1 progress=no
 		if [ -n "$HAVE" ] && [ "$rounds" -ge "$TRIES" ]; then
 			STATE=fallback SLOT=$HAVE
 			say "booting the installed release: $WHY"

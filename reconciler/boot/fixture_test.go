@@ -117,16 +117,11 @@ func (s *site) release(serial int64) tree.Manifest {
 	s.t.Helper()
 	version := fmt.Sprintf("1.0.%d", serial)
 	install := "/opt/fesa/bpm/" + version
-	random := rand.New(rand.NewPCG(uint64(serial), 1))
-	big := make([]byte, 300_000)
-	for i := range big {
-		big[i] = byte(random.Uint32())
-	}
 	m := tree.Manifest{
 		Site: "linac", Channel: "production", FEC: fecName, Host: hostFQN, Platform: "yocto-ppc", Serial: serial, Expires: never,
 		Software: []tree.Item{{
 			Name: "bpm", Version: version, Install: install, Start: true,
-			Object: s.object(artifact.Gzip, map[string]string{install + "/bin/bpm": version, install + "/lib/big": string(big)}),
+			Object: s.object(artifact.Gzip, map[string]string{install + "/bin/bpm": version, install + "/lib/big": payload(serial)}),
 		}},
 		Configuration: []tree.Item{{
 			Name: "timing", Version: "2.0", Install: "/opt/conf/timing",
@@ -138,6 +133,16 @@ func (s *site) release(serial int64) tree.Manifest {
 		"50-bpm=bpm":   "export -p | grep POMONA_ >$POMONA_RUN/env-bpm; cat $POMONA_INSTALL/bin/bpm >$POMONA_RUN/started",
 		"9-not-sorted": "echo >$POMONA_RUN/last; test -e $POMONA_RUN/started",
 	})
+}
+
+// payload is 300 kB that no compressor makes smaller.
+func payload(serial int64) string {
+	random := rand.New(rand.NewPCG(uint64(serial), 1))
+	b := make([]byte, 300_000)
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return string(b)
 }
 
 // withScripts gives m init scripts: name or name=software that it starts, to what it does.

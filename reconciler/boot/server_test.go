@@ -20,7 +20,10 @@ type server struct {
 	files    map[string][]byte
 	requests []request
 	reports  []url.Values
-	fault    fault // of the next requests; nil: none
+	// reportStatus answers reports; nil: 204
+	reportStatus func(*http.Request) int
+
+	fault fault // of the next requests; nil: none
 }
 
 type request struct{ Path, Range string }
@@ -104,7 +107,11 @@ func (s *server) report(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports = append(s.reports, v)
-	w.WriteHeader(http.StatusNoContent)
+	status := http.StatusNoContent
+	if s.reportStatus != nil {
+		status = s.reportStatus(r)
+	}
+	w.WriteHeader(status)
 }
 
 // only lets a fault have requests whose path contains part.

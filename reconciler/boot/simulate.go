@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -27,7 +28,8 @@ type FEC struct {
 	Busybox  string   // path of a busybox
 	Emulator string   // path of a user-mode emulator, for a busybox of another processor; empty: none
 	Shell    string   // path of another shell to run the client; empty: busybox's own
-	Tools    []string // paths of programs besides busybox: verifiers, dbus-daemon, zstd
+	Tools    []string // paths of programs besides busybox: verifiers, dbus-daemon, zstd; they take the place of applets
+	Without  []string // applets that this image lacks
 	Env      []string // more of the environment, NAME=VALUE; the client's settings among others
 }
 
@@ -103,12 +105,19 @@ func (f *FEC) prepare() error {
 		}
 	}
 	for _, applet := range Applets {
+		if slices.Contains(f.Without, applet) {
+			continue
+		}
 		if err := f.applet(applet); err != nil {
 			return err
 		}
 	}
 	for _, tool := range f.Tools {
-		if err := os.Symlink(tool, f.path("bin", filepath.Base(tool))); err != nil {
+		link := f.path("bin", filepath.Base(tool))
+		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(tool, link); err != nil {
 			return err
 		}
 	}

@@ -100,7 +100,7 @@ func (e *entries) attributes(p string, k kind, h *tar.Header) {
 	if k != link && h.Mode&special != 0 {
 		e.found.add(p, "take the setuid, setgid and sticky bits off", "has mode %04o", h.Mode&0o7777)
 	}
-	if false {
+	if h.Typeflag != tar.TypeReg && h.Size != 0 {
 		e.found.add(p, "pack it with GNU tar", "has a size, though it has no content")
 	}
 	for key := range h.PAXRecords {

@@ -69,10 +69,20 @@ func (ps Problems) Blocking() Problems {
 	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool { return p.Warning })
 }
 
-// WithoutEchoes leaves out references to declarations that are there but have problems of their own. Broken names those;
-// lost says that some declarations could not even be named, and then only references that are near a known word stay.
-func (ps Problems) WithoutEchoes(broken map[string]bool, lost bool) Problems {
+// WithoutEchoes leaves out problems that known ones cause: those at or below a path that has one already, and references
+// to declarations that are there but have problems of their own. Broken names those; lost says that some declarations
+// could not even be named, and then only references that are near a known word stay.
+func (ps Problems) WithoutEchoes(known Problems, broken map[string]bool, lost bool) Problems {
+	paths := map[string]bool{}
+	for _, p := range known {
+		paths[p.Path] = true
+	}
 	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool {
+		for at := p.Path; at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
+			if paths[at] {
+				return true
+			}
+		}
 		switch {
 		case p.Missing == "":
 			return false

@@ -94,44 +94,55 @@ func (p *pool) accept(u *unit, f wire.Frame) error {
 		p.positions[u] = f.Positions
 		return nil
 	}
-	u.fragment = &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}}
+	u.fragment = &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}, drafts: map[object]any{}}
 	for _, o := range f.Objects {
+		name := object{o.Section, o.Name}
 		v, err := decode(o)
-		if err != nil {
-			return fmt.Errorf("decode %s: %w", objectPath(object{o.Section, o.Name}), err)
+		switch {
+		case o.JSON == nil && err == nil:
+			u.fragment.values[name], u.fragment.drafts[name] = nil, v
+		case o.JSON == nil:
+			u.fragment.values[name] = nil // a draft that has not even the right types: its problems are known
+		case err != nil:
+			return fmt.Errorf("decode %s: %w", objectPath(name), err)
+		default:
+			u.fragment.values[name] = v
 		}
-		u.fragment.values[object{o.Section, o.Name}] = v
 	}
 	return nil
 }
 
-// decode is an object as Go; nil when it has problems. That the schema lets pass what Go does not know is an error of
-// Pomona's.
+// decode is an object as Go, from its draft when it has problems; nil without one. That the schema lets pass what Go
+// does not know is an error of Pomona's.
 func decode(o wire.Object) (any, error) {
 	switch {
-	case o.JSON == nil:
+	case o.JSON == nil && o.Draft == nil:
 		return nil, nil
 	case o.Section == wire.Settings:
-		return decodeAs[desired.Settings](o.JSON)
+		return decodeAs[desired.Settings](o)
 	case o.Section == "software":
-		return decodeAs[desired.Software](o.JSON)
+		return decodeAs[desired.Software](o)
 	case o.Section == "configuration":
-		return decodeAs[desired.Configuration](o.JSON)
+		return decodeAs[desired.Configuration](o)
 	case o.Section == "fecs":
-		return decodeAs[desired.FEC](o.JSON)
+		return decodeAs[desired.FEC](o)
 	case o.Section == "pilots":
-		return decodeAs[desired.Pilot](o.JSON)
+		return decodeAs[desired.Pilot](o)
 	case o.Section == "campaigns":
-		return decodeAs[desired.Campaign](o.JSON)
+		return decodeAs[desired.Campaign](o)
 	case o.Section == "prerequisites":
-		return decodeAs[desired.Prerequisite](o.JSON)
+		return decodeAs[desired.Prerequisite](o)
 	}
 	return nil, fmt.Errorf("unknown section %q", o.Section)
 }
 
-func decodeAs[T any](b []byte) (any, error) {
+func decodeAs[T any](o wire.Object) (any, error) {
 	var v T
-	d := json.NewDecoder(bytes.NewReader(b))
+	if o.JSON == nil {
+		err := json.Unmarshal(o.Draft, &v)
+		return v, err
+	}
+	d := json.NewDecoder(bytes.NewReader(o.JSON))
 	d.DisallowUnknownFields()
 	err := d.Decode(&v)
 	return v, err

@@ -64,7 +64,8 @@ func Site(ctx context.Context, src artifact.Source, o Options) (*Loaded, error) 
 	return New(o).Site(ctx, src)
 }
 
-// Loaded is an evaluated site. With problems that are not warnings, Site holds only what has none.
+// Loaded is an evaluated site. With problems that are not warnings, Site is good only for finding more: it holds
+// what has none, and of the rest what the files say, as far as that can be read.
 type Loaded struct {
 	Site     desired.Site
 	Problems desired.Problems
@@ -131,5 +132,6 @@ type fragment struct {
 	failed   bool           // it has no value at all
 	killed   bool           // its evaluation was ended; another machine may do better
 	values   map[object]any // nil for an object with problems
+	drafts   map[object]any // of objects with problems, as far as they can be read
 	problems desired.Problems
 }

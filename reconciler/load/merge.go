@@ -30,6 +30,9 @@ func (l *Loaded) merge(ctx context.Context, units []*unit) (desired.Problems, er
 			switch {
 			case owner == nil:
 				l.owners[o] = u
+				if v == nil {
+					v = u.fragment.drafts[o]
+				}
 				l.put(o, v)
 			case !u.within(owner):
 				clashes = append(clashes, clash{o, owner, u, ""})

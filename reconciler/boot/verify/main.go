@@ -57,31 +57,31 @@ func verify(keyFile, signatureFile, messageFile string) (bool, error) {
 	return bytes.Equal(keyID, signatureID) && ed25519.Verify(ed25519.PublicKey(key), message, signature), nil
 }
 
-// read gives the key number of a file and the size bytes behind it.
 func read(name string, size int) (id, body []byte, err error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := decode(b)
+	id, body, err = parse(b, size)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	head := len(algorithm) + idSize
-	if len(raw) != head+size || string(raw[:len(algorithm)]) != algorithm {
-		return nil, nil, fmt.Errorf("read %s: want %d bytes in base64 that start with %s", name, head+size, algorithm)
-	}
-	return raw[len(algorithm):head], raw[head:], nil
+	return id, body, nil
 }
 
-// decode reads one comment line and one line of base64.
-func decode(b []byte) ([]byte, error) {
+// parse reads one comment line and one line of base64: the algorithm, a key number, and size bytes.
+func parse(b []byte, size int) (id, body []byte, err error) {
 	lines := bytes.SplitN(b, []byte("\n"), 3)
 	if len(lines) != 3 || len(lines[2]) > 0 {
-		return nil, errors.New("want two lines")
+		return nil, nil, errors.New("want two lines")
 	}
 	if !bytes.HasPrefix(lines[0], []byte(commentPrefix)) || len(lines[0]) > maxComment {
-		return nil, fmt.Errorf("want a comment line that starts with %q", commentPrefix)
+		return nil, nil, fmt.Errorf("want a comment line that starts with %q", commentPrefix)
 	}
-	return base64.StdEncoding.Strict().DecodeString(string(lines[1]))
+	head := len(algorithm) + idSize
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(lines[1]))
+	if err != nil || len(raw) != head+size || string(raw[:len(algorithm)]) != algorithm {
+		return nil, nil, fmt.Errorf("want %d bytes in base64 that start with %s", head+size, algorithm)
+	}
+	return raw[len(algorithm):head], raw[head:], nil
 }

@@ -81,6 +81,7 @@ func (e *exporter) object(section, name string, v cue.Value) {
 	if e.broken {
 		if err := v.Validate(cue.Concrete(true), cue.Final()); err != nil {
 			e.errs = append(e.errs, errors.Errors(err)...)
+			o.Draft = e.draft(section, name)
 			e.objects = append(e.objects, o)
 			return
 		}
@@ -102,6 +103,20 @@ func (e *exporter) object(section, name string, v cue.Value) {
 		o.JSON = json
 	}
 	e.objects = append(e.objects, o)
+}
+
+// draft is a broken object as its files have it: other checks find more problems in it.
+func (e *exporter) draft(section, name string) []byte {
+	selectors := []cue.Selector{cue.Str(section)}
+	if name != "" {
+		selectors = append(selectors, cue.Str(name))
+	}
+	json, err := e.x.raw.LookupPath(cue.MakePath(selectors...)).MarshalJSON()
+	if err != nil || len(json) > e.left {
+		return nil // its own problems are enough to say
+	}
+	e.left -= len(json)
+	return json
 }
 
 // errorPath is an error's CUE path without the schema's own prefix.

@@ -59,10 +59,10 @@ type Frame struct {
 const Whole = -1
 
 // Object is one named value of a site, for instance fecs."kgp2cu02"; the name of site itself is empty. JSON is nil when
-// the object has problems.
+// the object has problems; then Draft is what the site's files say without the schema, if that can be written down.
 type Object struct {
 	Section, Name string
-	JSON          []byte
+	JSON, Draft   []byte
 }
 
 // Position is a place in a file of the site; the zero value is nowhere.
