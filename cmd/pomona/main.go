@@ -71,12 +71,13 @@ func root() *cobra.Command {
 	return cmd
 }
 
-// fromEnvironment sets each flag that was not given from POMONA_FLAG: --max-connections is POMONA_MAX_CONNECTIONS.
+// fromEnvironment sets each flag that was not given from POMONA_FLAG: --max-connections is POMONA_MAX_CONNECTIONS. An
+// empty variable counts as none.
 func fromEnvironment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := environmentName(f.Name)
 		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || err != nil || f.Name == "help" {
+		if !ok || value == "" || f.Changed || err != nil || f.Name == "help" {
 			return
 		}
 		if e := flags.Set(f.Name, value); e != nil {

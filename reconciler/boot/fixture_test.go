@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,9 +34,8 @@ func key(b byte) tree.SecretKey { return tree.NewSecretKey([32]byte{b}, tree.Key
 // need is the path of a program of a Debian package.
 func need(t *testing.T, program, debianPackage string) string {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
+	if found, err := exec.LookPath(program); err == nil {
+		return found
 	}
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s is missing: install %s", program, debianPackage)
@@ -91,11 +91,11 @@ func (s *site) fec() *boot.FEC {
 
 func publicKey(t *testing.T, k tree.SecretKey) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), k.ID.String()+".pub")
-	if err := os.WriteFile(path, k.Public().Marshal(), 0o644); err != nil {
+	file := filepath.Join(t.TempDir(), k.ID.String()+".pub")
+	if err := os.WriteFile(file, k.Public().Marshal(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return file
 }
 
 // boots boots f and checks how that ended.
@@ -176,15 +176,24 @@ func (s *site) publish(m tree.Manifest) {
 
 func (s *site) sign(body []byte) []byte { return append(tree.Sign(body, s.keys), body...) }
 
-// archive packs files by their paths, which start with a slash.
+// archive packs files by their paths, which start with a slash, and the folders that they are in.
 func archive(t *testing.T, format artifact.Format, files map[string]string) []byte {
 	t.Helper()
 	var plain bytes.Buffer
 	w := tar.NewWriter(&plain)
+	folders := map[string]bool{"/": true}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		header := &tar.Header{Name: name[1:], Mode: 0o755, Size: int64(len(files[name])), Typeflag: tar.TypeReg, Format: tar.FormatGNU}
-		if err := w.WriteHeader(header); err != nil {
-			t.Fatal(err)
+		var missing []*tar.Header
+		for dir := path.Dir(name); !folders[dir]; dir = path.Dir(dir) {
+			folders[dir] = true
+			missing = append(missing, &tar.Header{Name: dir[1:] + "/", Mode: 0o755, Typeflag: tar.TypeDir, Format: tar.FormatGNU})
+		}
+		slices.Reverse(missing)
+		file := &tar.Header{Name: name[1:], Mode: 0o755, Size: int64(len(files[name])), Typeflag: tar.TypeReg, Format: tar.FormatGNU}
+		for _, header := range append(missing, file) {
+			if err := w.WriteHeader(header); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if _, err := w.Write([]byte(files[name])); err != nil {
 			t.Fatal(err)

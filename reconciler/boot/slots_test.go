@@ -173,7 +173,7 @@ func TestNoSpace(t *testing.T) {
 	s.publish(s.release(100))
 	boots(t, f, "running", 100, "")
 	s.publish(s.release(101))
-	o := boots(t, f, "fallback", 100, "No space left on device")
+	o := boots(t, f, "fallback", 100, "no space left in ")
 	started(t, f, o)
 }
 

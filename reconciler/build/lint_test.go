@@ -178,10 +178,18 @@ func TestLintOfDisagreement(t *testing.T) {
 	global := tarOf(t, &tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "g", PAXRecords: map[string]string{"comment": "x"}})[:1024]
 	pax := tarOf(t, &tar.Header{Typeflag: tar.TypeReg, Name: "etc/é", Format: tar.FormatPAX})[:1024]
 	mtime := tarOf(t, &tar.Header{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"comment": "x"}})[:1024]
+	longest := edit(append(long[:512:512], make([]byte, 1<<20)...), func(b []byte) { copy(b[124:], "00004000000\x00") })
+	endless := edit(tarOf(t, with(file("opt/demo/1/a"), gnuLong)), func(b []byte) {
+		b[156] = tar.TypeGNUSparse
+		copy(b[386:], "00000000000\x0000000000004\x00")
+		copy(b[483:], "\x80\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00") // 2^62 bytes when unpacked
+	})
 	for name, c := range map[string]struct {
 		b    []byte
 		want string
 	}{
+		"headers without end":           {slices.Concat(longest, longest, longest, longest, longest, plain), "headers are too long"},
+		"sparse file":                   {endless, "a sparse file"},
 		"long name, then global header": {slices.Concat(long, global, plain), "one after another"},
 		"two long names":                {slices.Concat(long, long, plain), "one after another"},
 		"first PAX header lost":         {slices.Concat(pax, mtime, plain), "one after another"},
@@ -239,7 +247,8 @@ func TestLintOfCompression(t *testing.T) {
 		"xz dictionary, huge":     {xzWith(t, plain, 128<<20), artifact.Xz, build.Limits{Memory: 1 << 40}, "131072 KiB"},
 		"xz with BCJ":             {filtered(4), artifact.Xz, wide, "BCJ or delta"},
 		"xz with delta":           {filtered(3, 1, 0), artifact.Xz, wide, "BCJ or delta"},
-		"xz in tiny blocks":       {tinyBlocks(t), artifact.Xz, wide, "too many small"},
+		"xz in blocks":            {xzBlocks(t, 129*512, 1<<20), artifact.Xz, small, ""},
+		"xz in tiny blocks":       {xzBlocks(t, 512, 64<<20), artifact.Xz, wide, "too many small"},
 		"zstd in two frames":      {slices.Concat(compress(t, artifact.Zstd, plain[:512]), skippable, compress(t, artifact.Zstd, plain[512:])), artifact.Zstd, wide, ""},
 		"zstd, then garbage":      {slices.Concat(zst, []byte("garbage that is long")), artifact.Zstd, wide, "damaged"},
 		"zstd window":             {zstdWith(t, zeros, 8<<20), artifact.Zstd, small, "8192 KiB"},
@@ -306,15 +315,10 @@ func filtered(id byte, properties ...byte) []byte {
 	return binary.LittleEndian.AppendUint32(append(out, block...), crc32.ChecksumIEEE(block))
 }
 
-// tinyBlocks has a dictionary of 64 MiB for each block of 512 bytes.
-func tinyBlocks(t *testing.T) []byte {
-	var out bytes.Buffer
-	block := xzWith(t, make([]byte, 512), 64<<20)
-	out.Write(xzWith(t, tarOf(t, file("opt/demo/1/a")), 64<<20))
-	for range 100 {
-		out.Write(block)
-	}
-	return out.Bytes()
+// xzBlocks is a tar with 100 more blocks of zeros behind it, each in a stream of its own.
+func xzBlocks(t *testing.T, size, dictionary int) []byte {
+	out := xzWith(t, tarOf(t, file("opt/demo/1/a")), dictionary)
+	return append(out, bytes.Repeat(xzWith(t, make([]byte, size), dictionary), 100)...)
 }
 
 // TestDamageIsFound cuts an archive everywhere and flips many bits. Only flips that change nothing may pass, such as the

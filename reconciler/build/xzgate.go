@@ -78,7 +78,7 @@ func (g *xzGate) block() (int64, error) {
 }
 
 // filters reads a block header: size, flags, sizes if the flags say so, then each filter's id, size of properties and
-// properties.
+// properties. LZMA2 is always the last filter, so it must be the first.
 func (g *xzGate) filters(b []byte) error {
 	flags, b := b[1], b[2:]
 	for _, present := range []bool{flags&0x40 != 0, flags&0x80 != 0} {
@@ -95,7 +95,7 @@ func (g *xzGate) filters(b []byte) error {
 		return errXz
 	}
 	const lzma2 = 0x21
-	if flags&3 != 0 || id != lzma2 {
+	if id != lzma2 {
 		return g.of.stop("pack it with xz -6 alone", "uses an xz filter (BCJ or delta), which busybox cannot unpack")
 	}
 	if size != 1 || len(b) == 0 {

@@ -1,0 +1,7 @@
+# shellcheck shell=sh
+# table FILE prints a FEC's software list in columns.
+table() {
+	while read -r name version _ start; do
+		printf '%-20s %-10s %s\n' "$name" "$version" "$start"
+	done <"$1"
+}
