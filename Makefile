@@ -42,7 +42,7 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  done; done
 
 golden: ## write the expected results of golden tests anew; look at the difference
-	go test ./reconciler/load ./reconciler/render ./cmd/pomona -update
+	go test ./reconciler ./reconciler/load ./cmd/pomona -update
 
 soak: setup ## the long fault campaigns, in full
 	POMONA_KILLS=200 go test -count=1 -v -timeout 60m -run 'Kill|Crash' ./reconciler/boot ./reconciler ./e2e

@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -268,6 +269,33 @@ func TestFirstPassPublishesTheLayout(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(root, ".pomona")); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("private folder has mode %v, %v", info.Mode(), err)
+	}
+}
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// TestGoldenTree guards every path, mode and byte of a tree: what changes here changes on every FEC.
+func TestGoldenTree(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	r := s.reconciler(root)
+	pass(t, r)
+	manifest, err := os.ReadFile(filepath.Join(root, "current/fecs/kgp2cu01/boot.manifest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(listing(t, root, "current"), "\n") + "\n\n" + string(manifest)
+	const golden = "testdata/tree.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("tree differs from %s (-want +got):\n%s", golden, d)
 	}
 }
 

@@ -48,7 +48,8 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string) (*reconciler.R
 	loader, err := newLoader()
 	return &reconciler.Reconciler{
 		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Version: version(),
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: time.Now,
+		// A command says what it did by itself; only what the next pass must heal is worth a line.
+		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
 	}, err
 }
 

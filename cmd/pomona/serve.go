@@ -32,6 +32,7 @@ be made, what is published stays served.`,
 			if err != nil {
 				return err
 			}
+			r.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			o.Log = r.Log
 			l, err := net.Listen("tcp", listen)
 			if err != nil {

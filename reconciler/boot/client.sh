@@ -96,7 +96,7 @@ lock() {
 	done
 	trap 'rm -f "$ROOT/lock"' EXIT
 	trap 'exit 2' HUP INT TERM
-	rm -rf "$RUN" "$WORK" "$ROOT"/cache/*.part.tmp
+	rm -rf "$RUN" "$WORK"
 	mkdir -p "$RUN" "$WORK" && LOG=$RUN/boot.log
 }
 
@@ -340,8 +340,8 @@ unpack() {
 	shift 2
 	{
 		case $format in gzip) gunzip -c ;; xz) xzcat ;; zstd) zstd -dc ;; esac <"$file" || echo >"$WORK/bad"
-	} 2>"$WORK/errors2" | tar -xf - -C "$@" 2>"$WORK/errors" && [ ! -f "$WORK/bad" ] ||
-		why "unpacking ${file##*/}: $(cat "$WORK/errors" "$WORK/errors2" | tail -n 1)"
+	} 2>"$WORK/errors2" | tar -xf - -C "$@" 2>"$WORK/errors" || echo >"$WORK/bad"
+	[ ! -f "$WORK/bad" ] || why "unpacking ${file##*/}: $(cat "$WORK/errors" "$WORK/errors2" | tail -n 1)"
 }
 
 # install_slot fetches what the manifest names and unpacks it. A slot has its name only when all of it is on disk.
@@ -415,11 +415,12 @@ prune_cache() {
 deliver() {
 	for SERVER in $SERVERS; do
 		if deliver_from; then return; fi
-		if ! echo >"$WORK/probe"; then # the installed release needs room too
-			WHY="no space left in $ROOT, $WHY"
+		if ! echo >"$WORK/probe"; then # what is installed needs room to run
+			WHY="no space left in $ROOT, $WHY" progress=no
 			prune_cache
 		fi 2>/dev/null
-		say "$SERVER: $WHY"
+		[ "$SERVER: $WHY" = "$said" ] || say "$SERVER: $WHY" # once: days without a server fill no disk
+		said="$SERVER: $WHY"
 	done
 	return 1
 }
@@ -448,7 +449,7 @@ back_off() {
 
 # choose: SLOT is what boots now, and STATE what that is.
 choose() {
-	STATE=running rounds=1 progress=no
+	STATE=running rounds=1 progress=no said=''
 	until deliver; do
 		[ $progress = no ] || rounds=1 progress=no
 		if [ -n "$HAVE" ] && [ "$rounds" -ge "$TRIES" ]; then
@@ -465,17 +466,17 @@ choose() {
 	WHY=''
 }
 
+data_manifest() {
+	get "$SERVER/data/$FEC/data.manifest" "$WORK/data" 2048 || why "no data.manifest: $(errors)" || return
+	signed "$WORK/data" 'pomona-data 1' "$DATA_KEYS" && formed "$data_line" pomona-data site fec || return
+	[ "$(field site) $(field fec)" = "$SITE $FEC" ] || why "it is for $(field fec) of $(field site)"
+}
+
 # restore_data gives the slot the persistent data of this FEC, once: what was written in the slot since is newer. An
 # archive is unpacked only below its own path, because another key signs data.
 restore_data() {
-	{
-		get "$SERVER/data/$FEC/data.manifest" "$WORK/data" 2048 || why "no data.manifest: $(errors)"
-	} && signed "$WORK/data" 'pomona-data 1' "$DATA_KEYS" && formed "$data_line" pomona-data site fec || {
+	if ! data_manifest; then
 		note "data skipped: $WHY"
-		return
-	}
-	if [ "$(field site) $(field fec)" != "$SITE $FEC" ]; then
-		note "data skipped: it is for $(field fec) of $(field site)"
 		return
 	fi
 	lines data >"$WORK/data"
@@ -538,7 +539,7 @@ find_verifier
 find_installed
 choose
 reason=$WHY
-manifest "$SLOT/.pomona/manifest" && scripts_in "$SLOT" || refuse "${SLOT##*/} cannot boot: $WHY"
+whole "$SLOT" || refuse "${SLOT##*/} cannot boot: $WHY"
 clock_set || note 'clock not set, expiry unchecked'
 ! expired || note stale
 [ "$DATA" = no ] || restore_data

@@ -45,11 +45,12 @@ func TestSettingsAreQuoted(t *testing.T) {
 }
 
 // command finds the first word of each command of the client, well enough for its style.
-var command = regexp.MustCompile(`(?m)(?:^\s*|[|&;{!]\s+|\$\(|\(\s*|\b(?:then|else|do|if|while|until|exec)\s+)([a-z][a-z0-9_.-]*)(?:\s|$|;)`)
+var command = regexp.MustCompile(`(?m)(?:^\s*|[|&;{!]\s+|\$\(|\(\s*|\b(?:then|else|do|if|while|until|exec)\s+)([a-z][a-z0-9_.-]*)\b`)
 
 // TestClientUsesOnlyWhatYoctoHas looks at every word in the place of a command.
 func TestClientUsesOnlyWhatYoctoHas(t *testing.T) {
 	text := regexp.MustCompile(`(?m)^\s*#.*$|\s# .*$`).ReplaceAllString(string(rendered()), "")
+	text = regexp.MustCompile(`[a-z]'s\b`).ReplaceAllString(text, "s")
 	text = regexp.MustCompile(`'[^']*'`).ReplaceAllString(text, "''")
 	text = regexp.MustCompile(`(?m)^[a-z_]+=.*(?:\\\n.*)*$|\$\(\(`).ReplaceAllString(text, "")
 	known := append(strings.Fields(`. break case cd command continue do done echo elif else esac eval exec exit export fi for

@@ -83,7 +83,7 @@ func (s *site) fec() *boot.FEC {
 		}
 		if s.t.Failed() {
 			b, _ := os.ReadFile(filepath.Join(f.Dir, "console.log")) // for people
-			s.t.Logf("console:\n%s", b)
+			s.t.Logf("console:\n%s", b[max(0, len(b)-3000):])
 		}
 	})
 	return f

@@ -55,7 +55,7 @@ func gzipWriter(w io.Writer) (io.WriteCloser, error) {
 		return nil, err
 	}
 	z.ModTime = time.Unix(0, 0) // zero in the header; without it the library writes 2042
-	return z, z.SetConcurrency(gzipBlock/min(2,workers()), 2*workers())
+	return z, z.SetConcurrency(gzipBlock, 2*workers())
 }
 
 // zstdWriter compresses jobs of four windows side by side, each with the end of the one before as its prefix. Two

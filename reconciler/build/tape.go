@@ -81,7 +81,7 @@ func headsFlaw(heads []byte) string {
 			return "a header has no name"
 		}
 		posix := bytes.HasPrefix(b[257:], []byte("ustar\x00")) && !bytes.HasPrefix(b[508:], []byte("tar\x00"))
-		if !posix && len(bytes.Trim(b[345:500], "\x00")) > 0 {
+		if !posix && typeflag != tar.TypeGNUSparse && len(bytes.Trim(b[345:500], "\x00")) > 0 {
 			return "a header has more than its format knows"
 		}
 		// Of two headers of one type, some take the first and some the last.

@@ -36,7 +36,7 @@ func (g *zstdGate) frame() (int64, error) {
 	if h.Skippable {
 		return int64(h.HeaderSize) + int64(h.SkippableSize), nil
 	}
-	if false {
+	if h.DictionaryID != 0 {
 		return 0, g.of.stop("pack it without a dictionary", "needs a zstd dictionary to unpack")
 	}
 	size := h.WindowSize
