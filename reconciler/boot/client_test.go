@@ -45,7 +45,7 @@ func TestSettingsAreQuoted(t *testing.T) {
 }
 
 // command finds the first word of each command of the client, well enough for its style.
-var command = regexp.MustCompile(`(?m)(?:^\s*|[|&;{!]\s+|\$\(|\(\s*|\b(?:then|else|do|if|while|until|exec)\s+)([a-z][a-z0-9_.-]*)\b`)
+var command = regexp.MustCompile(`(?m)(?:^\s*|[|&;{!]\s+|\$\(|\(\s*|\b(?:then|else|do|if|while|until|exec)\s+)([a-z][a-z0-9_.-]*)(?:\s|$|;)`)
 
 // TestClientUsesOnlyWhatYoctoHas looks at every word in the place of a command.
 func TestClientUsesOnlyWhatYoctoHas(t *testing.T) {

@@ -7,11 +7,9 @@ package durable
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -198,8 +196,11 @@ func (d *Dir) Exists(name string) bool {
 }
 
 // Names are the entries of a folder, sorted; none if it is not there.
-func (d *Dir) Names(name string) ([]string, error) {
-	f, err := d.root.Open(name)
+func (d *Dir) Names(name string) ([]string, error) { return Names(d.root, name) }
+
+// Names are the entries of a folder below root, sorted; none if it is not there.
+func Names(root *os.Root, name string) ([]string, error) {
+	f, err := root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -209,27 +210,4 @@ func (d *Dir) Names(name string) ([]string, error) {
 	names, err := f.Readdirnames(-1)
 	slices.Sort(names)
 	return names, errors.Join(err, f.Close())
-}
-
-// Within says whether a path on disk lies in the folder.
-func (d *Dir) Within(name string) (bool, error) {
-	own, err := filepath.EvalSymlinks(d.path)
-	if err != nil {
-		return false, err
-	}
-	other, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return false, err
-	}
-	if own, err = filepath.Abs(own); err != nil {
-		return false, err
-	}
-	if other, err = filepath.Abs(other); err != nil {
-		return false, err
-	}
-	rel, err := filepath.Rel(own, other)
-	if err != nil {
-		return false, fmt.Errorf("compare %q with %q: %w", name, d.path, err)
-	}
-	return filepath.IsLocal(rel), nil
 }

@@ -51,7 +51,7 @@ func Manifest(root *os.Root, fec string) (tree.Manifest, error) {
 }
 
 func generations(root *os.Root) ([]observed.Generation, error) {
-	names, err := readNames(root, tree.GenerationsFolder)
+	names, err := durable.Names(root, tree.GenerationsFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func index(root *os.Root, n int64) (tree.Index, error) {
 }
 
 func commits(root *os.Root) (map[string]int64, error) {
-	names, err := readNames(root, tree.CommitsFolder)
+	names, err := durable.Names(root, tree.CommitsFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -121,17 +121,4 @@ func commits(root *os.Root) (map[string]int64, error) {
 		out[name], _ = strconv.ParseInt(path.Base(target), 10, 32)
 	}
 	return out, nil
-}
-
-func readNames(root *os.Root, folder string) ([]string, error) {
-	f, err := root.Open(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, errors.Join(err, f.Close())
 }
