@@ -195,10 +195,7 @@ func TestNginxServesTheTree(t *testing.T) {
 // TestStockCUE holds the template and a broken site to the cue that engineers have, offline.
 func TestStockCUE(t *testing.T) {
 	w := newWorld(t)
-	cue := filepath.Join(w.dir, "cue")
-	if out, err := exec.Command("go", "build", "-o", cue, "cuelang.org/go/cmd/cue").CombinedOutput(); err != nil {
-		t.Fatalf("build cue: %v\n%s", err, out)
-	}
+	cue := w.stockCUE()
 	vet := func() (string, error) {
 		cmd := exec.Command(cue, "vet", "-c", "./...")
 		cmd.Dir = w.site
