@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"io"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -27,6 +28,12 @@ type File struct {
 
 // Files are the files of one commit, sorted by path, byte-wise.
 type Files []File
+
+// Sorted puts files into the order that Files has.
+func (fs Files) Sorted() Files {
+	slices.SortFunc(fs, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return fs
+}
 
 // Find is the file at path.
 func (fs Files) Find(path string) (File, bool) {

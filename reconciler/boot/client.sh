@@ -90,7 +90,7 @@ lock() {
 		holder=$(readlink "$ROOT/lock") || refuse "$ROOT/lock cannot be made"
 		[ "$(identity "${holder%%.*}")" != "$holder" ] || refuse "process ${holder%%.*} is booting from $ROOT"
 		# Two may find the same dead holder: then the slower one has just moved away what the faster one has made.
-		mv "$ROOT/lock" "$ROOT/lock.$$" 2>/dev/null || continue
+		mv "$ROOT/lock" "$ROOT/lock.$$" 2>/dev/null || [ ! -L "$ROOT/lock" ] || refuse "$ROOT/lock cannot be broken"
 		[ "$(readlink "$ROOT/lock.$$")" = "$holder" ] || ln -s "$(readlink "$ROOT/lock.$$")" "$ROOT/lock"
 		rm -f "$ROOT/lock.$$"
 	done
@@ -149,9 +149,9 @@ object() {
 		had=$(size "$part")
 		[ "$had" = "$2" ] || get "$1" "$part" "$(awk -v n="$2" 'BEGIN { printf "%d", n / 512 + 2 }')" resume
 		if intact "$part" "$2" "$3"; then
+			mv -f "$part" "$file" || why "$ROOT cannot be written" || return
 			progress=yes
-			mv -f "$part" "$file"
-			return
+			return 0
 		fi
 		if more "$2" "$(size "$part")"; then
 			[ "$(size "$part")" = "$had" ] || progress=yes
@@ -444,7 +444,8 @@ back_off() {
 	pause=$WAIT round=$1
 	while [ "$round" -gt 1 ] && [ "$pause" -lt "$WAIT_MAX" ]; do pause=$((pause * 2)) round=$((round - 1)); done
 	[ "$pause" -le "$WAIT_MAX" ] || pause=$WAIT_MAX
-	sleep $((pause + 0x$(echo "$NAME $1" | sha256sum | cut -c 1-4) % (pause + 1)))
+	jitter=0x$(echo "$NAME $1" | sha256sum | cut -c 1-4)
+	sleep $((pause + jitter % (pause + 1)))
 }
 
 # choose: SLOT is what boots now, and STATE what that is.

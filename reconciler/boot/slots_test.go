@@ -184,7 +184,7 @@ func TestOtherTools(t *testing.T) {
 		"curl only": func(t *testing.T) []string { return []string{need(t, "curl", "curl")} },
 		"GNU wget":  func(t *testing.T) []string { return []string{need(t, "wget", "wget")} },
 		"mv without -T": func(t *testing.T) []string {
-			return []string{tool(t, "mv", `[ "$1" != -T ] && exec busybox mv "$@"`), busybox(t)}
+			return []string{tool(t, "mv", `[ "$1" != -T ] && exec `+need(t, "busybox", "busybox-static")+` mv "$@"`)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func (i *inspection) tar(t *tape) error {
 		if i.entries.full() {
 			return i.stop("pack fewer files", "has more than %d entries", i.limits.Entries)
 		}
-		if false {
+		if sparse(h) {
 			i.stopped = true // its zeros may be without end; entries has a finding about it
 			return errStop
 		}

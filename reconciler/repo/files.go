@@ -2,10 +2,8 @@ package repo
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	git "github.com/go-git/go-git/v5"
@@ -37,7 +35,7 @@ func (r *Repo) Files(c Commit) (*Files, error) {
 	if err := fs.walk(plumbing.NewHash(c.Tree), "", 0); err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
-	slices.SortFunc(fs.files, func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) })
+	fs.files = fs.files.Sorted()
 	return fs, nil
 }
 

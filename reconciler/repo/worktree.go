@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -38,7 +37,7 @@ func OpenWorkTree(dir string) (*WorkTree, error) {
 	if err := w.walk(gitignore.NewMatcher(patterns)); err != nil {
 		return nil, errors.Join(fmt.Errorf("list site %q: %w", dir, err), root.Close())
 	}
-	slices.SortFunc(w.files, func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) })
+	w.files = w.files.Sorted()
 	return w, nil
 }
 
