@@ -239,7 +239,9 @@ fecs: tower1: {
 	if out, _, _ := pomona(t, "plan", w.site, "--root", w.root); !strings.Contains(out, "clock 1.0.0 → 2.0.0") {
 		t.Errorf("plan does not say what changes:\n%s", out)
 	}
-	w.reconcile()
+	if out := w.reconcile(); !strings.Contains(out, "built 0 parts") {
+		t.Errorf("an unchanged payload is built again:\n%s", out)
+	}
 	if got := face(); got != "two" || f.slot("previous") != one {
 		t.Errorf("after the update: %q, previous is %s", got, f.slot("previous"))
 	}

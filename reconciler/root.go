@@ -45,15 +45,31 @@ func MakeRoot(path string) error {
 func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
 	return func() error {
 		err := dir.Write(durable.Unfinished, nil, 0o600)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		if err == nil {
+			err = dir.Sync(durable.Private)
+		}
+		if err != nil {
 			return fmt.Errorf("mark pass: %w", err)
 		}
 		return nil
 	}
 }
 
-// heal links the current generation's commit, if an earlier pass died between publishing and linking.
+// heal mends what a pass that died may have left behind it. What it wrote is synced, since a folder that is there may not
+// have reached the disk. The current generation's commit is linked, if the pass died between publishing and linking.
 func (r *Reconciler) heal(dir *durable.Dir, have observed.Root) error {
+	if have.Interrupted {
+		if err := dir.SyncFileSystem(); err != nil {
+			return fmt.Errorf("sync what an interrupted pass left: %w", err)
+		}
+	}
+	return r.relink(dir, have)
+}
+
+func (r *Reconciler) relink(dir *durable.Dir, have observed.Root) error {
 	g, ok := have.Published()
 	if !ok || have.Commits[g.Commit] == g.Number {
 		return nil

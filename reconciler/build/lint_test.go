@@ -226,7 +226,7 @@ func TestLintOfCompression(t *testing.T) {
 	zeros := tarOf(t, with(file("opt/demo/1/a"), func(h *tar.Header) { h.Size = 200 << 20 }))
 	wide, small := build.Limits{Memory: 64 << 20}, build.Limits{Memory: 1 << 20}
 	gz, xzs, zst := compress(t, artifact.Gzip, plain), compress(t, artifact.Xz, plain), compress(t, artifact.Zstd, plain)
-	skippable := []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc")
+	skippable := []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00\xff\xff\xff")
 	for name, c := range map[string]struct {
 		b    []byte
 		f    artifact.Format
@@ -253,6 +253,8 @@ func TestLintOfCompression(t *testing.T) {
 		"zstd, then garbage":      {slices.Concat(zst, []byte("garbage that is long")), artifact.Zstd, wide, "damaged"},
 		"zstd window":             {zstdWith(t, zeros, 8<<20), artifact.Zstd, small, "8192 KiB"},
 		"zstd window, later":      {slices.Concat(zst, zstdWith(t, zeros, 8<<20)), artifact.Zstd, small, "8192 KiB"},
+		"zstd window, after skip": {slices.Concat(zst, skippable, zstdWith(t, zeros, 8<<20)), artifact.Zstd, small, "8192 KiB"},
+		"zstd without a window":   {zstdWith(t, zeros[:2<<20], 8<<20, zstd.WithSingleSegment(true)), artifact.Zstd, small, "2048 KiB"},
 		"zstd dictionary":         {[]byte("\x28\xb5\x2f\xfd\x21\x07\x05\x29\x00\x00hello"), artifact.Zstd, wide, "zstd dictionary"},
 		"gzip bomb":               {compress(t, artifact.Gzip, zeros), artifact.Gzip, wide, "times its size"},
 		"zstd bomb":               {compress(t, artifact.Zstd, zeros), artifact.Zstd, wide, "times its size"},
@@ -280,11 +282,15 @@ func xzWith(t *testing.T, b []byte, dictionary int) []byte {
 	return out.Bytes()
 }
 
-func zstdWith(t *testing.T, b []byte, window int) []byte {
+// zstdWith writes larger data as a stream, and smaller data with options as one frame whose size is known.
+func zstdWith(t *testing.T, b []byte, window int, options ...zstd.EOption) []byte {
 	var out bytes.Buffer
-	w, err := zstd.NewWriter(&out, zstd.WithWindowSize(window))
+	w, err := zstd.NewWriter(&out, append(options, zstd.WithWindowSize(window))...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(options) > 0 {
+		return w.EncodeAll(b, nil)
 	}
 	if _, err := w.Write(b); err != nil {
 		t.Fatal(err)

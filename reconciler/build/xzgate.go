@@ -134,7 +134,7 @@ func (g *xzGate) chunk() (int64, error) {
 	n := int64(binary.BigEndian.Uint16(b[1:])) + 1
 	g.unpacked += n
 	if control >= 0x80 {
-		
+		g.unpacked += int64(control&0x1f) << 16
 		n = int64(binary.BigEndian.Uint16(b[3:])) + 1
 	}
 	g.length += int64(head) + n

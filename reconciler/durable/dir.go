@@ -140,13 +140,7 @@ const manySyncs = 64
 // SyncAll makes files and folders survive a power cut, one by one or, if they are many, by syncing the file system.
 func (d *Dir) SyncAll(names []string) error {
 	if len(names) > manySyncs {
-		return d.do("syncfs", ".", func() error {
-			f, err := d.root.Open(".")
-			if err != nil {
-				return err
-			}
-			return errors.Join(os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd()))), f.Close())
-		})
+		return d.SyncFileSystem()
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		if err := d.Sync(name); err != nil {
@@ -154,6 +148,17 @@ func (d *Dir) SyncAll(names []string) error {
 		}
 	}
 	return nil
+}
+
+// SyncFileSystem makes everything on the file system survive a power cut: syncfs(2).
+func (d *Dir) SyncFileSystem() error {
+	return d.do("syncfs", ".", func() error {
+		f, err := d.root.Open(".")
+		if err != nil {
+			return err
+		}
+		return errors.Join(os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd()))), f.Close())
+	})
 }
 
 // Replace makes a file hold data, whole or not at all, also after a power cut. The temporary lies in staging.

@@ -30,7 +30,8 @@ type Generation struct {
 	Tree      artifact.Digest `json:"tree"`
 	Pomona    string          `json:"pomona"` // version that rendered it
 	Givens    Givens          `json:"givens"`
-	Keys      []string        `json:"keys"` // key numbers that signed it
+	Keys      []string        `json:"keys"`   // key numbers that signed it
+	Serial    int64           `json:"serial"` // the highest of any manifest so far, also of FECs that are gone
 	Published time.Time       `json:"published"`
 }
 
@@ -69,6 +70,12 @@ func (r Root) Published() (Generation, bool) {
 		}
 	}
 	return Generation{}, false
+}
+
+// HighestSerial is the highest serial of any manifest so far; 0 for an empty root.
+func (r Root) HighestSerial() int64 {
+	g, _ := r.Published()
+	return g.Serial
 }
 
 // Newest is the largest number of any generation, published or not.

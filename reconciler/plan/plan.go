@@ -69,6 +69,7 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 		Tree: want.Tree.Digest(), Pomona: want.Pomona, Givens: want.Givens, Keys: want.Keys, Published: now.UTC().Truncate(time.Second),
 	}}
 	resign := published && !slices.Equal(current.Keys, want.Keys)
+	pub.Generation.Serial = current.Serial
 	renewed := pub.seal(want.Tree, have, resign, now)
 	pub.Changes = changes(want.Tree, have)
 	switch {
@@ -92,7 +93,7 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	return pub
 }
 
-// seal gives each FEC its serial and expiry. A FEC whose content is published and not due for renewal keeps its folder,
+// seal gives each FEC its serial and expiry, and the generation the highest serial so far. A FEC whose content is published and not due for renewal keeps its folder,
 // byte for byte. It returns how many are renewed although their content stays.
 func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Time) (renewed int) {
 	published := map[string]tree.IndexedFEC{}
@@ -116,9 +117,13 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 			if due {
 				renewed++
 			}
-		default:
+		case ok:
 			p.Seals[f.Manifest.FEC] = Seal{Serial: max(was.Serial+1, minutes), Expires: minutes + t.Life}
+		default:
+			// A FEC that comes back must not find a serial below the one that it has seen.
+			p.Seals[f.Manifest.FEC] = Seal{Serial: max(have.HighestSerial()+1, minutes), Expires: minutes + t.Life}
 		}
+		p.Generation.Serial = max(p.Generation.Serial, p.Seals[f.Manifest.FEC].Serial)
 	}
 	return renewed
 }
