@@ -355,7 +355,7 @@ install_slot() {
 	done <"$WORK/objects"
 	SLOT=$ROOT/slots/$SERIAL-$(digest "$WORK/manifest" | cut -c 1-8)
 	while [ -e "$SLOT" ]; do SLOT=$SLOT+; done # a damaged one that a link still names
-	mkdir -p "$SLOT"; turn; if fill "$SLOT"; then return; fi
+	if fill "$SLOT.tmp" && sync && mv "$SLOT.tmp" "$SLOT" && turn; then return; fi
 	rm -rf "$SLOT.tmp"
 	return 1
 }
