@@ -68,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return rep, err
 	}
-	if err := r.heal(dir, have); err != nil {
+	if err := errors.Join(sameSite(want.site, have), r.heal(dir, have)); err != nil {
 		return rep, err
 	}
 	objects := store.New(dir)
@@ -103,6 +103,9 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 		have, err = observe.Root(root)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return rep, err
+	}
+	if err := sameSite(want.site, have); err != nil {
 		return rep, err
 	}
 	parts, err := r.build(ctx, want, have, store.Measure{}, func() error { return nil })

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
@@ -33,12 +35,23 @@ func (r *Reconciler) open() (*durable.Dir, func(), error) {
 	}, nil
 }
 
-// MakeRoot makes a root that web servers can read whatever the umask; one that is there keeps its mode.
+// MakeRoot makes a root that web servers can read whatever the umask; one that is there keeps its mode. A folder that
+// holds something else is refused: a pass would scatter a tree in it.
 func MakeRoot(path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+	there, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		return os.Chmod(path, 0o755)
+	}
+	if err != nil || len(there) == 0 {
 		return err
 	}
-	return errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o755))
+	if _, err := os.Lstat(filepath.Join(path, durable.Private)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%q holds something and is no root: name an empty folder or a new one", path)
+	}
+	return nil
 }
 
 // unfinished marks the root before its first change, once, so that the next pass knows if this one dies.
@@ -56,6 +69,15 @@ func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
 		}
 		return nil
 	}
+}
+
+// sameSite refuses to publish one site over another: FECs accept manifests of their own site only.
+func sameSite(want desired.Site, have observed.Root) error {
+	g, ok := have.Published()
+	if ok && g.Site != want.Settings.Name {
+		return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", g.Site, want.Settings.Name)
+	}
+	return nil
 }
 
 // heal mends what a pass that died may have left behind it. What it wrote is synced, since a folder that is there may not

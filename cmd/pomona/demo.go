@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -93,9 +94,12 @@ func (d *demo) prepare() (err error) {
 	if d.dir, err = filepath.Abs(d.dir); err != nil {
 		return err
 	}
-	if _, err := os.Stat(d.path("site")); err == nil {
+	if _, err := os.Stat(d.path("key.sec")); err == nil {
 		d.say("1. The site in %s is there already.", d.path("site"))
 		return nil
+	}
+	if there, err := os.ReadDir(d.dir); err == nil && len(there) > 0 {
+		return fmt.Errorf("%q is not empty, and no earlier demo's", d.dir)
 	}
 	c, err := initSite(d.path("site"))
 	if err != nil {
@@ -162,9 +166,10 @@ func (d *demo) boot(ctx context.Context, address string, once bool) error {
 Where to look:
   %[1]s/fecs/                        what FECs fetch
   %[2]s/site                         the site: change it, commit, then
-  pomona plan %[2]s/site --root %[2]s/root
-  pomona reconcile %[2]s/site --root %[2]s/root --key %[2]s/key.sec
-  %[2]s/fecs/FEC/root/current/       what a FEC has unpacked; run/boot.log beside it says what its scripts did`, address, d.dir)
+  %[3]s plan %[2]s/site --root %[2]s/root
+  %[3]s reconcile %[2]s/site --root %[2]s/root --key %[2]s/key.sec
+  %[2]s/fecs/FEC/root/current/       what a FEC has unpacked
+  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0])
 	if !once && ctx.Err() == nil {
 		d.say("\nServing until Ctrl-C.")
 		<-ctx.Done()
@@ -231,11 +236,11 @@ func (d *demo) show(fecs []*boot.FEC, outcomes []boot.Outcome) (failed int) {
 			failed++
 			state = fmt.Sprintf("%s: %s (see %s)", o.State, o.Detail, o.Log)
 		}
-		var pins string
+		var pins []string
 		for _, sw := range slices.Sorted(maps.Keys(fec.Software)) {
-			pins += sw + " " + fec.Software[sw].Version + "  "
+			pins = append(pins, sw+" "+fec.Software[sw].Version)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Name, fec.Platform, state, o.Serial, pins)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Name, fec.Platform, state, o.Serial, strings.Join(pins, ", "))
 	}
 	if err := w.Flush(); err != nil {
 		d.say("%v", err)

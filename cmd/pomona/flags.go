@@ -75,7 +75,7 @@ func readKeys(root string, files []string) (keys []tree.SecretKey, err error) {
 		if err := outside(root, file); err != nil {
 			return nil, err
 		}
-		b, err := os.ReadFile(file)
+		b, err := readSecret(file)
 		if err != nil {
 			return nil, fmt.Errorf("read key: %w", err)
 		}
@@ -88,15 +88,31 @@ func readKeys(root string, files []string) (keys []tree.SecretKey, err error) {
 	return keys, nil
 }
 
+// readSecret reads a file that nobody else may read.
+func readSecret(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("others may read or write %q: chmod 600 it", file)
+	}
+	return os.ReadFile(file)
+}
+
 // tally counts problems for the last line.
 func tally(ps desired.Problems) string {
 	n := len(ps.Blocking())
-	s := fmt.Sprintf("%d problems", n)
-	if n == 1 {
-		s = "1 problem"
-	}
+	s := count(n, "problem")
 	if w := len(ps) - n; w > 0 {
-		s += fmt.Sprintf(", %d warnings", w)
+		s += ", " + count(w, "warning")
 	}
 	return s
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -45,6 +45,9 @@ func run(ctx context.Context, args []string) int {
 		return exitDone
 	case errors.As(err, &code):
 		return int(code)
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "pomona: interrupted; what is published stays")
+		return exitFailed
 	case errors.As(err, &problems):
 		fmt.Fprintf(os.Stderr, "%v\npomona: %s\n", problems, tally(problems))
 		return exitProblems

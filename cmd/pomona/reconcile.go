@@ -20,11 +20,14 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 			if err != nil {
 				return err
 			}
-			pass := r.Reconcile
 			if dryRun {
-				pass = r.Plan
+				rep, err := r.Plan(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return write(cmd.OutOrStdout(), output, rep.Plan, rep.Plan.Text)
 			}
-			rep, err := pass(cmd.Context())
+			rep, err := r.Reconcile(cmd.Context())
 			if err != nil {
 				return err
 			}

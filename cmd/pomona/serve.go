@@ -44,7 +44,7 @@ be made, what is published stays served.`,
 	f.add(cmd, "branch")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
-	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", 30*time.Second, "how long running downloads may take after SIGTERM")
+	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
 	return cmd
 }
 

@@ -94,8 +94,7 @@ lock() {
 		[ "$(readlink "$ROOT/lock.$$")" = "$holder" ] || ln -s "$(readlink "$ROOT/lock.$$")" "$ROOT/lock"
 		rm -f "$ROOT/lock.$$"
 	done
-	trap 'rm -f "$ROOT/lock"' EXIT
-	trap 'exit 2' HUP INT TERM
+	trap 'rm -f "$ROOT/lock"' EXIT # and no other: a watcher that inherits one could miss its own end
 	rm -rf "$RUN" "$WORK"
 	mkdir -p "$RUN" "$WORK" && LOG=$RUN/boot.log
 }
@@ -131,7 +130,7 @@ transfer() {
 
 watch_growth() { # SECONDS PID FILE
 	was=-1
-	while sleep "$1"; do
+	while sleep "$1" && kill -0 "$2"; do
 		is=$(size "$3")
 		[ "$is" != "$was" ] || kill "$2"
 		was=$is

@@ -69,7 +69,9 @@ func TestClientUsesOnlyWhatYoctoHas(t *testing.T) {
 	if found < 250 {
 		t.Errorf("found only %d commands", found)
 	}
-	for _, trap := range []string{`\btimeout\b`, `\$RANDOM`, `head -[0-9]`, `\bod -t`, `head -c`, `\blocal\b`, `\[\[`} {
+	// Not in Yocto's configuration, or wrong in some shell. A trap of a signal would be inherited by watchers that are
+	// ended before they have dropped it: of 3,000 such, 490 survived in busybox 1.35.
+	for _, trap := range []string{`\btimeout\b`, `\btrap .*(TERM|INT|HUP)`, `\$RANDOM`, `head -[0-9]`, `\bod -t`, `head -c`, `\blocal\b`, `\[\[`} {
 		if regexp.MustCompile(trap).MatchString(text) {
 			t.Errorf("the client has %q", trap)
 		}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/boot"
@@ -98,11 +100,13 @@ func publicKey(t *testing.T, k tree.SecretKey) string {
 	return file
 }
 
-// boots boots f and checks how that ended.
+// boots boots f and checks how that ended. A client that hangs is killed after a minute.
 func boots(t *testing.T, f *boot.FEC, state string, serial int64, detail string) boot.Outcome {
 	t.Helper()
 	status := map[string]int{"running": 0, "fallback": 0, "init-failed": 1, "failed": 2}[state]
-	o, err := f.Boot(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	o, err := f.Boot(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

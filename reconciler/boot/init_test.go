@@ -2,12 +2,14 @@ package boot_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -166,11 +168,15 @@ func TestOneClientAtATime(t *testing.T) {
 	}()
 	waiting := filepath.Join(f.Root(), "run/waiting")
 	for _, err := os.Stat(waiting); err != nil; _, err = os.Stat(waiting) {
-		if t.Context().Err() != nil {
-			t.Fatal("the first client came to nothing")
+		select {
+		case o := <-first:
+			t.Fatalf("first client ended with %+v", o)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	second := exec.CommandContext(t.Context(), filepath.Join(f.Dir, "bin/sh"), filepath.Join(f.Dir, "etc/pomona-boot"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	second := exec.CommandContext(ctx, filepath.Join(f.Dir, "bin/sh"), filepath.Join(f.Dir, "etc/pomona-boot"))
 	second.Env = []string{"PATH=" + filepath.Join(f.Dir, "bin"), "POMONA_CONF=" + filepath.Join(f.Dir, "etc/boot.conf")}
 	out, err := second.CombinedOutput()
 	var exit *exec.ExitError

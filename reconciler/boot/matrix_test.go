@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,6 +141,36 @@ func TestSecondServer(t *testing.T) {
 	if len(broken.asked()) != 1 || len(s.told()) != 3 {
 		t.Errorf("first server: %v; reports to the second: %v", broken.asked(), s.told())
 	}
+}
+
+// TestNothingIsLeftRunning looks for processes of the client after boots with many short transfers, each with a watcher.
+func TestNothingIsLeftRunning(t *testing.T) {
+	s := newSite(t)
+	f := s.fec()
+	f.Env = append(f.Env, "POMONA_RETRIES=30")
+	s.Close()
+	boots(t, f, "failed", 0, "no manifest")
+	for deadline := time.Now().Add(20 * time.Second); len(running(t, f)) > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still running: %q", running(t, f))
+		}
+	}
+}
+
+// running are the command lines of all processes of f.
+func running(t *testing.T, f *boot.FEC) (lines []string) {
+	t.Helper()
+	environs, err := filepath.Glob("/proc/[1-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range environs {
+		if b, err := os.ReadFile(file); err == nil && strings.Contains(string(b), "HOME="+f.Dir+"\x00") {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")) // for people
+			lines = append(lines, string(line))
+		}
+	}
+	return lines
 }
 
 // TestReplay serves an older release than the one that booted last.

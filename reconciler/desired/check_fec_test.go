@@ -139,6 +139,12 @@ func TestCheckInit(t *testing.T) {
 		}
 	}
 	runCheckCases(t, []checkCase{
+		{"script from nowhere", func(s *state) { s.FECs["kgp2cu02"].Init["30-x"] = desired.Init{} },
+			`fecs.kgp2cu02.init."30-x": neither global nor file is set; set one of them`},
+		{"script from two places", func(s *state) {
+			s.FECs["kgp2cu02"].Init["30-x"] = desired.Init{Global: "10-env", File: "scripts/env.sh"}
+		},
+			`fecs.kgp2cu02.init."30-x": both global and file are set; remove one of them`},
 		{"unknown global script", func(s *state) { s.FECs["kgp2cu02"].Init["30-x"] = desired.Init{Global: "10-en"} },
 			`fecs.kgp2cu02.init."30-x".global: unknown global script "10-en"; did you mean "10-env"?`},
 		{"missing file", func(s *state) { s.FECs["kgp2cu02"].Init["30-x"] = desired.Init{File: "scripts/bpn.sh"} },

@@ -12,6 +12,7 @@ func (c *checker) init(fec string, f FEC) {
 	for _, name := range names {
 		i := f.Init[name]
 		at := func(field string) string { return CUEPath("fecs", fec, "init", name, field) }
+		c.oneOf(CUEPath("fecs", fec, "init", name), "global", i.Global, "file", i.File)
 		c.script(i, at)
 		if i.Starts == "" {
 			continue

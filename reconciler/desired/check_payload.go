@@ -13,6 +13,7 @@ func (c *checker) payload(p Payload, at ...any) {
 	field := func(name string) func() string {
 		return func() string { return CUEPath(append(slices.Clone(at), name)...) }
 	}
+	c.oneOf(CUEPath(at...), "folder", p.Folder, "archive", p.Archive)
 	c.allowed(p.Install, field("install"))
 	if p.Folder != "" {
 		c.folder(p.Folder, field("folder"))
@@ -28,6 +29,16 @@ func (c *checker) payload(p Payload, at ...any) {
 		c.problem(field("format")(),
 			fmt.Sprintf("%q is a %s archive by its name, not %s", p.Archive, f, p.Format),
 			"remove format: it is for folders")
+	}
+}
+
+// oneOf checks that exactly one of two fields is set.
+func (c *checker) oneOf(at, first, a, second, b string) {
+	switch {
+	case a == "" && b == "":
+		c.problem(at, fmt.Sprintf("neither %s nor %s is set", first, second), "set one of them")
+	case a != "" && b != "":
+		c.problem(at, fmt.Sprintf("both %s and %s are set", first, second), "remove one of them")
 	}
 }
 

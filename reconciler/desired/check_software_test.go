@@ -29,6 +29,8 @@ func TestCheckPayloads(t *testing.T) {
 			s.Settings.InstallPrefixes = []string{"/srv/a", "/opt"}
 			timing(desired.Payload{Folder: "payload/timing", Install: "/srv/a/timing"})(s)
 		}, ``},
+		{"payload from nowhere", timing(desired.Payload{}),
+			`software.timing.versions."1.0-rc1".payload.any: neither folder nor archive is set; set one of them`},
 		{"missing folder", timing(desired.Payload{Folder: "payload/timin"}),
 			`software.timing.versions."1.0-rc1".payload.any.folder: this commit has no folder "payload/timin", or nothing is in it; did you mean "payload/timing"?`},
 		{"missing folder on the way", timing(desired.Payload{Folder: "paylod/timing"}),

@@ -99,7 +99,7 @@ func (p *pool) accept(u *unit, f wire.Frame) error {
 		name := object{o.Section, o.Name}
 		v, err := decode(o)
 		switch {
-		case o.JSON == nil && err == nil:
+		case o.JSON == nil && err == nil && drafted[o.Section]:
 			u.fragment.values[name], u.fragment.drafts[name] = nil, v
 		case o.JSON == nil:
 			u.fragment.values[name] = nil // a draft that has not even the right types: its problems are known
@@ -111,6 +111,10 @@ func (p *pool) accept(u *unit, f wire.Frame) error {
 	}
 	return nil
 }
+
+// drafted are the sections whose broken objects are looked at further. Of the others, on which the rest is built, half a
+// value would give problems that are none.
+var drafted = map[string]bool{"fecs": true, "pilots": true, "campaigns": true, "prerequisites": true}
 
 // decode is an object as Go, from its draft when it has problems; nil without one. That the schema lets pass what Go
 // does not know is an error of Pomona's.

@@ -242,7 +242,7 @@ func TestBombAbove(t *testing.T) {
 	o := options(t)
 	o.Deadline = time.Second
 	loaded := mustLoad(t, load.New(o), m)
-	if len(loaded.Problems) != 1 || loaded.Problems[0].File != "x/b.cue" || loaded.Site.Settings.Name != "acc" {
+	if ps := loaded.Problems.Blocking(); len(ps) != 1 || ps[0].File != "x/b.cue" || loaded.Site.Settings.Name != "acc" {
 		t.Errorf("site %q, problems:\n%v", loaded.Site.Settings.Name, loaded.Problems)
 	}
 }

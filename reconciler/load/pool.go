@@ -208,7 +208,7 @@ func (p *pool) blame(u *unit, d death) {
 		return
 	}
 	u.fragment = &fragment{failed: true, killed: true,
-		problems: u.problem(text, "write the files of this folder more simply, or split it")}
+		problems: u.problem(text, "write the files of this folder more simply, or split it; one of them never ends or grows without bound")}
 }
 
 func (p *pool) answered(u *unit) bool {

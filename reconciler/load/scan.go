@@ -57,22 +57,44 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 			return nil, nil, err
 		}
 		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
-		ps = append(ps, misplaced(s)...)
 	}
-	return c, ps, nil
+	return c, append(ps, c.misplaced()...), nil
 }
 
 func tooLarge(f artifact.File) desired.Problem {
 	return desired.Problem{File: f.Path, Line: 1, Column: 1, Text: fmt.Sprintf("the file exceeds %d KiB", maxFile>>10), Advice: "split it"}
 }
 
-// misplaced warns about a file that looks as if it should be part of the site and is not.
-func misplaced(s *source) desired.Problems {
-	if s.pkg != "" || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
-		return nil
+// misplaced finds files that are no part of the site and that nothing imports: what they declare would silently be
+// missing.
+func (c *commit) misplaced() (ps desired.Problems) {
+	imported := map[string]bool{}
+	for _, folder := range c.folders {
+		for _, s := range folder {
+			for _, i := range s.imports {
+				i, _, _ = strings.Cut(i, ":")
+				i, _, _ = strings.Cut(i, "@")
+				imported[strings.TrimPrefix(strings.TrimPrefix(i, c.module), "/")] = true
+			}
+		}
 	}
-	return desired.Problems{{File: s.Path, Line: 1, Column: 1, Warning: true, Text: "the file is no part of the site",
-		Advice: `begin it with "package site"`}}
+	for dir, folder := range c.folders {
+		for _, s := range folder {
+			if s.pkg == wire.Package || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
+				continue
+			}
+			p := desired.Problem{File: s.Path, Line: 1, Column: 1, Text: "the file is no part of the site", Advice: `begin it with "package site", or remove it`}
+			if s.pkg != "" {
+				p.Text = fmt.Sprintf("package %s is no part of the site, and nothing imports it", s.pkg)
+				p.Advice = `write "package site", or remove it`
+				p.Warning = desired.Suggest(s.pkg, []string{wire.Package}) == "" // perhaps a template that nothing uses yet
+			}
+			if s.pkg == "" || !imported[dir] {
+				ps = append(ps, p)
+			}
+		}
+	}
+	return ps
 }
 
 func (l *Loader) readHeader(c *commit, s *source, pass int64) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -25,6 +26,10 @@ type WorkTree struct {
 
 // OpenWorkTree lists the folder at dir, whether or not it is a git repository.
 func OpenWorkTree(dir string) (*WorkTree, error) {
+	dir, err := filepath.Abs(dir) // BoundOS refuses a root with .. in it
+	if err != nil {
+		return nil, fmt.Errorf("open site: %w", err)
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open site: %w", err)

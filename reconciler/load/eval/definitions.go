@@ -19,13 +19,6 @@ type definition struct {
 	scalar     bool // its value is no struct
 	file       string
 	first, end int // lines
-	choices    []choice
-}
-
-// choice is a constraint that exactly one of some fields is there.
-type choice struct {
-	line   int
-	fields []string
 }
 
 var definitions = sync.OnceValue(func() []definition {
@@ -50,27 +43,7 @@ func define(f *ast.Field) definition {
 	_, structural := f.Value.(*ast.StructLit)
 	d := definition{name: name, doc: comment(f), scalar: !structural,
 		file: f.Pos().Filename(), first: f.Pos().Line(), end: f.End().Line()}
-	ast.Walk(f.Value, func(n ast.Node) bool {
-		if c, ok := n.(*ast.CallExpr); ok {
-			if fn, ok := c.Fun.(*ast.Ident); ok && fn.Name == "matchN" {
-				d.choices = append(d.choices, choice{line: c.Pos().Line(), fields: required(c)})
-			}
-		}
-		return true
-	}, nil)
 	return d
-}
-
-// required are the names of the required fields that a call mentions.
-func required(c *ast.CallExpr) (names []string) {
-	ast.Walk(c, func(n ast.Node) bool {
-		if f, ok := n.(*ast.Field); ok && f.Constraint == token.NOT {
-			name, _, _ := ast.LabelName(f.Label)
-			names = append(names, name)
-		}
-		return true
-	}, nil)
-	return names
 }
 
 // comment is a node's doc comment on one line, without its last full stop.

@@ -106,8 +106,6 @@ func (x *explainer) refused(e errors.Error, args []any) desired.Problem {
 	}
 	d, ok := definitionAt(e.Position())
 	switch {
-	case ok && bound == "matchN":
-		return x.choose(e, d)
 	case ok && d.scalar:
 		return x.at(e, fmt.Sprintf("malformed %s %s", d.noun(), value), d.advice())
 	case bound == `!=""`:
@@ -127,27 +125,6 @@ func (x *explainer) length(e errors.Error, args []any) desired.Problem {
 		return x.at(e, "the list must not be empty", "")
 	}
 	return x.at(e, "the list has the wrong number of elements", "")
-}
-
-// choose explains that exactly one of some fields must be there.
-func (x *explainer) choose(e errors.Error, d definition) desired.Problem {
-	for _, c := range d.choices {
-		if c.line != e.Position().Line() {
-			continue
-		}
-		v := x.raw.LookupPath(cue.ParsePath(errorPath(e)))
-		var there []string
-		for _, name := range c.fields {
-			if v.LookupPath(cue.MakePath(cue.Str(name))).Exists() {
-				there = append(there, name)
-			}
-		}
-		if len(there) == 0 {
-			return x.at(e, "neither "+strings.Join(c.fields, " nor ")+" is set", "set exactly one of them")
-		}
-		return x.at(e, strings.Join(there, " and ")+" are both set", "keep exactly one of them")
-	}
-	return x.at(e, "does not satisfy "+d.name, d.advice())
 }
 
 // walker reports unknown and missing fields into f, except where something else already explains them.
@@ -207,7 +184,7 @@ func moduleProblems(err error) (ps desired.Problems) {
 	for _, e := range errors.Errors(err) {
 		p := desired.Problem{File: moduleFile, Line: 1, Column: 1, Text: clip(e.Error()), Advice: "pomona init writes a fitting one"}
 		if strings.Contains(p.Text, "language version") {
-			p.Text, p.Advice = "the language version is too old", `write language: version: "v0.17.0"`
+			p.Text, p.Advice = "Pomona reads another language version", `write language: version: "v0.17.0"`
 		}
 		for _, own := range places(e) {
 			if pos := position(own); displayName(pos.File) == moduleFile {
