@@ -128,9 +128,11 @@ transfer() {
 	return "$status"
 }
 
-watch_growth() { # SECONDS PID FILE
-	was=-1
-	while sleep "$1" && kill -0 "$2"; do
+# watch_growth SECONDS PID FILE may outlive a client that is killed. Then PID ends, and its number may become somebody
+# else's, who must not be harmed.
+watch_growth() {
+	whom=$(identity "$2") was=-1
+	while sleep "$1" && kill -0 "$2" && [ "$(identity "$2")" = "$whom" ]; do
 		is=$(size "$3")
 		[ "$is" != "$was" ] || kill "$2"
 		was=$is
