@@ -28,27 +28,35 @@ type parts struct {
 func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, sink build.Sink, begin func() error) (parts, error) {
 	p := parts{artifacts: map[tree.Part]artifact.Artifact{}, known: store.Known{}}
 	holds, keeps := sink.(*store.Store)
-	var missing []recipe
+	var all, missing []recipe
+	seen := map[artifact.Digest]bool{} // FECs with equal scripts share one archive
 	for _, need := range plan.Needs(w.site, w.releases) {
 		rc := newRecipe(w.files, need)
+		all = append(all, rc)
+		if seen[rc.key] {
+			continue
+		}
+		seen[rc.key] = true
 		a, ok := have.Known[rc.key]
 		if ok && (!keeps || holds.Has(a.Digest)) {
-			p.artifacts[need.Part], p.known[rc.key] = a, a
+			p.known[rc.key] = a
 			continue
 		}
 		missing = append(missing, rc)
 		p.built = append(p.built, plan.Build{What: need.Part.String(), Why: why(ok)})
 	}
-	if len(missing) == 0 {
-		return p, nil
+	if len(missing) > 0 {
+		if err := begin(); err != nil {
+			return p, err
+		}
+		if err := p.make(ctx, w, missing, sink); err != nil {
+			return p, err
+		}
+		r.Log.Info("built parts", "commit", w.commit.ID, "built", len(missing), "known", len(p.known)-len(missing))
 	}
-	if err := begin(); err != nil {
-		return p, err
+	for _, rc := range all {
+		p.artifacts[rc.need.Part] = p.known[rc.key]
 	}
-	if err := p.make(ctx, w, missing, sink); err != nil {
-		return p, err
-	}
-	r.Log.Info("built parts", "commit", w.commit.ID, "built", len(missing), "known", len(p.known)-len(missing))
 	return p, nil
 }
 
@@ -71,7 +79,7 @@ func (p *parts) make(ctx context.Context, w wanted, missing []recipe, sink build
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			p.artifacts[rc.need.Part], p.known[rc.key] = a, a
+			p.known[rc.key] = a
 			return nil
 		})
 	}
