@@ -3,7 +3,10 @@
 export CGO_ENABLED = 0
 BIN := build/pomona
 
-.PHONY: demo test lint vulnerabilities race fuzz golden soak setup setup-demo clean $(BIN)
+.PHONY: help demo test lint vulnerabilities race fuzz golden soak setup setup-demo clean $(BIN)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
 
 demo: setup-demo $(BIN) ## everything at once, from nothing, until Ctrl-C; ARGS=--once leaves when the FECs have booted
 	$(BIN) demo $(ARGS)
