@@ -75,6 +75,9 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 	}
 	slices.SortFunc(p.Generations, func(a, b Pruned) int { return int(a.Number - b.Number) })
 	for _, commit := range slices.Sorted(maps.Keys(have.Commits)) {
+		if pub != nil && commit == pub.Generation.Commit {
+			continue // publish has just turned it
+		}
 		if !slices.Contains(p.Kept(), have.Commits[commit]) {
 			p.Commits = append(p.Commits, commit)
 		}

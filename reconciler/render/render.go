@@ -44,6 +44,9 @@ func (w *writer) folders(folders []tree.SealedFolder) error {
 		if staged[f.Object] != "" || w.dir.Exists(store.Path(f.Object)) {
 			continue
 		}
+		if f.Nodes == nil {
+			return fmt.Errorf("%s: its folder object %s is gone", f.Path, f.Object)
+		}
 		temp := w.dir.Temp("folder")
 		if err := w.folder(temp, f.Nodes); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)

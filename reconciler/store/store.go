@@ -80,8 +80,21 @@ func (s *Store) adopt(temp string, d artifact.Digest) error {
 	return s.dir.Sync(path.Dir(to))
 }
 
-// Delete removes an object; removing what is not there is no error.
-func (s *Store) Delete(d artifact.Digest) error { return s.dir.Remove(Path(d)) }
+// Delete removes an object; removing what is not there is no error. It leaves its name in one step: half a folder must
+// never be found under a digest.
+func (s *Store) Delete(d artifact.Digest) error {
+	if !s.Has(d) {
+		return nil
+	}
+	temp := s.dir.Temp("pruned")
+	if err := s.dir.Rename(Path(d), temp); err != nil {
+		return err
+	}
+	if err := s.dir.Sync(path.Dir(Path(d))); err != nil {
+		return err
+	}
+	return s.dir.Remove(temp)
+}
 
 // List are all objects, in no order. Names that are no digest are left out.
 func (s *Store) List() ([]artifact.Digest, error) {
