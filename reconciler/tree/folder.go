@@ -29,6 +29,9 @@ func (f Folder) Sealed(manifest []byte) ([]Node, artifact.Digest) {
 	if manifest != nil {
 		nodes = f.withManifest(manifest)
 	}
+	if nodes == nil {
+		nodes = []Node{} // an empty folder, not one that is stored already
+	}
 	return nodes, digestNodes(nodes)
 }
 
