@@ -43,9 +43,23 @@ type Reconciler struct {
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
 var ErrUnsigned = errors.New("no key to sign with: make one with pomona keygen and give it with --key, or let the site say boot: allowUnverified: true")
 
-// Reconcile is one pass: it publishes what the branch says and prunes what nothing keeps. Problems of the site come back
-// as desired.Problems; then the root is as it was.
-func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) {
+// Depth says how closely a pass looks at what is published already.
+type Depth int
+
+// Depths. A pass of a running service trusts what it has written; a single one looks at every name; once a day every byte
+// is read.
+const (
+	Trusting Depth = iota
+	Names          // lstat of everything that the current generation names
+	Digests        // and the digest of every object
+)
+
+// Reconcile is one pass that looks at every name: Pass at the depth of Names.
+func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) { return r.Pass(ctx, Names) }
+
+// Pass publishes what the branch says, repairs what somebody damaged, and prunes what nothing keeps. Problems of the site
+// come back as desired.Problems; then the root is as it was.
+func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, error) {
 	start := time.Now()
 	rep := report.Report{}
 	dir, unlock, err := r.open()

@@ -19,6 +19,7 @@ import (
 type Op struct {
 	Kind string // mkdir, write, symlink, rename, sync, syncfs, remove, chmod
 	Path string // relative to the Dir; of a rename, the new name
+	From string // of a rename, the old name
 }
 
 // Hook stands before every change. It calls do to apply it, or leaves it out; the error it returns is the change's.
@@ -53,7 +54,7 @@ func (d *Dir) Root() *os.Root { return d.root }
 func (d *Dir) Path() string { return d.path }
 
 func (d *Dir) do(kind, path string, f func() error) error {
-	return d.hook(Op{kind, path}, f)
+	return d.hook(Op{Kind: kind, Path: path}, f)
 }
 
 // MkdirAll makes a folder and its parents, each synced into the one above it, with mode 0755 whatever the umask.
@@ -115,7 +116,7 @@ func (d *Dir) Symlink(target, name string) error {
 
 // Rename moves a file, link or folder, replacing a file or link of the new name.
 func (d *Dir) Rename(from, to string) error {
-	return d.do("rename", to, func() error { return d.root.Rename(from, to) })
+	return d.hook(Op{Kind: "rename", Path: to, From: from}, func() error { return d.root.Rename(from, to) })
 }
 
 // Remove removes a file, link or folder with all that is in it; removing what is not there is no error.
