@@ -40,10 +40,7 @@ func (r *Reconciler) open() (*durable.Dir, func(), error) {
 func MakeRoot(path string) error {
 	there, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			return err
-		}
-		return os.Chmod(path, 0o755)
+		return makeFolder(path)
 	}
 	if err != nil || len(there) == 0 {
 		return err
@@ -52,6 +49,32 @@ func MakeRoot(path string) error {
 		return fmt.Errorf("%q holds something and is no root: name an empty folder or a new one", path)
 	}
 	return nil
+}
+
+// makeFolder makes a folder below the nearest one that is there.
+func makeFolder(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(path)
+	for !isFolder(above) && above != filepath.Dir(above) {
+		above = filepath.Dir(above)
+	}
+	below, err := filepath.Rel(above, path)
+	if err != nil {
+		return err
+	}
+	dir, err := durable.Open(above, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.MkdirAll(filepath.ToSlash(below)), dir.Close())
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // unfinished marks the root before its first change, once, so that the next pass knows if this one dies.

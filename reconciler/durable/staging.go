@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -27,14 +26,7 @@ func (d *Dir) Temp(kind string) string {
 }
 
 // Prepare makes the private folders of a root.
-func (d *Dir) Prepare() error {
-	if !d.Exists(Private) {
-		if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	return d.MkdirAll(Staging)
-}
+func (d *Dir) Prepare() error { return d.MkdirAll(Staging) }
 
 // Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
 func (d *Dir) Lock() (unlock func(), err error) {
