@@ -423,6 +423,40 @@ func TestAnotherKeySignsEverythingAnew(t *testing.T) {
 	}
 }
 
+func TestTheOrderOfKeysDoesNotMatter(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	r := s.reconciler(root)
+	r.Keys = []tree.SecretKey{signingKey(1), signingKey(2)}
+	pass(t, r)
+	r.Keys = []tree.SecretKey{signingKey(2), signingKey(1), signingKey(2)}
+	if have := pass(t, r); have.Current != 1 {
+		t.Errorf("generation %d was published for the same keys", have.Current)
+	}
+}
+
+// TestARepublishedCommitKeepsItsLink publishes a commit again in the pass that prunes its first generation.
+func TestARepublishedCommitKeepsItsLink(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	s.commit("site.cue", "scripts:", "retention: generations: 3\n\tscripts:")
+	first := site{t, copyRoot(t, s.dir)}
+	hours := 0
+	publish := func(s site) observed.Root {
+		hours += 48
+		r := s.reconciler(root)
+		r.Now = func() time.Time { return now.Add(time.Duration(hours) * time.Hour) }
+		return pass(t, r)
+	}
+	publish(first)
+	for _, v := range []string{"two", "three"} {
+		s.commit("payload/bpm/dev/bin/bpm", "echo", "echo "+v+";echo")
+		publish(s)
+	}
+	if have := publish(first); have.Current != 4 || have.Generations[0].Number == 1 {
+		t.Fatalf("generation %d is current, %d the oldest", have.Current, have.Generations[0].Number)
+	}
+	clean(t, root)
+}
+
 func TestUnsignedIsRefused(t *testing.T) {
 	s := newSite(t)
 	r := s.reconciler(t.TempDir())

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -221,7 +222,8 @@ func keyIDs(keys []tree.SecretKey) []string {
 	for i, k := range keys {
 		ids[i] = k.ID.String()
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // act publishes, then prunes, then takes the mark of an unfinished pass away.
@@ -265,7 +267,7 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	if err != nil {
 		return err
 	}
-	gone := plan.Sweep(all, reachable, rep.Plan.Prune.Grace, r.Now())
+	gone, due := plan.Sweep(all, reachable, rep.Plan.Prune.Grace, r.Now())
 	lost := map[artifact.Digest]bool{}
 	for _, o := range gone {
 		rep.Freed += o.Size
@@ -273,6 +275,9 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	}
 	rep.Swept = len(gone)
 	if err := prune.Objects(objects, gone); err != nil {
+		return err
+	}
+	if err := prune.Later(dir, due); err != nil {
 		return err
 	}
 	r.Log.Info("swept objects", "objects", rep.Swept, "bytes", rep.Freed)

@@ -154,6 +154,14 @@ func TestCheckConfiguration(t *testing.T) {
 	})
 }
 
+func TestCheckManifestLife(t *testing.T) {
+	runCheckCases(t, []checkCase{
+		{"a day", func(s *state) { s.Settings.Boot.ManifestLife = "24h" }, ""},
+		{"less than a day", func(s *state) { s.Settings.Boot.ManifestLife = "23h" },
+			`site.boot.manifestLife: manifests that live 23h0m0s would be renewed all the time; let them live at least 1d`},
+	})
+}
+
 func TestCheckRetention(t *testing.T) {
 	fourth := func(s *state) {
 		for _, v := range []string{"3.2.0", "3.10.0"} {

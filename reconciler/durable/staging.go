@@ -61,3 +61,6 @@ func (d *Dir) Recover() (removed int, err error) {
 
 // Unfinished marks a root while a pass writes it. Found at the start of a pass, it says that an earlier one died.
 const Unfinished = Private + "/unfinished"
+
+// SweepDue holds the time, in RFC 3339, when something that nothing needs will be old enough to be removed.
+const SweepDue = Private + "/sweep-due"

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -36,6 +37,9 @@ func Root(root *os.Root) (observed.Root, error) {
 	}
 	_, err = root.Lstat(durable.Unfinished)
 	r.Interrupted = err == nil
+	if b, err := root.ReadFile(durable.SweepDue); err == nil {
+		r.SweepDue, _ = time.Parse(time.RFC3339, string(b)) // what is torn counts as none: the next prune sweeps too
+	}
 	r.Known, err = store.ReadKnown(root.FS())
 	if errors.Is(err, fs.ErrPermission) {
 		return r, nil // whoever only plans may not read the private part; then nothing counts as built

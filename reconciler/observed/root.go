@@ -19,6 +19,7 @@ type Root struct {
 	Known       map[artifact.Digest]artifact.Artifact // build key to artifact
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end
+	SweepDue    time.Time                             // when something that nothing reaches will be old enough to go; zero: nothing is
 }
 
 // Generation is generation.json: where one generation comes from.
@@ -72,10 +73,13 @@ func (r Root) Published() (Generation, bool) {
 	return Generation{}, false
 }
 
-// HighestSerial is the highest serial of any manifest so far; 0 for an empty root.
-func (r Root) HighestSerial() int64 {
-	g, _ := r.Published()
-	return g.Serial
+// HighestSerial is the highest serial of any manifest so far, also when the link to the current generation is lost; 0 for
+// an empty root.
+func (r Root) HighestSerial() (serial int64) {
+	for _, g := range r.Generations {
+		serial = max(serial, g.Serial)
+	}
+	return serial
 }
 
 // Newest is the largest number of any generation, published or not.

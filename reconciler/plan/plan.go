@@ -69,7 +69,7 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 		Tree: want.Tree.Digest(), Pomona: want.Pomona, Givens: want.Givens, Keys: want.Keys, Published: now.UTC().Truncate(time.Second),
 	}}
 	resign := published && !slices.Equal(current.Keys, want.Keys)
-	pub.Generation.Serial = current.Serial
+	pub.Generation.Serial = have.HighestSerial()
 	renewed := pub.seal(want.Tree, have, resign, now)
 	pub.Changes = changes(want.Tree, have)
 	switch {
@@ -93,8 +93,9 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	return pub
 }
 
-// seal gives each FEC its serial and expiry, and the generation the highest serial so far. A FEC whose content is published and not due for renewal keeps its folder,
-// byte for byte. It returns how many are renewed although their content stays.
+// seal gives each FEC its serial and expiry, and the generation the highest serial so far. A FEC whose content is
+// published and not due for renewal keeps its folder, byte for byte. It returns how many are renewed although their
+// content stays.
 func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Time) (renewed int) {
 	published := map[string]tree.IndexedFEC{}
 	for _, f := range have.Index.FECs {
@@ -128,12 +129,13 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 	return renewed
 }
 
-// Expired are the permissions of a site that have passed, as givens: CUE paths, sorted.
+// Expired are the permissions of a site that have passed and thereby change what starts, as givens: CUE paths, sorted.
 func Expired(s desired.Site, now time.Time) []string {
 	paths := map[string]bool{}
 	for name, fec := range s.FECs {
 		for sw, pin := range fec.Software {
-			if desired.Expired(pin.Until, now) {
+			dev := s.Software[sw].Versions[pin.Version].IsDev(pin.Version)
+			if desired.Expired(pin.Until, now) && pin.Starts(dev, false) != pin.Starts(dev, true) {
 				paths[tree.StartPermission(name, sw)] = true
 			}
 		}

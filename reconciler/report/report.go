@@ -2,6 +2,7 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -24,18 +25,20 @@ type Report struct {
 
 // Text writes the report for people.
 func (r Report) Text(w io.Writer) error {
+	var b bytes.Buffer
 	for _, p := range r.Warnings {
-		fmt.Fprintln(w, p)
+		fmt.Fprintln(&b, p)
 	}
 	if r.Recovered > 0 {
-		fmt.Fprintf(w, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
+		fmt.Fprintf(&b, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
 	}
-	if err := r.Plan.Text(w); err != nil {
+	if err := r.Plan.Text(&b); err != nil {
 		return err
 	}
 	if r.Swept > 0 {
-		fmt.Fprintf(w, "swept %d objects, %d bytes\n", r.Swept, r.Freed)
+		fmt.Fprintf(&b, "swept %d objects, %d bytes\n", r.Swept, r.Freed)
 	}
-	_, err := fmt.Fprintf(w, "pass done in %s: built %d parts\n", r.Elapsed.Round(time.Millisecond), r.Built)
+	fmt.Fprintf(&b, "pass done in %s: built %d parts\n", r.Elapsed.Round(time.Millisecond), r.Built)
+	_, err := b.WriteTo(w)
 	return err
 }

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -99,6 +98,3 @@ func ParseIndex(b []byte) (Index, error) {
 	}
 	return x, nil
 }
-
-// Equal says whether two indexes are the same, byte for byte.
-func (x Index) Equal(y Index) bool { return bytes.Equal(x.Marshal(), y.Marshal()) }
