@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -108,6 +109,23 @@ func (s site) commit(name, old, new string) {
 	if _, err := repo.Create(s.dir, "change "+name, now); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// grow is a copy of the repository with one more commit, so that earlier ones are there too.
+func (s site) grow(name, old, new string) site {
+	s.t.Helper()
+	more := site{s.t, copyRoot(s.t, s.dir)}
+	b, err := os.ReadFile(filepath.Join(more.dir, name))
+	if err != nil || !bytes.Contains(b, []byte(old)) {
+		s.t.Fatalf("%s does not hold %q: %v", name, old, err)
+	}
+	more.write(name, strings.Replace(string(b), old, new, 1))
+	git := exec.Command("git", "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qam", "change "+name)
+	git.Dir = more.dir
+	if out, err := git.CombinedOutput(); err != nil {
+		s.t.Fatalf("git commit: %v: %s", err, out)
+	}
+	return more
 }
 
 func signingKey(b byte) tree.SecretKey { return tree.NewSecretKey([32]byte{b}, tree.KeyID{b}) }

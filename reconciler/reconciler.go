@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,17 +45,6 @@ type Reconciler struct {
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
 var ErrUnsigned = errors.New("no key to sign with: make one with pomona keygen and give it with --key, or let the site say boot: allowUnverified: true")
 
-// Depth says how closely a pass looks at what is published already.
-type Depth int
-
-// Depths. A pass of a running service trusts what it has written; a single one looks at every name; once a day every byte
-// is read.
-const (
-	Trusting Depth = iota
-	Names          // lstat of everything that the current generation names
-	Digests        // and the digest of every object
-)
-
 // Reconcile is one pass that looks at every name: Pass at the depth of Names.
 func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) { return r.Pass(ctx, Names) }
 
@@ -71,53 +61,70 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	if rep.Recovered, err = dir.Recover(); err != nil {
 		return rep, fmt.Errorf("recover root: %w", err)
 	}
-	want, err := r.want(ctx)
-	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
-	if err != nil {
-		return rep, err
-	}
-	if len(r.Keys) == 0 && !want.site.Settings.Boot.AllowUnverified {
-		return rep, ErrUnsigned
-	}
-	have, err := observe.Root(dir.Root())
-	if err != nil {
-		return rep, err
-	}
-	if err := errors.Join(sameSite(want.site, have), r.heal(dir, have)); err != nil {
-		return rep, err
-	}
 	objects := store.New(dir)
+	have, repaired, err := r.mend(ctx, dir, objects, depth)
+	rep.Repaired = repaired
+	if err != nil {
+		return rep, err
+	}
+	want, err := r.want(ctx, r.Branch)
+	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
+	if last := have.LastCommit(); err != nil && last != "" && !have.Whole() {
+		// What was published stays served and repaired, whatever the branch says now.
+		r.Log.Warn("publishing the last commit again", "commit", last, "because", err)
+		var again error
+		if want, again = r.want(ctx, last); again == nil {
+			again = r.publish(ctx, dir, objects, want, have, &rep)
+		}
+		return rep, errors.Join(err, again)
+	}
+	if err != nil {
+		return rep, err
+	}
+	err = r.publish(ctx, dir, objects, want, have, &rep)
+	rep.Elapsed = time.Since(start)
+	return rep, err
+}
+
+// publish makes a commit current, and prunes.
+func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *store.Store, want wanted, have observed.Root, rep *report.Report) error {
+	if len(r.Keys) == 0 && !want.site.Settings.Boot.AllowUnverified {
+		return ErrUnsigned
+	}
+	if err := sameSite(want.site, have); err != nil {
+		return err
+	}
 	parts, err := r.build(ctx, want, have, objects, r.unfinished(dir))
 	if err != nil {
-		return rep, err
+		return err
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, dir.Root())
 	if err != nil || rep.Plan.Empty() && rep.Built == 0 {
-		rep.Elapsed = time.Since(start)
-		return rep, err
+		return err
 	}
-	if err := r.act(ctx, dir, objects, parts, &rep); err != nil {
-		return rep, err
-	}
-	rep.Elapsed = time.Since(start)
-	return rep, nil
+	return r.act(ctx, dir, objects, parts, rep)
 }
 
 // Plan is what Reconcile would do. It writes nothing, and needs no root to exist.
 func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
-	want, err := r.want(ctx)
+	want, err := r.want(ctx, r.Branch)
 	rep := report.Report{Commit: want.commit.ID, Warnings: want.warnings}
 	if err != nil {
 		return rep, err
 	}
 	var have observed.Root
+	var damage []observed.Damage
 	root, err := os.OpenRoot(r.Root)
 	if err == nil {
 		defer root.Close() // only read
-		have, err = observe.Root(root)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if have, err = observe.Root(root); err != nil {
+			return rep, err
+		}
+		if damage, err = observe.Damage(ctx, root, have, r.scrub(Names)); err != nil {
+			return rep, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return rep, err
 	}
 	if err := sameSite(want.site, have); err != nil {
@@ -129,6 +136,7 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, root)
+	rep.Plan.Repair = plan.RepairOf(damage)
 	return rep, err
 }
 
@@ -142,9 +150,18 @@ type wanted struct {
 	expired  []string
 }
 
-// want reads and checks the commit that the branch names now.
-func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
-	if w.commit, err = r.Repo.Resolve(r.Branch); err != nil {
+// want reads and checks the commit that a revision names now, with the givens of today.
+func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error) {
+	if w, err = r.read(ctx, rev); err != nil {
+		return w, err
+	}
+	w.expired = plan.Expired(w.site, r.Now())
+	return w, nil
+}
+
+// read loads and checks one revision. Its givens are for the caller to say.
+func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error) {
+	if w.commit, err = r.Repo.Resolve(rev); err != nil {
 		return w, err
 	}
 	if w.files, err = r.Repo.Files(w.commit); err != nil {
@@ -160,7 +177,6 @@ func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
 	w.site, w.warnings = site, problems
 	w.releases = plan.Releases(plan.Retain(site))
-	w.expired = plan.Expired(site, r.Now())
 	return w, nil
 }
 
@@ -182,20 +198,25 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now
 	return loaded.Site, append(loaded.Problems, located...).Sorted(), nil
 }
 
-// plan lays out the tree and compares it with the root.
-func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+// tree lays out what a commit wants from the parts that have been built for it.
+func (w wanted) tree(p parts) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
 		expired[path] = true
 	}
-	t, err := tree.Of(tree.Wanted{
+	return tree.Of(tree.Wanted{
 		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
 		}),
 	})
+}
+
+// plan compares the tree that is wanted with the root.
+func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+	t, err := w.tree(p)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -205,8 +226,8 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 			return plan.Plan{}, err
 		}
 	}
-	keys := keyIDs(r.Keys)
-	if current, ok := have.Published(); ok && len(keys) == 0 && !settings.Boot.AllowUnverified {
+	keys := keyIDs(r.signers())
+	if current, ok := have.Published(); ok && len(keys) == 0 && !w.site.Settings.Boot.AllowUnverified {
 		keys = current.Keys // a plan may be made without the keys
 	}
 	made := plan.Make(plan.Want{
@@ -217,13 +238,19 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	return made, nil
 }
 
+// signers are the keys in an order that does not depend on how they were given.
+func (r *Reconciler) signers() []tree.SecretKey {
+	keys := slices.Clone(r.Keys)
+	slices.SortFunc(keys, func(a, b tree.SecretKey) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return slices.CompactFunc(keys, func(a, b tree.SecretKey) bool { return a.ID == b.ID })
+}
+
 func keyIDs(keys []tree.SecretKey) []string {
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID.String()
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	return ids
 }
 
 // act publishes, then prunes, then takes the mark of an unfinished pass away.
@@ -237,7 +264,7 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		}
 	}
 	if pub := rep.Plan.Publish; pub != nil {
-		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.Keys))
+		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
 		if err != nil {
 			return err
 		}

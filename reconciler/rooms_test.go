@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},
+	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
 	"announce":  {"desired", "plan", "report"},
 	"boot":      {"artifact", "tree"},
@@ -53,6 +54,7 @@ var owners = map[string][]string{
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "serve"},
+	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "load", "load/eval", "boot", "serve"},
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
-	"github.com/pomona-gitops/pomona/reconciler/publish"
 )
 
 // open makes this process the one writer of the root.
@@ -96,28 +95,11 @@ func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
 
 // sameSite refuses to publish one site over another: FECs accept manifests of their own site only.
 func sameSite(want desired.Site, have observed.Root) error {
-	g, ok := have.Published()
-	if ok && g.Site != want.Settings.Name {
-		return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", g.Site, want.Settings.Name)
-	}
-	return nil
-}
-
-// heal mends what a pass that died may have left behind it. What it wrote is synced, since a folder that is there may not
-// have reached the disk. The current generation's commit is linked, if the pass died between publishing and linking.
-func (r *Reconciler) heal(dir *durable.Dir, have observed.Root) error {
-	if have.Interrupted {
-		if err := dir.SyncFileSystem(); err != nil {
-			return fmt.Errorf("sync what an interrupted pass left: %w", err)
+	g, _ := have.Published()
+	for _, site := range []string{g.Site, have.Index.Site} { // of a damaged generation one is empty
+		if site != "" && site != want.Settings.Name {
+			return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", site, want.Settings.Name)
 		}
 	}
-	return r.relink(dir, have)
-}
-
-func (r *Reconciler) relink(dir *durable.Dir, have observed.Root) error {
-	g, ok := have.Published()
-	if !ok || have.Commits[g.Commit] == g.Number {
-		return nil
-	}
-	return publish.Commit(dir, g)
+	return nil
 }

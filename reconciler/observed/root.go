@@ -19,6 +19,8 @@ type Root struct {
 	Known       map[artifact.Digest]artifact.Artifact // build key to artifact
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end
+	Damaged     map[int64]string                      // generations that cannot be what was published, and why
+	Gone        map[artifact.Digest]bool              // folders of FECs in the index that are not there any more
 	SweepDue    time.Time                             // when something that nothing reaches will be old enough to go; zero: nothing is
 }
 
@@ -71,6 +73,23 @@ func (r Root) Published() (Generation, bool) {
 		}
 	}
 	return Generation{}, false
+}
+
+// Whole says whether there is a current generation, and nothing is known to be wrong with it.
+func (r Root) Whole() bool { return r.Current > 0 && r.Damaged[r.Current] == "" }
+
+// LastCommit is the commit that was published last, also when generation and link are damaged; empty for none.
+func (r Root) LastCommit() (commit string) {
+	var newest int64
+	for c, n := range r.Commits {
+		if n == r.Current && n > 0 {
+			return c
+		}
+		if n > newest {
+			commit, newest = c, n
+		}
+	}
+	return commit
 }
 
 // HighestSerial is the highest serial of any manifest so far, also when the link to the current generation is lost; 0 for

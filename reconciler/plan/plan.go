@@ -31,12 +31,13 @@ type Plan struct {
 	Builds   []Build    `json:"builds"`
 	Publish  *Publish   `json:"publish"` // nil: what is published is what is wanted
 	Prune    Prune      `json:"prune"`
+	Repair   Repair     `json:"repair"` // before all else
 	Releases []Retained `json:"releases"`
 	Tree     tree.Tree  `json:"-"`
 }
 
 // Empty says whether there is nothing to do.
-func (p Plan) Empty() bool { return p.Publish == nil && p.Prune.Empty() }
+func (p Plan) Empty() bool { return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() }
 
 // Publish is the generation to come.
 type Publish struct {
@@ -78,6 +79,11 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	case current.Tree != pub.Generation.Tree:
 		pub.Reasons = append(pub.Reasons, "the tree differs from generation "+number(current.Number))
 	}
+	if why := have.Damaged[current.Number]; published && why != "" {
+		pub.Reasons = append(pub.Reasons, "generation "+number(current.Number)+" is damaged: "+why)
+	} else if published && len(pub.Reasons) == 0 && len(pub.Changes) > 0 {
+		pub.Reasons = append(pub.Reasons, "the index differs from the tree")
+	}
 	if published && current.Commit != want.Commit {
 		pub.Reasons = append(pub.Reasons, "commit "+short(current.Commit)+" is published")
 	}
@@ -109,7 +115,7 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 		was, ok := published[f.Manifest.FEC]
 		due := was.Expires-minutes <= t.Life/3
 		switch {
-		case ok && was.Content == f.Content() && !resign && !due:
+		case ok && was.Content == f.Content() && !resign && !due && !have.Gone[was.Folder]:
 			p.Seals[f.Manifest.FEC] = Seal{was.Serial, was.Expires, was.Folder}
 			continue
 		case ok && was.Content == f.Content():
@@ -127,6 +133,15 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 		p.Generation.Serial = max(p.Generation.Serial, p.Seals[f.Manifest.FEC].Serial)
 	}
 	return renewed
+}
+
+// SealsOf are the seals with which a published generation was made.
+func SealsOf(x tree.Index) map[string]Seal {
+	out := map[string]Seal{}
+	for _, f := range x.FECs {
+		out[f.Name] = Seal{Serial: f.Serial, Expires: f.Expires}
+	}
+	return out
 }
 
 // Expired are the permissions of a site that have passed and thereby change what starts, as givens: CUE paths, sorted.

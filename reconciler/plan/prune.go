@@ -58,6 +58,10 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 			p.Generations = append(p.Generations, Pruned{g.Number, g.Commit, false, "left by an interrupted pass, never published"})
 			continue
 		}
+		if why := have.Damaged[g.Number]; why != "" && (g.Number != have.Current || pub != nil) {
+			p.Generations = append(p.Generations, Pruned{g.Number, g.Commit, false, "damaged: " + why})
+			continue
+		}
 		published = append(published, g)
 	}
 	if pub != nil {

@@ -10,6 +10,9 @@ import (
 func (p Plan) Text(w io.Writer) error {
 	var b strings.Builder
 	p.summary(&b)
+	for _, d := range p.Repair.Damage {
+		fmt.Fprintf(&b, "  repair   %s %s\n", d.Path, d.What)
+	}
 	for _, x := range p.Builds {
 		fmt.Fprintf(&b, "  build    %s: %s\n", x.What, x.Why)
 	}

@@ -8,19 +8,21 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
 // Report is what one pass did.
 type Report struct {
-	Commit    string           `json:"commit"`
-	Plan      plan.Plan        `json:"plan"`
-	Warnings  desired.Problems `json:"warnings,omitempty"`
-	Recovered int              `json:"recovered"` // leftovers of an interrupted pass that were removed
-	Built     int              `json:"built"`     // parts built, not taken from the store
-	Swept     int              `json:"swept"`     // objects removed
-	Freed     int64            `json:"freed"`     // bytes of these objects
-	Elapsed   time.Duration    `json:"elapsed"`   // nanoseconds
+	Commit    string            `json:"commit"`
+	Plan      plan.Plan         `json:"plan"`
+	Warnings  desired.Problems  `json:"warnings,omitempty"`
+	Repaired  []observed.Damage `json:"repaired,omitempty"`
+	Recovered int               `json:"recovered"` // leftovers of an interrupted pass that were removed
+	Built     int               `json:"built"`     // parts built, not taken from the store
+	Swept     int               `json:"swept"`     // objects removed
+	Freed     int64             `json:"freed"`     // bytes of these objects
+	Elapsed   time.Duration     `json:"elapsed"`   // nanoseconds
 }
 
 // Text writes the report for people.
@@ -31,6 +33,9 @@ func (r Report) Text(w io.Writer) error {
 	}
 	if r.Recovered > 0 {
 		fmt.Fprintf(&b, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
+	}
+	for _, d := range r.Repaired {
+		fmt.Fprintf(&b, "repaired: %s %s\n", d.Path, d.What)
 	}
 	if err := r.Plan.Text(&b); err != nil {
 		return err
