@@ -475,6 +475,35 @@ func TestARepublishedCommitKeepsItsLink(t *testing.T) {
 	clean(t, root)
 }
 
+func TestARemovalMustBeAnnounced(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	must(t, os.Remove(filepath.Join(s.dir, "fecs/fecs.cue")))
+	before := snapshot(t, root)
+	commit := func(message string) {
+		git := exec.Command("git", "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "--allow-empty", "-qam", message)
+		git.Dir = s.dir
+		if out, err := git.CombinedOutput(); err != nil {
+			t.Fatalf("git commit: %v: %s", err, out)
+		}
+	}
+	commit("remove all FECs")
+	_, err := s.reconciler(root).Reconcile(t.Context())
+	var problems desired.Problems
+	if !errors.As(err, &problems) || len(problems) != 1 || !strings.Contains(problems[0].Advice, `"Pomona-Allow-Removal: 3 fecs"`) {
+		t.Fatalf("error is %v", err)
+	}
+	if d := cmp.Diff(before, snapshot(t, root)); d != "" {
+		t.Errorf("the root changed (-before +after):\n%s", d)
+	}
+	commit("remove all FECs, really\n\nPomona-Allow-Removal: 3 fecs")
+	commit("something else")
+	if have := pass(t, s.reconciler(root)); have.Current != 2 || len(have.Index.FECs) != 0 {
+		t.Errorf("generation %d serves %v", have.Current, have.Index.FECs)
+	}
+	pass(t, s.reconciler(root))
+}
+
 func TestUnsignedIsRefused(t *testing.T) {
 	s := newSite(t)
 	r := s.reconciler(t.TempDir())

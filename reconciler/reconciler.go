@@ -100,6 +100,9 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, dir.Root())
+	if err == nil && len(rep.Plan.Refused) > 0 {
+		return errors.Join(rep.Plan.Refused, dir.Remove(durable.Unfinished))
+	}
 	if err != nil || rep.Plan.Empty() && rep.Built == 0 {
 		return err
 	}
@@ -230,8 +233,14 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	if current, ok := have.Published(); ok && len(keys) == 0 && !w.site.Settings.Boot.AllowUnverified {
 		keys = current.Keys // a plan may be made without the keys
 	}
+	current, _ := have.Published()
+	messages, err := r.Repo.Messages(w.commit.ID, current.Commit)
+	if err != nil {
+		return plan.Plan{}, err
+	}
 	made := plan.Make(plan.Want{
-		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
+		Messages: messages,
+		Commit:   w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
 		Givens: observed.Givens{Holds: []string{}, Expired: w.expired},
 	}, *have, r.Now())
 	made.Builds = p.built

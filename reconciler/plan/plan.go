@@ -21,23 +21,29 @@ type Want struct {
 	Tree    tree.Tree
 	Givens  observed.Givens
 	Keys    []string // numbers of the keys that sign
-	Site    desired.Site
+	// messages of the commits since the published one: they may allow a removal
+	Messages []string
+	Site     desired.Site
 }
 
 // Plan is what a pass will do.
 type Plan struct {
-	Site     string     `json:"site"`
-	Commit   string     `json:"commit"`
-	Builds   []Build    `json:"builds"`
-	Publish  *Publish   `json:"publish"` // nil: what is published is what is wanted
-	Prune    Prune      `json:"prune"`
-	Repair   Repair     `json:"repair"` // before all else
-	Releases []Retained `json:"releases"`
-	Tree     tree.Tree  `json:"-"`
+	Site    string   `json:"site"`
+	Commit  string   `json:"commit"`
+	Builds  []Build  `json:"builds"`
+	Publish *Publish `json:"publish"` // nil: what is published is what is wanted
+	Prune   Prune    `json:"prune"`
+	Repair  Repair   `json:"repair"` // before all else
+	// removals that the commit must announce; nothing is published then
+	Refused  desired.Problems `json:"refused"`
+	Releases []Retained       `json:"releases"`
+	Tree     tree.Tree        `json:"-"`
 }
 
 // Empty says whether there is nothing to do.
-func (p Plan) Empty() bool { return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() }
+func (p Plan) Empty() bool {
+	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused) == 0
+}
 
 // Publish is the generation to come.
 type Publish struct {
@@ -58,6 +64,10 @@ type Seal struct {
 func Make(want Want, have observed.Root, now time.Time) Plan {
 	p := Plan{Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site)}
 	p.Publish = publish(want, have, now)
+	if p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages); len(p.Refused) > 0 {
+		p.Publish = nil
+		return p
+	}
 	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, now)
 	return p
 }

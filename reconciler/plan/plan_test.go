@@ -76,6 +76,7 @@ func TestLaws(t *testing.T) {
 			w := want(fmt.Sprintf("%040d", rapid.IntRange(1, 5).Draw(t, "commit")), rapid.MapOfN(
 				rapid.SampledFrom([]string{"a", "b", "c"}), rapid.SampledFrom([]string{"1.0", "1.1"}), 0, 3).Draw(t, "versions"))
 			w.Site.Settings.Retention = desired.Retention{Generations: rapid.IntRange(2, 4).Draw(t, "keep")}
+			w.Messages = []string{"Pomona-Allow-Removal: 3 fecs"}
 			before := have.Current
 			p := plan.Make(w, have, clock)
 			have = publish(have, w, p)

@@ -10,6 +10,9 @@ import (
 func (p Plan) Text(w io.Writer) error {
 	var b strings.Builder
 	p.summary(&b)
+	for _, x := range p.Refused {
+		fmt.Fprintf(&b, "  REFUSED  %s\n", x)
+	}
 	for _, d := range p.Repair.Damage {
 		fmt.Fprintf(&b, "  repair   %s %s\n", d.Path, d.What)
 	}
