@@ -106,7 +106,7 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 	if err != nil || rep.Plan.Empty() && rep.Built == 0 {
 		return err
 	}
-	return r.act(ctx, dir, objects, parts, rep)
+	return r.act(ctx, dir, objects, parts, have, rep)
 }
 
 // Plan is what Reconcile would do. It writes nothing, and needs no root to exist.
@@ -263,7 +263,7 @@ func keyIDs(keys []tree.SecretKey) []string {
 }
 
 // act publishes, then prunes, then takes the mark of an unfinished pass away.
-func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.Store, p parts, rep *report.Report) error {
+func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.Store, p parts, have observed.Root, rep *report.Report) error {
 	if err := r.unfinished(dir)(); err != nil {
 		return err
 	}
@@ -282,13 +282,17 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		}
 		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "changes", len(pub.Changes))
 	}
-	if err := r.prune(dir, objects, p, rep); err != nil {
+	if err := r.prune(dir, objects, p, have, rep); err != nil {
 		return err
 	}
 	return dir.Remove(durable.Unfinished)
 }
 
-func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep *report.Report) error {
+func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, have observed.Root, rep *report.Report) error {
+	pins, err := r.pin(dir, have, rep.Plan)
+	if err != nil {
+		return err
+	}
 	if err := prune.Generations(dir, rep.Plan.Prune); err != nil {
 		return err
 	}
@@ -299,7 +303,7 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	if err != nil {
 		return err
 	}
-	reachable, err := observe.Reachable(dir.Root(), rep.Plan.Prune.Kept())
+	reachable, err := observe.Reachable(dir.Root(), rep.Plan.Prune.Kept(), pins)
 	if err != nil {
 		return err
 	}
@@ -318,4 +322,28 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	}
 	r.Log.Info("swept objects", "objects", rep.Swept, "bytes", rep.Freed)
 	return store.WriteKnown(dir, p.known.Without(lost))
+}
+
+// pin notes, before generations go, which releases FECs said that they run.
+func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map[string]observed.Pin, error) {
+	if len(p.Prune.Remove()) == 0 || len(have.Reported) == 0 {
+		return have.Pins, nil
+	}
+	var indexes []tree.Index
+	for _, g := range have.Generations {
+		if x, err := observe.Index(dir.Root(), g.Number); err == nil { // a damaged one pins nothing
+			indexes = append(indexes, x)
+		}
+	}
+	pins := plan.Pins(have, indexes, p.Tree)
+	return pins, prune.Pin(dir, pins)
+}
+
+// Reported remembers which release a FEC says that it runs, so that it is not pruned.
+func (r *Reconciler) Reported(fec string, serial int64) error {
+	dir, err := durable.Open(r.Root, r.Hook)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.AppendReported(dir, fec, serial), dir.Close())
 }

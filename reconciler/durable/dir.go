@@ -18,7 +18,7 @@ import (
 
 // Op is one change of the disk.
 type Op struct {
-	Kind string // mkdir, write, symlink, rename, sync, syncfs, remove, chmod
+	Kind string // mkdir, write, append, symlink, rename, sync, syncfs, remove, chmod
 	Path string // relative to the Dir; of a rename, the new name
 	From string // of a rename, the old name
 }
@@ -110,6 +110,18 @@ func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
 		}
 		_, err = f.Write(data)
 		return errors.Join(err, f.Chmod(mode), f.Close())
+	})
+}
+
+// Append adds data to a file, which is made with this mode if it is not there.
+func (d *Dir) Append(name string, data []byte, mode fs.FileMode) error {
+	return d.do("append", name, func() error {
+		f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
 	})
 }
 

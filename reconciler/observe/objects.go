@@ -1,7 +1,9 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -32,9 +34,14 @@ func Objects(root *os.Root, s *store.Store) ([]observed.Object, error) {
 }
 
 // Reachable are the objects that some generations name: their folders, what the links in these folders lead to, and what
-// the manifests of their FECs name.
-func Reachable(root *os.Root, numbers []int64) (map[artifact.Digest]bool, error) {
+// the manifests of their FECs name; and the same of the folders that are pinned.
+func Reachable(root *os.Root, numbers []int64, pins map[string]observed.Pin) (map[artifact.Digest]bool, error) {
 	seen := map[artifact.Digest]bool{}
+	for fec, p := range pins {
+		if err := reach(root, p.Folder, seen); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("find objects that %s runs: %w", fec, err)
+		}
+	}
 	for _, n := range numbers {
 		x, err := Index(root, n)
 		if err != nil {

@@ -53,6 +53,17 @@ func (r *reader) read() (err error) {
 	if b, err := r.root.ReadFile(durable.SweepDue); err == nil {
 		r.have.SweepDue, _ = time.Parse(time.RFC3339, string(b)) // what is torn counts as none: the next prune sweeps too
 	}
+	if r.have.Reported, err = store.ReadReported(r.root.FS()); err != nil {
+		return err
+	}
+	pins, err := store.ReadPins(r.root.FS())
+	if err != nil {
+		return err
+	}
+	r.have.Pins = map[string]observed.Pin{}
+	for fec, p := range pins {
+		r.have.Pins[fec] = observed.Pin(p)
+	}
 	r.have.Known, err = store.ReadKnown(r.root.FS())
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // whoever only plans may not read the private part; then nothing counts as built

@@ -20,8 +20,16 @@ type Root struct {
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end
 	Damaged     map[int64]string                      // generations that cannot be what was published, and why
+	Reported    map[string]int64                      // FEC to the serial that it said last that it runs
+	Pins        map[string]Pin                        // FEC to the release that is kept for it
 	Gone        map[artifact.Digest]bool              // folders of FECs in the index that are not there any more
 	SweepDue    time.Time                             // when something that nothing reaches will be old enough to go; zero: nothing is
+}
+
+// Pin is the release that one FEC said that it runs.
+type Pin struct {
+	Serial int64           // of its manifest
+	Folder artifact.Digest // of the FEC's folder with that manifest
 }
 
 // Generation is generation.json: where one generation comes from.

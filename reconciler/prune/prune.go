@@ -40,6 +40,15 @@ func Generations(dir *durable.Dir, p plan.Prune) error {
 	return nil
 }
 
+// Pin keeps what FECs run when their generations go.
+func Pin(dir *durable.Dir, pins map[string]observed.Pin) error {
+	out := map[string]store.Pin{}
+	for fec, p := range pins {
+		out[fec] = store.Pin(p)
+	}
+	return store.WritePins(dir, out)
+}
+
 // Later remembers when another sweep is due; zero: none is.
 func Later(dir *durable.Dir, due time.Time) error {
 	var err error
