@@ -92,10 +92,7 @@ func (m *mender) mend(ctx context.Context, depth Depth) error {
 			return err
 		}
 		fix := plan.RepairOf(damage)
-		for _, d := range fix.Damage {
-			m.Log.Warn("found damage", "path", d.Path, "what", d.What)
-		}
-		m.found = append(m.found, fix.Damage...)
+		m.note(fix)
 		if !fix.Again() {
 			return m.restore(ctx, fix)
 		}
@@ -107,6 +104,17 @@ func (m *mender) mend(ctx context.Context, depth Depth) error {
 		}
 	}
 	return fmt.Errorf("repair root: still damaged after %d rounds: somebody else changes it", rounds)
+}
+
+// note remembers what was found. What follows from it is noted when there is nothing else left, else it would come twice.
+func (m *mender) note(fix plan.Repair) {
+	for _, d := range fix.Damage {
+		first := d.Kind == observed.WrongMode || d.Kind == observed.Foreign || d.Kind == observed.Edited
+		if first == fix.Again() {
+			m.found = append(m.found, d)
+			m.Log.Info("found damage", "path", d.Path, "what", d.What)
+		}
+	}
 }
 
 // restore makes again what is gone. A generation that cannot be restored is marked.
