@@ -40,7 +40,7 @@ var rooms = map[string][]string{
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
 	"announce":  {"desired", "plan", "report"},
 	"boot":      {"artifact", "tree"},
-	"serve":     {"artifact", "store", "tree"},
+	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
 }
@@ -54,8 +54,10 @@ var owners = map[string][]string{
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "serve"},
+	"github.com/fsnotify/fsnotify":   {"repo"},
+	"github.com/cenkalti/backoff/":   {""},
 	"golang.org/x/time/":             {"", "observe"},
-	"golang.org/x/sys/":              {"durable", "load", "load/eval", "boot", "serve"},
+	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.

@@ -29,8 +29,13 @@ func (d *Dir) Temp(kind string) string {
 func (d *Dir) Prepare() error { return d.MkdirAll(Staging) }
 
 // Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
-func (d *Dir) Lock() (unlock func(), err error) {
-	f, err := d.root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
+func (d *Dir) Lock() (unlock func(), err error) { return d.lock(lockName) }
+
+// ServiceLock makes this process the root's one service until it calls unlock or dies. It does not wait.
+func (d *Dir) ServiceLock() (unlock func(), err error) { return d.lock(Private + "/service") }
+
+func (d *Dir) lock(name string) (unlock func(), err error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+	"golang.org/x/sys/unix"
 )
 
 // largeObject is the size, in bytes, from which a blob is streamed from its pack instead of held in memory.
@@ -27,6 +28,7 @@ const largeObject = 1 << 20
 type Repo struct {
 	dir  string // the .git folder, or the bare repository
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
+	seen string // what the handle was opened on; see stamp
 	mu   sync.Mutex
 	git  *git.Repository // not safe for concurrent use; guarded by mu
 }
@@ -46,10 +48,36 @@ func Open(dir string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
-	if r.git, err = r.handle(); err != nil {
-		return nil, fmt.Errorf("open repository %q: %w", dir, err)
+	return r, r.refresh()
+}
+
+// refresh opens the repository anew when it is another one than before, or holds other packs: go-git lists packs once.
+func (r *Repo) refresh() error {
+	now := r.stamp()
+	if now == r.seen {
+		return nil
 	}
-	return r, nil
+	handle, err := r.handle()
+	if err != nil {
+		return fmt.Errorf("open repository %q: %w", r.dir, err)
+	}
+	r.git, r.seen = handle, now
+	return nil
+}
+
+// stamp changes when the repository's folder, its packs or what it borrows from others are replaced.
+func (r *Repo) stamp() string {
+	var b strings.Builder
+	for _, name := range []string{".", "objects/pack", "objects/info/alternates", "config"} {
+		var s unix.Stat_t
+		if err := unix.Stat(filepath.Join(r.dir, name), &s); err == nil {
+			fmt.Fprintf(&b, "%d %d ", s.Dev, s.Ino)
+			if name != "." { // lock files come and go there
+				fmt.Fprintf(&b, "%d.%d ", s.Mtim.Sec, s.Mtim.Nsec)
+			}
+		}
+	}
+	return b.String()
 }
 
 func (r *Repo) handle() (*git.Repository, error) {
@@ -121,6 +149,9 @@ func (r *Repo) own(rev string) string {
 func (r *Repo) Resolve(rev string) (Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.refresh(); err != nil {
+		return Commit{}, err
+	}
 	id, err := r.git.ResolveRevision(plumbing.Revision(r.own(rev)))
 	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
 		return Commit{}, errors.New("the repository has no commit yet")
