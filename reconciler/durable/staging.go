@@ -26,12 +26,17 @@ func (d *Dir) Temp(kind string) string {
 	return Staging + "/" + kind + "-" + rand.Text()
 }
 
-// Prepare makes the private folders of a root.
+// Prepare makes the private folders of a root. The outer one is on the disk before the inner one is made: a root without
+// it is no root.
 func (d *Dir) Prepare() error {
-	if !d.Exists(Private) {
-		if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
+	if d.Exists(Staging) {
+		return nil
+	}
+	if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := d.Sync("."); err != nil {
+		return err
 	}
 	return d.MkdirAll(Staging)
 }

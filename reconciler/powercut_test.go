@@ -1,0 +1,293 @@
+package reconciler_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/store"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// outage cuts the power of passes at each of their changes, in many ways, and checks each different state once.
+type outage struct {
+	t      *testing.T
+	r      func(root string) *reconciler.Reconciler
+	random *rand.Rand
+	picks  int // states picked at random after each change
+	seen   map[string]bool
+	failed int
+}
+
+// enough states with failures say where to look.
+const enough = 3
+
+func newOutage(t *testing.T, r func(root string) *reconciler.Reconciler) *outage {
+	o := &outage{t: t, r: r, random: rand.New(rand.NewPCG(1, 0)), picks: 4, seen: map[string]bool{}}
+	if text := os.Getenv("POMONA_KILLS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("POMONA_KILLS: %v", err)
+		}
+		o.picks = n
+	}
+	return o
+}
+
+// replay applies recorded changes to a disk and cuts the power after each, from the first'th on.
+func (o *outage) replay(d *disk, changes []change, first int) {
+	o.t.Helper()
+	for i, c := range changes {
+		d.apply(o.t, c)
+		if i+1 < first {
+			continue
+		}
+		last := i == len(changes)-1
+		for _, cut := range d.cuts(o.random, o.picks) {
+			key := fmt.Sprint(last, d.key(cut))
+			if o.seen[key] || o.failed >= enough {
+				continue
+			}
+			o.seen[key] = true
+			name := fmt.Sprintf("after change %d, %s: %s", i+1, c, cut.what)
+			if !o.t.Run(name, func(t *testing.T) { o.check(t, d.write(t, cut), last) }) {
+				o.failed++
+			}
+		}
+	}
+}
+
+// check looks at one state as it is found, then after one pass.
+func (o *outage) check(t *testing.T, root string, ended bool) {
+	complete(t, root)
+	if ended {
+		nothingLost(t, o.r(root))
+	}
+	pass(t, o.r(root))
+	complete(t, root)
+	readable(t, root)
+	clean(t, root)
+}
+
+// nothingLost checks that what a pass has said to be done is done.
+func nothingLost(t *testing.T, r *reconciler.Reconciler) {
+	t.Helper()
+	rep, err := r.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := rep.Plan; p.Publish != nil || rep.Built > 0 || len(p.Prune.Remove()) > 0 || len(p.Prune.Commits) > 0 {
+		t.Errorf("the pass had ended, and is to do again: build %d, publish %+v, prune %+v", rep.Built, p.Publish, p.Prune)
+	}
+	have := observeRoot(t, r.Root)
+	if g, ok := have.Published(); !ok || have.Commits[g.Commit] != g.Number {
+		t.Errorf("the pass had ended, and by-commit links %v, not %d", have.Commits, g.Number)
+	}
+}
+
+// complete checks that what is published is whole, and with it every generation and every object that has a name.
+func complete(t *testing.T, root string) {
+	t.Helper()
+	whole(t, root)
+	have := observeRoot(t, root)
+	for _, g := range have.Generations {
+		listing(t, root, tree.GenerationPath(g.Number)) // follows every link
+	}
+	for commit := range have.Commits {
+		if _, err := os.Stat(filepath.Join(root, tree.CommitsFolder, commit, tree.IndexFile)); err != nil {
+			t.Errorf("link of commit %s dangles: %v", commit, err)
+		}
+	}
+	honest(t, root)
+}
+
+// readable checks that a web server may read every folder that is served.
+func readable(t *testing.T, root string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		if e.Name() == durable.Private {
+			return fs.SkipDir
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm() != 0o755 {
+			t.Errorf("folder %s has mode %v", name, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// honest checks that every object is what its name says.
+func honest(t *testing.T, root string) {
+	t.Helper()
+	objects, err := filepath.Glob(filepath.Join(root, store.Folder, "sha256/*/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range objects {
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var is artifact.Digest
+		if info.IsDir() {
+			is = folderDigest(t, name)
+		} else {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			is = artifact.Sum(b)
+			if info.Mode().Perm() != 0o444 {
+				t.Errorf("object %s has mode %v", name, info.Mode())
+			}
+		}
+		if is.String() != filepath.Base(name) {
+			t.Errorf("object %s holds %s", name, is)
+		}
+	}
+}
+
+// folderDigest is the digest of a folder's listing, read from the disk.
+func folderDigest(t *testing.T, folder string) artifact.Digest {
+	t.Helper()
+	nodes := []tree.Node{}
+	err := filepath.WalkDir(folder, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		n := tree.Node{Path: name[len(folder)+1:]}
+		mode, data, err := look(name)
+		switch {
+		case mode.Type() == fs.ModeSymlink:
+			up := strings.Repeat("../", strings.Count(n.Path, "/"))
+			if target, ok := strings.CutPrefix(data, up+"../../../../"); ok {
+				n.Target = target
+			} else if n.Object, err = artifact.ParseDigest(filepath.Base(data)); err != nil || n.LinkTarget() != data {
+				return fmt.Errorf("%s links to %q: %w", name, data, err)
+			}
+		case mode.Perm() == 0o555:
+			n.Mode, n.Data = artifact.Executable, []byte(data)
+		case mode.Perm() == 0o444:
+			n.Data = []byte(data)
+		default:
+			return fmt.Errorf("%s has mode %v", name, mode)
+		}
+		nodes = append(nodes, n)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	slices.SortFunc(nodes, func(a, b tree.Node) int { return strings.Compare(a.Path, b.Path) })
+	_, d := tree.Folder{Nodes: nodes}.Sealed(nil)
+	return d
+}
+
+// survivesPowerCuts records a pass and cuts its power.
+func survivesPowerCuts(t *testing.T, from string, r func(root string) *reconciler.Reconciler) {
+	t.Helper()
+	o := newOutage(t, r)
+	root := copyRoot(t, from)
+	d, rec := readDisk(t, root), &recorder{root: root}
+	o.run(rec, rec.hook)
+	o.replay(d, rec.changes, 0)
+	o.report(10)
+}
+
+func (o *outage) run(rec *recorder, hook durable.Hook) {
+	o.t.Helper()
+	r := o.r(rec.root)
+	r.Hook = hook
+	if _, err := r.Reconcile(o.t.Context()); err != nil && !errors.Is(err, errKilled) {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *outage) report(least int) {
+	o.t.Helper()
+	o.t.Logf("%d different states after a power cut, %d of them not survived", len(o.seen), o.failed)
+	if len(o.seen) < least {
+		o.t.Errorf("only %d states", len(o.seen))
+	}
+}
+
+func TestPowerCutInFirstPass(t *testing.T) {
+	s := newSite(t)
+	survivesPowerCuts(t, t.TempDir(), s.reconciler)
+}
+
+// updated is a root and a site that differ in one payload and one FEC.
+func updated(t *testing.T) (site, string) {
+	t.Helper()
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	s.commit("payload/bpm/1.1.0/bin/bpm", "echo 1.1.0", "echo 1.1.0, rebuilt")
+	s.commit("fecs/fecs.cue", `version: "1.0.0"`, `version: "1.1.0"`)
+	return s, root
+}
+
+func TestPowerCutInUpdate(t *testing.T) {
+	s, root := updated(t)
+	survivesPowerCuts(t, root, s.reconciler)
+}
+
+// TestPowerCutUnderANarrowUmask needs folders to be readable whatever became of their modes.
+func TestPowerCutUnderANarrowUmask(t *testing.T) {
+	s, root := updated(t)
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	survivesPowerCuts(t, root, s.reconciler)
+}
+
+func TestPowerCutInPrune(t *testing.T) {
+	root, r := prunable(t)
+	survivesPowerCuts(t, root, r)
+}
+
+// TestPowerCutAfterAKill kills a pass before it syncs, lets the next one heal the root and cuts its power: what the first
+// one has written is seen, but may be on the disk or not.
+func TestPowerCutAfterAKill(t *testing.T) {
+	s, from := updated(t)
+	for name, from := range map[string]string{"first pass": t.TempDir(), "update": from} {
+		t.Run(name, func(t *testing.T) {
+			o := newOutage(t, s.reconciler)
+			for at := 1; ; at++ {
+				root := copyRoot(t, from)
+				d, rec := readDisk(t, root), &recorder{root: root}
+				k := &killer{at: at, among: visibleSync}
+				o.run(rec, func(op durable.Op, do func() error) error {
+					return k.hook(op, func() error { return rec.hook(op, do) })
+				})
+				if !k.died {
+					break
+				}
+				first := len(rec.changes)
+				o.run(rec, rec.hook)
+				o.replay(d, rec.changes, first)
+			}
+			o.report(10)
+		})
+	}
+}
+
+// visibleSync says whether a change makes something survive that a later pass may see.
+func visibleSync(op durable.Op) bool {
+	return op.Kind == "syncfs" || op.Kind == "sync" && !strings.HasPrefix(op.Path, durable.Staging)
+}
