@@ -265,29 +265,127 @@ func TestPowerCutInPrune(t *testing.T) {
 // one has written is seen, but may be on the disk or not.
 func TestPowerCutAfterAKill(t *testing.T) {
 	s, from := updated(t)
-	for name, from := range map[string]string{"first pass": t.TempDir(), "update": from} {
-		t.Run(name, func(t *testing.T) {
-			o := newOutage(t, s.reconciler)
-			for at := 1; ; at++ {
-				root := copyRoot(t, from)
-				d, rec := readDisk(t, root), &recorder{root: root}
-				k := &killer{at: at, among: visibleSync}
-				o.run(rec, func(op durable.Op, do func() error) error {
-					return k.hook(op, func() error { return rec.hook(op, do) })
-				})
-				if !k.died {
-					break
-				}
-				first := len(rec.changes)
-				o.run(rec, rec.hook)
-				o.replay(d, rec.changes, first)
-			}
-			o.report(10)
-		})
+	t.Run("update", func(t *testing.T) { healsBeforePowerCuts(t, from, s.reconciler, 1) })
+	every := 12
+	if os.Getenv("POMONA_KILLS") != "" {
+		every = 1
 	}
+	t.Run("first pass", func(t *testing.T) { healsBeforePowerCuts(t, t.TempDir(), s.reconciler, every) })
+}
+
+// healsBeforePowerCuts kills passes at every n'th of their syncs.
+func healsBeforePowerCuts(t *testing.T, from string, r func(root string) *reconciler.Reconciler, every int) {
+	t.Helper()
+	o := newOutage(t, r)
+	for at := 1; ; at += every {
+		root := copyRoot(t, from)
+		d, rec := readDisk(t, root), &recorder{root: root}
+		k := &killer{at: at, among: visibleSync}
+		o.run(rec, func(op durable.Op, do func() error) error {
+			return k.hook(op, func() error { return rec.hook(op, do) })
+		})
+		if !k.died {
+			break
+		}
+		first := len(rec.changes)
+		o.run(rec, rec.hook)
+		o.replay(d, rec.changes, first)
+	}
+	o.report(20)
 }
 
 // visibleSync says whether a change makes something survive that a later pass may see.
 func visibleSync(op durable.Op) bool {
 	return op.Kind == "syncfs" || op.Kind == "sync" && !strings.HasPrefix(op.Path, durable.Staging)
+}
+
+// tearer dies within its at'th removal of a folder, when a part of what is in it has gone.
+type tearer struct {
+	root string
+	at   int
+	part float64 // 0 to 1
+	n    int
+	died bool
+}
+
+func (k *tearer) hook(op durable.Op, do func() error) error {
+	if k.died {
+		return errKilled
+	}
+	if op.Kind != "remove" {
+		return do()
+	}
+	names, err := inside(filepath.Join(k.root, op.Path))
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return do()
+	}
+	if k.n++; k.n < k.at {
+		return do()
+	}
+	k.died = true
+	for _, name := range names[:max(1, int(k.part*float64(len(names))))] {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return errors.Join(errKilled, err)
+}
+
+// inside is everything below a folder, each folder after what it holds; nothing of what is no folder.
+func inside(folder string) (names []string, err error) {
+	err = filepath.WalkDir(folder, func(name string, _ fs.DirEntry, err error) error {
+		if name == folder && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if name != folder {
+			names = append(names, name)
+		}
+		return err
+	})
+	slices.Reverse(names)
+	return names, err
+}
+
+// TestKilledWithinARemoval dies while a leftover, a generation or an object is half removed.
+func TestKilledWithinARemoval(t *testing.T) {
+	from, late := prunable(t)
+	leftover := filepath.Join(from, durable.Staging, "pruned-LEFT")
+	if err := os.CopyFS(leftover, os.DirFS(filepath.Join(from, "generations/1"))); err != nil {
+		t.Fatal(err)
+	}
+	torn := map[string]bool{}
+	for _, part := range []float64{0, 0.5, 1} {
+		for at := 1; ; at++ {
+			root := copyRoot(t, from)
+			k := &tearer{root: root, at: at, part: part}
+			dying := late(root)
+			what := ""
+			dying.Hook = func(op durable.Op, do func() error) error {
+				if op.Kind == "rename" && !k.died {
+					what, _, _ = strings.Cut(op.From, "/")
+				}
+				return k.hook(op, do)
+			}
+			_, err := dying.Reconcile(t.Context())
+			if !k.died {
+				break
+			}
+			torn[what] = true
+			t.Run(fmt.Sprintf("removal %d, after %v of it", at, part), func(t *testing.T) {
+				if !errors.Is(err, errKilled) {
+					t.Errorf("error is %v", err)
+				}
+				complete(t, root)
+				pass(t, late(root))
+				complete(t, root)
+				clean(t, root)
+			})
+		}
+	}
+	for _, what := range []string{"", "generations", "objects"} {
+		if !torn[what] {
+			t.Errorf("nothing from %q was half removed, only %v", what, torn)
+		}
+	}
 }
