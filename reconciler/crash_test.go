@@ -131,9 +131,9 @@ func TestKilledUpdate(t *testing.T) {
 }
 
 // prunable is a root of three generations, and passes long after, of which the first prunes and sweeps.
-func prunable(t *testing.T) (root string, late func(root string) *reconciler.Reconciler) {
+func prunable(t *testing.T) (s site, root string, late func(root string) *reconciler.Reconciler) {
 	t.Helper()
-	s, root := newSite(t), t.TempDir()
+	s, root = newSite(t), t.TempDir()
 	s.commit("site.cue", "scripts:", "retention: generations: 2\n\tscripts:")
 	at := func(hours int) func(string) *reconciler.Reconciler {
 		return func(root string) *reconciler.Reconciler {
@@ -146,11 +146,11 @@ func prunable(t *testing.T) (root string, late func(root string) *reconciler.Rec
 		s.commit("payload/bpm/dev/bin/bpm", "echo", "echo "+v+";echo")
 		pass(t, at(i)(root))
 	}
-	return root, at(100)
+	return s, root, at(100)
 }
 
 func TestKilledPrune(t *testing.T) {
-	root, late := prunable(t)
+	_, root, late := prunable(t)
 	survives(t, root, late)
 	done := copyRoot(t, root)
 	have := pass(t, late(done))

@@ -16,6 +16,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/store"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -101,6 +103,9 @@ func complete(t *testing.T, root string) {
 	t.Helper()
 	whole(t, root)
 	have := observeRoot(t, root)
+	if target, err := os.Readlink(filepath.Join(root, tree.CurrentLink)); err == nil && have.Current == 0 {
+		t.Errorf("current -> %s dangles", target)
+	}
 	for _, g := range have.Generations {
 		listing(t, root, tree.GenerationPath(g.Number)) // follows every link
 	}
@@ -110,6 +115,37 @@ func complete(t *testing.T, root string) {
 		}
 	}
 	honest(t, root)
+	accounted(t, root, have)
+}
+
+// accounted checks that a pass that leaves objects that nothing names is known to have died: the next one sweeps.
+func accounted(t *testing.T, root string, have observed.Root) {
+	t.Helper()
+	if have.Interrupted {
+		return
+	}
+	dir, err := durable.Open(root, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	var numbers []int64
+	for _, g := range have.Generations {
+		numbers = append(numbers, g.Number)
+	}
+	objects, err := observe.Objects(dir.Root(), store.New(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reachable, err := observe.Reachable(dir.Root(), numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if !reachable[o.Digest] {
+			t.Errorf("nothing names object %s, and nothing says that a pass died", o.Digest)
+		}
+	}
 }
 
 // readable checks that a web server may read every folder that is served.
@@ -201,7 +237,7 @@ func folderDigest(t *testing.T, folder string) artifact.Digest {
 }
 
 // survivesPowerCuts records a pass and cuts its power.
-func survivesPowerCuts(t *testing.T, from string, r func(root string) *reconciler.Reconciler) {
+func survivesPowerCuts(t *testing.T, from string, r func(root string) *reconciler.Reconciler) []change {
 	t.Helper()
 	o := newOutage(t, r)
 	root := copyRoot(t, from)
@@ -209,6 +245,7 @@ func survivesPowerCuts(t *testing.T, from string, r func(root string) *reconcile
 	o.run(rec, rec.hook)
 	o.replay(d, rec.changes, 0)
 	o.report(10)
+	return rec.changes
 }
 
 func (o *outage) run(rec *recorder, hook durable.Hook) {
@@ -248,6 +285,21 @@ func TestPowerCutInUpdate(t *testing.T) {
 	survivesPowerCuts(t, root, s.reconciler)
 }
 
+// TestPowerCutInLargeUpdate writes so much that it syncs all of the file system instead of one file after the other.
+func TestPowerCutInLargeUpdate(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	fecs := "package site\n"
+	for n := 10; n < 20; n++ {
+		fecs += fmt.Sprintf("fecs: kgp2cu%d: {host: \"scuxl00%d\", platform: \"x86\", software: bpm: version: \"1.1.0\"}\n", n, n)
+	}
+	s.commit("fecs/more.cue", "", fecs)
+	changes := survivesPowerCuts(t, root, s.reconciler)
+	if !slices.ContainsFunc(changes, func(c change) bool { return c.Kind == "syncfs" }) {
+		t.Error("the pass did not sync the file system")
+	}
+}
+
 // TestPowerCutUnderANarrowUmask needs folders to be readable whatever became of their modes.
 func TestPowerCutUnderANarrowUmask(t *testing.T) {
 	s, root := updated(t)
@@ -257,8 +309,14 @@ func TestPowerCutUnderANarrowUmask(t *testing.T) {
 }
 
 func TestPowerCutInPrune(t *testing.T) {
-	root, r := prunable(t)
-	survivesPowerCuts(t, root, r)
+	_, root, late := prunable(t)
+	survivesPowerCuts(t, root, late)
+}
+
+func TestPowerCutInUpdateThatPrunes(t *testing.T) {
+	s, root, late := prunable(t)
+	s.commit("payload/bpm/dev/bin/bpm", "echo", "echo four;echo")
+	survivesPowerCuts(t, root, late)
 }
 
 // TestPowerCutAfterAKill kills a pass before it syncs, lets the next one heal the root and cuts its power: what the first
@@ -266,7 +324,9 @@ func TestPowerCutInPrune(t *testing.T) {
 func TestPowerCutAfterAKill(t *testing.T) {
 	s, from := updated(t)
 	t.Run("update", func(t *testing.T) { healsBeforePowerCuts(t, from, s.reconciler, 1) })
-	every := 12
+	_, many, late := prunable(t)
+	t.Run("prune", func(t *testing.T) { healsBeforePowerCuts(t, many, late, 1) })
+	every := 25
 	if os.Getenv("POMONA_KILLS") != "" {
 		every = 1
 	}
@@ -291,7 +351,7 @@ func healsBeforePowerCuts(t *testing.T, from string, r func(root string) *reconc
 		o.run(rec, rec.hook)
 		o.replay(d, rec.changes, first)
 	}
-	o.report(20)
+	o.report(10)
 }
 
 // visibleSync says whether a change makes something survive that a later pass may see.
@@ -349,7 +409,7 @@ func inside(folder string) (names []string, err error) {
 
 // TestKilledWithinARemoval dies while a leftover, a generation or an object is half removed.
 func TestKilledWithinARemoval(t *testing.T) {
-	from, late := prunable(t)
+	_, from, late := prunable(t)
 	leftover := filepath.Join(from, durable.Staging, "pruned-LEFT")
 	if err := os.CopyFS(leftover, os.DirFS(filepath.Join(from, "generations/1"))); err != nil {
 		t.Fatal(err)

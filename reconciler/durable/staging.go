@@ -57,11 +57,15 @@ func (d *Dir) Lock() (unlock func(), err error) {
 	return func() { f.Close() }, nil // closing unlocks; nothing was written
 }
 
-// Recover empties staging: leftovers of a crash. Only the root's writer may call it.
+// Recover empties staging: leftovers of a crash. Only the root's writer may call it. What was moved into staging has left
+// its old name on the disk too before anything in it is removed.
 func (d *Dir) Recover() (removed int, err error) {
 	names, err := d.Names(Staging)
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return 0, err
+	}
+	if err := d.SyncFileSystem(); err != nil {
+		return 0, fmt.Errorf("sync leftovers: %w", err)
 	}
 	for _, name := range names {
 		if err := d.Remove(Staging + "/" + name); err != nil {
