@@ -200,9 +200,7 @@ func listing(t *testing.T, root, at string) []string {
 			case info.IsDir():
 				out = append(out, name+"/")
 				walk(path, name+"/")
-			case e.Name() == tree.ManifestName, shown == "" && e.Name() != tree.IndexFile:
-				out = append(out, name)
-			case e.Name() == tree.IndexFile:
+			case e.Name() == tree.ManifestName, e.Name() == tree.IndexFile, shown == "":
 				out = append(out, name)
 			default:
 				b, err := os.ReadFile(path)

@@ -1,36 +1,13 @@
 package reconciler_test
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 )
-
-// readable checks that a web server of another user reaches every folder that is served.
-func readable(t *testing.T, root string) {
-	t.Helper()
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
-			return err
-		}
-		if e.Name() == ".pomona" {
-			return fs.SkipDir
-		}
-		info, err := e.Info()
-		if err == nil && info.Mode().Perm()&0o055 != 0o055 {
-			t.Errorf("%s has mode %v", strings.TrimPrefix(path, root), info.Mode().Perm())
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 func TestARootIsReadableWhateverTheUmask(t *testing.T) {
 	old := syscall.Umask(0o077)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +26,20 @@ func (d *Dir) Temp(kind string) string {
 	return Staging + "/" + kind + "-" + rand.Text()
 }
 
-// Prepare makes the private folders of a root.
-func (d *Dir) Prepare() error { return d.MkdirAll(Staging) }
+// Prepare makes the private folders of a root. The outer one is on the disk before the inner one is made: a root without
+// it is no root.
+func (d *Dir) Prepare() error {
+	if d.Exists(Staging) {
+		return d.MkdirAll(Staging)
+	}
+	if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := d.Sync("."); err != nil {
+		return err
+	}
+	return d.MkdirAll(Staging)
+}
 
 // Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
 func (d *Dir) Lock() (unlock func(), err error) { return d.lock(lockName) }
@@ -49,11 +62,15 @@ func (d *Dir) lock(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil // closing unlocks; nothing was written
 }
 
-// Recover empties staging: leftovers of a crash. Only the root's writer may call it.
+// Recover empties staging: leftovers of a crash. Only the root's writer may call it. What was moved into staging has left
+// its old name on the disk too before anything in it is removed.
 func (d *Dir) Recover() (removed int, err error) {
 	names, err := d.Names(Staging)
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return 0, err
+	}
+	if err := d.SyncFileSystem(); err != nil {
+		return 0, fmt.Errorf("sync leftovers: %w", err)
 	}
 	for _, name := range names {
 		if err := d.Remove(Staging + "/" + name); err != nil {
