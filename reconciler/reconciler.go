@@ -146,7 +146,7 @@ func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
 	if w.commit, err = r.Repo.Resolve(r.Branch); err != nil {
 		return w, err
 	}
-	if w.files, err = r.Repo.Files(w.commit); err != nil {
+	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
 		return w, err
 	}
 	site, problems, err := Validate(ctx, w.files, r.Loader, r.Now())

@@ -2,6 +2,8 @@ package repo
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,66 +16,72 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
 
-// Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
-const (
-	maxFiles = 1_000_000
-	maxDepth = 64
-	maxPath  = 4096 // bytes
-)
-
 // Files are the files of one commit with their content; it is an artifact.Source.
 type Files struct {
-	repo  *Repo
-	files artifact.Files
+	repo *Repo
+	listing
 }
 
-// Files lists a commit's files. It reads trees only, no content.
-func (r *Repo) Files(c Commit) (*Files, error) {
+// Files lists a commit's files. It reads trees only, no content. Each entry is counted, folders too: a few small trees
+// that name one another many times make any number of paths.
+func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fs := &Files{repo: r}
-	if err := fs.walk(plumbing.NewHash(c.Tree), "", 0); err != nil {
+	if err := fs.walk(ctx, plumbing.NewHash(c.Tree), ""); err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
 	fs.files = fs.files.Sorted()
 	return fs, nil
 }
 
-func (s *Files) walk(id plumbing.Hash, prefix string, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%q lies deeper than %d folders", prefix, maxDepth)
+func (s *Files) walk(ctx context.Context, id plumbing.Hash, prefix string) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	t, err := object.GetTree(s.repo.git.Storer, id)
+	entries, err := s.repo.tree(id)
 	if err != nil {
 		return fmt.Errorf("read folder %q: %w", prefix, err)
 	}
-	for _, e := range t.Entries {
+	for _, e := range entries {
+		if strings.Contains(e.Name, "/") {
+			return fmt.Errorf("malformed name %q: a slash in it", prefix+e.Name)
+		}
 		path := prefix + e.Name
-		if err := checkEntry(e.Name, path); err != nil {
+		if err := s.enter(path); err != nil {
 			return err
 		}
 		if e.Mode == filemode.Dir {
-			if err := s.walk(e.Hash, path+"/", depth+1); err != nil {
-				return err
-			}
-			continue
+			err = s.walk(ctx, e.Hash, path+"/")
+		} else {
+			err = s.add(path, e)
 		}
-		if err := s.add(path, e); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkEntry refuses names that git itself would never write, but that a crafted tree may hold.
-func checkEntry(name, path string) error {
-	switch {
-	case name == "" || name == "." || name == ".." || strings.EqualFold(name, ".git"), strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("malformed name %q", path)
-	case len(path) > maxPath:
-		return fmt.Errorf("name of %d bytes: %q…", len(path), path[:80])
+// tree are the entries of one folder. A name that stands there twice is refused: of such a tree every reader makes
+// something else.
+func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
+	o, err := r.object(plumbing.TreeObject, id, maxTree)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	t, err := object.DecodeTree(r.git.Storer, o)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool, len(t.Entries))
+	for _, e := range t.Entries {
+		if seen[e.Name] {
+			return nil, fmt.Errorf("name %q is there twice", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return t.Entries, nil
 }
 
 func (s *Files) add(path string, e object.TreeEntry) error {
@@ -95,20 +103,18 @@ func (s *Files) add(path string, e object.TreeEntry) error {
 		}
 		f.Size = size
 	}
-	if s.files = append(s.files, f); len(s.files) > maxFiles {
-		return fmt.Errorf("more than %d files", maxFiles)
-	}
+	s.files = append(s.files, f)
 	return nil
 }
 
 // Files lists them by path.
 func (s *Files) Files() artifact.Files { return s.files }
 
-// Open reads one file's content. A large one is streamed through a handle of its own, because go-git's storage must
-// not be read from two goroutines at once.
+// Open reads one file's content; the last read fails if that is not what the commit names. A large file is streamed
+// through a handle of its own, because go-git's storage must not be read from two goroutines at once.
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	if f.Size > largeObject {
-		own, err := s.repo.handle()
+		own, _, err := s.repo.handle()
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", f.Path, err)
 		}
@@ -129,9 +135,45 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 }
 
 func open(r *git.Repository, f artifact.File) (io.ReadCloser, error) {
-	blob, err := r.BlobObject(plumbing.NewHash(f.ID))
+	id := plumbing.NewHash(f.ID)
+	blob, err := r.BlobObject(id)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", f.Path, err)
 	}
-	return blob.Reader()
+	content, err := blob.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", f.Path, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{verified(content, plumbing.BlobObject, f.Size, id), content}, nil
+}
+
+// hashing passes an object's content on and compares its hash at the end.
+type hashing struct {
+	from io.Reader
+	hash plumbing.Hasher
+	left int64
+	want plumbing.Hash
+}
+
+func verified(content io.Reader, kind plumbing.ObjectType, size int64, id plumbing.Hash) io.Reader {
+	return &hashing{content, plumbing.NewHasher(kind, size), size, id}
+}
+
+// errDamaged says that the repository does not hold what it should: fetching or cloning it anew helps.
+var errDamaged = errors.New("the repository is damaged: content and id do not agree; see git fsck")
+
+// Read implements io.Reader.
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.from.Read(p)
+	h.left -= int64(n)
+	if _, err := h.hash.Write(p[:n]); err != nil {
+		return n, err
+	}
+	if h.left < 0 || err == io.EOF && h.hash.Sum() != h.want {
+		return n, errDamaged
+	}
+	return n, err
 }

@@ -28,7 +28,9 @@ type Repo struct {
 	dir  string // the .git folder, or the bare repository
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
 	mu   sync.Mutex
-	git  *git.Repository // not safe for concurrent use; guarded by mu
+
+	git     *git.Repository // not safe for concurrent use; guarded by mu
+	storage *filesystem.Storage
 }
 
 // Commit is one commit.
@@ -46,16 +48,17 @@ func Open(dir string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
-	if r.git, err = r.handle(); err != nil {
+	if r.git, r.storage, err = r.handle(); err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
 	return r, nil
 }
 
-func (r *Repo) handle() (*git.Repository, error) {
+func (r *Repo) handle() (*git.Repository, *filesystem.Storage, error) {
 	files := osfs.New(r.dir, osfs.WithBoundOS())
 	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
-	return git.Open(s, nil)
+	opened, err := git.Open(s, nil)
+	return opened, s, err
 }
 
 // find is the git folder of dir or of the nearest folder above it.
@@ -115,25 +118,6 @@ func (r *Repo) own(rev string) string {
 		return rev // resolving it says what is wrong
 	}
 	return strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
-}
-
-// Resolve finds the commit that a revision names: a branch, a tag, a commit id or HEAD, also with ~ and ^.
-func (r *Repo) Resolve(rev string) (Commit, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id, err := r.git.ResolveRevision(plumbing.Revision(r.own(rev)))
-	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
-		return Commit{}, errors.New("the repository has no commit yet")
-	}
-	if err != nil {
-		return Commit{}, fmt.Errorf("resolve revision %q: %w", rev, err)
-	}
-	c, err := r.git.CommitObject(*id)
-	if err != nil {
-		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)
-	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
 }
 
 // Create makes a repository in an existing folder with one commit of all its files, on branch main.

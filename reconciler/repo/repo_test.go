@@ -95,7 +95,7 @@ func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs, err := r.Files(c)
+	fs, err := r.Files(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestMalformedNamesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Files(c); err == nil || !strings.Contains(err.Error(), "malformed name") {
+		if _, err := r.Files(t.Context(), c); err == nil || !strings.Contains(err.Error(), "malformed name") {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}

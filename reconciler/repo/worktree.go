@@ -20,8 +20,8 @@ import (
 // WorkTree is a folder on disk as it would be committed now: without what .gitignore leaves out. It is an
 // artifact.Source whose files' ids are those that git would give them.
 type WorkTree struct {
-	root  *os.Root
-	files artifact.Files
+	root *os.Root
+	listing
 }
 
 // OpenWorkTree lists the folder at dir, whether or not it is a git repository.
@@ -60,8 +60,8 @@ func (w *WorkTree) walk(ignored gitignore.Matcher) error {
 			}
 			return nil
 		}
-		if e.IsDir() {
-			return nil
+		if err := w.enter(path); err != nil || e.IsDir() {
+			return err
 		}
 		return w.add(path, e)
 	})
