@@ -47,7 +47,11 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 	}
 	skip := nested(src.Files())
 	for _, f := range src.Files() {
-		if !loadable(f) || !strings.HasSuffix(f.Path, ".cue") || hidden(f.Path, skip) {
+		if !strings.HasSuffix(f.Path, ".cue") && f.Mode != artifact.Module || hidden(f.Path, skip) {
+			continue
+		}
+		if !loadable(f) {
+			ps = append(ps, notFollowed(f))
 			continue
 		}
 		s := &source{File: f}
@@ -59,6 +63,16 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
 	}
 	return c, append(ps, c.misplaced()...), nil
+}
+
+// notFollowed is the problem of a link in place of a CUE file, or of a submodule: what it declares would silently be
+// missing. A submodule may hold something else.
+func notFollowed(f artifact.File) desired.Problem {
+	p := desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a symbolic link, which is not followed", Advice: "commit the file itself"}
+	if f.Mode == artifact.Module {
+		p.Text, p.Advice, p.Warning = "a submodule is not followed: nothing in it is part of the site", "add its files to this repository", true
+	}
+	return p
 }
 
 func tooLarge(f artifact.File) desired.Problem {

@@ -1,0 +1,612 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// entry is one entry of a tree object as its bytes have it.
+type entry struct{ mode, name, id string }
+
+// attack is a site that was published once, and to whose repository a test adds commits that git itself would not make.
+type attack struct {
+	world
+	before string // the root as it was published
+}
+
+func newAttack(t *testing.T) attack {
+	t.Helper()
+	w := newWorld(t)
+	w.reconcile()
+	a := attack{world: w}
+	a.before = a.picture()
+	return a
+}
+
+// in is the same attack inside a subtest.
+func (a attack) in(t *testing.T) attack {
+	a.t = t
+	return a
+}
+
+// picture names everything in the root with its inode, so that even a rewritten file shows.
+func (a attack) picture() string {
+	a.t.Helper()
+	out, err := exec.Command("find", a.root, "-not", "-path", "*/.pomona/*", "-printf", "%i %m %s %l %P\n").Output()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	lines := strings.Split(string(out), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (a attack) object(kind string, content []byte) string {
+	a.t.Helper()
+	cmd := exec.Command("git", "hash-object", "-t", kind, "-w", "--stdin", "--literally")
+	cmd.Dir, cmd.Stdin = a.site, bytes.NewReader(content)
+	out, err := cmd.Output()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (a attack) blob(content string) string { return a.object("blob", []byte(content)) }
+
+func (a attack) tree(entries ...entry) string {
+	a.t.Helper()
+	var b bytes.Buffer
+	for _, e := range entries {
+		id, err := hex.DecodeString(e.id)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s %s\x00%s", e.mode, e.name, id)
+	}
+	return a.object("tree", b.Bytes())
+}
+
+// of is a commit of a tree.
+func (a attack) of(tree string) string {
+	a.t.Helper()
+	return git(a.t, a.site, "commit-tree", "-p", "HEAD", "-m", "attack", tree)
+}
+
+// with is a commit of the published site and these entries at its top.
+func (a attack) with(entries ...entry) string {
+	a.t.Helper()
+	var all []entry
+	for line := range strings.SplitSeq(git(a.t, a.site, "ls-tree", "HEAD"), "\n") {
+		head, name, _ := strings.Cut(line, "\t")
+		words := strings.Fields(head)
+		if !slices.ContainsFunc(entries, func(e entry) bool { return e.name == name }) {
+			all = append(all, entry{words[0], name, words[2]})
+		}
+	}
+	return a.of(a.tree(append(all, entries...)...))
+}
+
+// edited is a commit of the published site with files changed in the ordinary way; files with content "->x" are links.
+func (a attack) edited(files map[string]string) string {
+	a.t.Helper()
+	git(a.t, a.site, "reset", "-q", "--hard")
+	git(a.t, a.site, "clean", "-qfdx")
+	head := git(a.t, a.site, "rev-parse", "HEAD")
+	for name, content := range files {
+		file := filepath.Join(a.site, name)
+		if err := os.RemoveAll(file); err != nil {
+			a.t.Fatal(err)
+		}
+		target, isLink := strings.CutPrefix(content, "->")
+		if !isLink {
+			a.write(name, content, 0o644)
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			a.t.Fatal(err)
+		}
+		if err := os.Symlink(target, file); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	a.commit("attack")
+	made := git(a.t, a.site, "rev-parse", "HEAD")
+	git(a.t, a.site, "reset", "-q", "--hard", head)
+	return made
+}
+
+// maxResident bounds the memory of the binary and of its children, in bytes. Evaluation alone may take 512 MiB.
+const maxResident = 900 << 20
+
+// bounded runs the binary until it ends by itself, and fails if it takes for ever or much memory, or panics.
+func (a attack) bounded(most int64, args ...string) (said string, code int) {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	out, errs, code := runCommand(a.t, cmd)
+	said = out + errs
+	if ctx.Err() != nil {
+		a.t.Fatalf("pomona %v does not end:\n%.2000s", args, said)
+	}
+	if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; used > most {
+		a.t.Errorf("pomona %v takes %d MiB", args, used>>20)
+	}
+	if strings.Contains(said, "panic:") || strings.Contains(said, "goroutine 1") {
+		a.t.Errorf("pomona %v panics:\n%.4000s", args, said)
+	}
+	return said, code
+}
+
+func (a attack) pass(rev string) []string {
+	return []string{"reconcile", a.site, "--root", a.root, "--key", filepath.Join(a.dir, "key.sec"), "--branch", rev}
+}
+
+// refused says that a commit is neither valid nor published: validate and reconcile end with the code, say each of want
+// once, and leave the root as it was.
+func (a attack) refused(rev string, code int, want ...string) {
+	a.t.Helper()
+	for _, args := range [][]string{{"validate", a.site, "--rev", rev}, a.pass(rev)} {
+		said, got := a.bounded(maxResident, args...)
+		if got != code {
+			a.t.Errorf("pomona %s: exit code %d, want %d", args[0], got, code)
+		}
+		for _, w := range want {
+			if strings.Count(said, w) != 1 {
+				a.t.Errorf("pomona %s does not say %q once:\n%.3000s", args[0], w, said)
+			}
+		}
+		if tally := fmt.Sprintf("pomona: %d problem", len(want)); code == 1 && !strings.Contains(said, tally) {
+			a.t.Errorf("pomona %s does not say %q:\n%.3000s", args[0], tally, said)
+		}
+		if len(said) > 20_000 {
+			a.t.Errorf("pomona %s says %d bytes", args[0], len(said))
+		}
+	}
+	if now := a.picture(); now != a.before {
+		a.t.Errorf("the root changed:\n%s\nbefore:\n%s", now, a.before)
+	}
+}
+
+// accepted says that a commit is valid and can be published, in a root of its own, which it returns.
+func (a attack) accepted(rev string) string {
+	a.t.Helper()
+	a.root = a.t.TempDir()
+	for _, args := range [][]string{{"validate", a.site, "--rev", rev}, a.pass(rev)} {
+		if said, code := a.bounded(maxResident, args...); code != 0 {
+			a.t.Fatalf("pomona %s: exit code %d\n%.3000s", args[0], code, said)
+		}
+	}
+	a.whole()
+	return a.root
+}
+
+// release declares software x with the payload folder x, and a FEC that is pinned to it.
+const release = `package site
+
+software: x: versions: "1.0.0": payload: any: {folder: "x", install: "/opt/x"}
+fecs: x1: {host: "x1.example.org", platform: "yocto-ppc", software: x: version: "1.0.0"}
+`
+
+// unpacked lists the payload of x as GNU tar sees it, and unpacks it to a folder.
+func (a attack) unpacked(root string) (names, dir string) {
+	a.t.Helper()
+	archive := filepath.Join(root, "current/software/x/1.0.0/x-1.0.0.tar.gz")
+	out, err := exec.Command("tar", "--quoting-style=literal", "-tf", archive).CombinedOutput()
+	if err != nil {
+		a.t.Fatalf("list %s: %v\n%s", archive, err, out)
+	}
+	dir = a.t.TempDir()
+	if out, err := exec.Command("tar", "-xf", archive, "-C", dir).CombinedOutput(); err != nil {
+		a.t.Fatalf("unpack %s: %v\n%s", archive, err, out)
+	}
+	return string(out), filepath.Join(dir, "opt/x")
+}
+
+func TestHostile01Symlinks(t *testing.T) {
+	a := newAttack(t)
+	const here = `x.cue:3:56: software.x.versions."1.0.0".payload.any.folder: "opt/x/l": is a link to `
+	const module = "cue.mod/module.cue:1:1: the file is missing"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"payload to /etc/passwd":   {map[string]string{"x.cue": release, "x/l": "->/etc/passwd"}, here + "the absolute path /etc/passwd"},
+		"payload to ../..":         {map[string]string{"x.cue": release, "x/l": "->../.."}, here + "../.., which leads out of the install location"},
+		"payload to .git":          {map[string]string{"x.cue": release, "x/l": "->../.git/config"}, here + "../.git/config, which leads out"},
+		"payload folder":           {map[string]string{"x.cue": release, "x": "->/etc"}, `"x" is a symbolic link, not a folder`},
+		"payload folder to .git":   {map[string]string{"x.cue": release, "x": "->.git"}, `"x" is a symbolic link, not a folder`},
+		"folder through a link":    {map[string]string{"x.cue": strings.Replace(release, `"x",`, `"y/control",`, 1), "y": "->fecs"}, `this commit has no folder "y/control"`},
+		"script":                   {map[string]string{"fecs/control/diag1pc01/info": "->/etc/passwd"}, `"fecs/control/diag1pc01/info" is a symbolic link, not a file`},
+		"script to .git":           {map[string]string{"scripts/env": "->../.git/config"}, `"scripts/env" is a symbolic link, not a file`},
+		"CUE file":                 {map[string]string{"fecs/control/control.cue": "->/etc/passwd"}, "fecs/control/control.cue:1:1: the file is a symbolic link, which is not followed"},
+		"CUE file to another":      {map[string]string{"fecs/ring/more.cue": "->../linac/linac.cue"}, "fecs/ring/more.cue:1:1: the file is a symbolic link, which is not followed"},
+		"folder of CUE files":      {map[string]string{"fecs/more": "->ring"}, ""},
+		"module file":              {map[string]string{"cue.mod/module.cue": "->/etc/passwd"}, module},
+		"folder of the module":     {map[string]string{"cue.mod": "->/etc"}, module},
+		"payload to a file beside": {map[string]string{"x.cue": release, "x/f": "data", "x/l": "->f"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := a.in(t)
+			rev := a.edited(c.files)
+			if c.want == "" {
+				a.accepted(rev)
+				return
+			}
+			a.refused(rev, 1, c.want)
+		})
+	}
+	t.Run("named .git", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(entry{"120000", ".git", a.blob("/etc")}), 2, `malformed name ".git"`)
+	})
+	t.Run("replaced by a folder, and back", func(t *testing.T) {
+		a := a.in(t)
+		link := map[string]string{"x.cue": release, "x/real/f": "data", "x/lib": "->real"}
+		folder := map[string]string{"x.cue": release, "x/real/f": "data", "x/lib/f": "other"}
+		a.root = t.TempDir()
+		for i, want := range []string{"data", "other", "data"} {
+			files := link
+			if i == 1 {
+				files = folder
+			}
+			if said, code := a.bounded(maxResident, a.pass(a.edited(files))...); code != 0 {
+				t.Fatalf("pass %d: exit code %d\n%s", i, code, said)
+			}
+			_, dir := a.unpacked(a.root)
+			if b, err := os.ReadFile(filepath.Join(dir, "lib/f")); string(b) != want || err != nil {
+				t.Errorf("pass %d: lib/f holds %q, %v, want %q", i, b, err, want)
+			}
+			a.whole()
+		}
+	})
+}
+
+func TestHostile02Names(t *testing.T) {
+	a := newAttack(t)
+	file := a.blob("package site\n")
+	long := strings.Repeat("n", 4096)
+	for name, want := range map[string]string{
+		"..": "malformed name", ".": "malformed name", "": "malformed tree: empty filename", ".git": "malformed name", ".GIT": "malformed name",
+		"git~1": "malformed name", "GIT~1": "malformed name", ".git.": "malformed name", ".git  ": "malformed name", ".git::$INDEX_ALLOCATION": "malformed name",
+		`a\.git`: "malformed name", ".g\u200cit": "malformed name", "\ufeff.git": "malformed name",
+		"/etc/passwd": "malformed name", "a/b": "malformed name", "../x.cue": "malformed name",
+		"evil\n::error::x.cue": `malformed name "evil\n::error::x.cue"`, "\x1b[2Jx.cue": `malformed name "\x1b[2Jx.cue"`, "x\xff.cue": `malformed name "x\xff.cue"`,
+		long: "name of 4096 bytes", strings.Repeat("n", 256): "name of 256 bytes",
+	} {
+		t.Run(fmt.Sprintf("%.40q", name), func(t *testing.T) {
+			a := a.in(t)
+			a.refused(a.with(entry{"100644", name, file}), 2, "pomona: list files of commit ", want)
+			if name != "" {
+				a.refused(a.with(entry{"40000", name, a.tree(entry{"100644", "x.cue", file})}), 2, want)
+			}
+		})
+	}
+	t.Run("NUL", func(t *testing.T) {
+		// What follows the NUL is read as the object's id, and the rest as no entry.
+		a := a.in(t)
+		a.refused(a.with(entry{"100644", "a\x00b.cue", file}), 2, "pomona: list files of commit ")
+	})
+	t.Run("twice", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"100644", "a", a.blob("")})), 2, `name "a" is there twice`)
+		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"40000", "a", a.tree()})), 2, `name "a" is there twice`)
+	})
+	t.Run("long path", func(t *testing.T) {
+		a := a.in(t)
+		tree := a.tree(entry{"100644", "f", file})
+		for range 17 {
+			tree = a.tree(entry{"40000", strings.Repeat("d", 250), tree})
+		}
+		a.refused(a.of(tree), 2, "path of 4")
+	})
+	t.Run("missing object", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(entry{"100644", "x.cue", strings.Repeat("1", 40)}), 2, `"x.cue"`, "object not found")
+	})
+	t.Run("object of another kind", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(entry{"40000", "x", file}), 2, `"x/"`)
+		a.refused(a.with(entry{"100644", "x.cue", a.tree()}), 2, `"x.cue"`)
+	})
+	t.Run("unknown mode", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(entry{"junk", "x.cue", file}), 2, "malformed mode")
+	})
+	t.Run("case-fold clash", func(t *testing.T) {
+		// FECs and the server tell them apart; only work trees of other systems do not.
+		a := a.in(t)
+		names, _ := a.unpacked(a.accepted(a.edited(map[string]string{
+			"x.cue": release, "x/Readme": "1", "x/README": "2", "x/readme/f": "3", "X.cue": "package site\n\nsoftware: x: description: \"both\"\n",
+		})))
+		for _, name := range []string{"opt/x/Readme", "opt/x/README", "opt/x/readme/f"} {
+			if !strings.Contains(names, name+"\n") {
+				t.Errorf("the payload lacks %s:\n%s", name, names)
+			}
+		}
+	})
+	t.Run("names of a work tree", func(t *testing.T) {
+		for name, want := range map[string]string{"new\nline.cue": `malformed name "new\nline.cue"`, "x/git~1": `malformed name "x/git~1"`, "x\xff.cue": `malformed name "x\xff.cue"`} {
+			a := a.in(t)
+			a.world.write(name, "package site\n", 0o644)
+			if said, code := a.bounded(maxResident, "validate", a.site); code != 2 || !strings.Contains(said, want) {
+				t.Errorf("exit code %d, want 2 and %q:\n%s", code, want, said)
+			}
+			git(t, a.site, "clean", "-qfd")
+		}
+	})
+}
+
+func TestHostile03Sizes(t *testing.T) {
+	a := newAttack(t)
+	const large = 200 << 20
+	noise := strings.Repeat(incompressible(1<<20), large>>20)
+	t.Run("CUE file of 200 MB", func(t *testing.T) {
+		a := a.in(t)
+		rev := a.with(entry{"100644", "x.cue", a.blob("package site\n//" + strings.Repeat("x", large))})
+		for _, args := range [][]string{{"validate", a.site, "--rev", rev}, a.pass(rev)} {
+			if said, code := a.bounded(160<<20, args...); code != 1 || !strings.Contains(said, "x.cue:1:1: the file exceeds 256 KiB; split it") {
+				t.Errorf("exit code %d:\n%.2000s", code, said)
+			}
+		}
+	})
+	t.Run("payload of 200 MB", func(t *testing.T) {
+		a := a.in(t)
+		x := a.tree(entry{"100644", "large", a.blob(noise)})
+		rev := a.with(entry{"100644", "x.cue", a.blob(release)}, entry{"40000", "x", x})
+		a.root = t.TempDir()
+		if said, code := a.bounded(200<<20, a.pass(rev)...); code != 0 {
+			t.Fatalf("exit code %d:\n%.2000s", code, said)
+		}
+		_, dir := a.unpacked(a.root)
+		if info, err := os.Stat(filepath.Join(dir, "large")); err != nil || info.Size() != large {
+			t.Errorf("unpacked: %v, %v", info, err)
+		}
+	})
+	t.Run("payload of 200 MB as a delta", func(t *testing.T) {
+		// Git may store it as its difference from another version.
+		a := a.in(t)
+		git(t, a.site, "config", "core.bigFileThreshold", "1g")
+		for _, v := range []string{"one", "two"} {
+			x := a.tree(entry{"100644", "large", a.blob(v + noise)})
+			git(t, a.site, "branch", v, a.with(entry{"100644", "x.cue", a.blob(release)}, entry{"40000", "x", x}))
+		}
+		git(t, a.site, "repack", "-qadf")
+		for _, v := range []string{"one", "two"} {
+			a.root = t.TempDir()
+			if said, code := a.bounded(200<<20, a.pass(v)...); code != 0 {
+				t.Fatalf("exit code %d:\n%.2000s", code, said)
+			}
+			_, dir := a.unpacked(a.root)
+			if b, err := os.ReadFile(filepath.Join(dir, "large")); err != nil || string(b) != v+noise {
+				t.Errorf("version %s is unpacked as something else: %d bytes, %v", v, len(b), err)
+			}
+		}
+	})
+	t.Run("many tiny files", func(t *testing.T) {
+		a := a.in(t)
+		n := 100_000
+		if os.Getenv("POMONA_SOAK") != "" {
+			n = 980_000 // and their folders
+		}
+		a.tiny(n)
+		a.accepted("tiny")
+	})
+	t.Run("more files than a million", func(t *testing.T) {
+		a := a.in(t)
+		var files, folders []entry
+		file := a.blob("")
+		for i := range 1000 {
+			files = append(files, entry{"100644", fmt.Sprintf("f%03d", i), file})
+		}
+		thousand := a.tree(files...)
+		for i := range 1000 {
+			folders = append(folders, entry{"40000", fmt.Sprintf("d%03d", i), thousand})
+		}
+		a.refused(a.with(entry{"40000", "docs", a.tree(folders...)}), 2, "more than 1000000 files and folders")
+	})
+	t.Run("payload of more files than a FEC unpacks", func(t *testing.T) {
+		a := a.in(t)
+		var files []entry
+		file := a.blob("")
+		for i := range 100_001 {
+			files = append(files, entry{"100644", fmt.Sprintf("f%06d", i), file})
+		}
+		a.refused(a.with(entry{"100644", "x.cue", a.blob(release)}, entry{"40000", "x", a.tree(files...)}), 1, "has more than 100000 entries; pack fewer files")
+	})
+	t.Run("folders 500 deep", func(t *testing.T) {
+		a := a.in(t)
+		tree := a.tree(entry{"100644", "x.cue", a.blob("package site\n")})
+		for range 500 {
+			tree = a.tree(entry{"40000", "d", tree})
+		}
+		a.refused(a.with(entry{"40000", "d", tree}), 2, "lies deeper than 64 folders")
+	})
+	t.Run("folders 500 deep in a work tree", func(t *testing.T) {
+		a := a.in(t)
+		a.world.write(strings.Repeat("d/", 500)+"x.cue", "package site\n", 0o644)
+		if said, code := a.bounded(maxResident, "validate", a.site); code != 2 || !strings.Contains(said, "lies deeper than 64 folders") {
+			t.Errorf("exit code %d:\n%s", code, said)
+		}
+		git(t, a.site, "clean", "-qfd")
+	})
+	for name, leaf := range map[string][]entry{"tree bomb without files": nil, "tree bomb with files": {{"100644", "f", a.blob("")}}} {
+		t.Run(name, func(t *testing.T) {
+			a := a.in(t)
+			tree := a.tree(leaf...)
+			for range 40 {
+				var wide []entry
+				for i := range 16 {
+					wide = append(wide, entry{"40000", fmt.Sprintf("d%02d", i), tree})
+				}
+				tree = a.tree(wide...)
+			}
+			a.refused(a.with(entry{"40000", "docs", tree}), 2, "more than 1000000 files and folders")
+		})
+	}
+}
+
+// tiny makes branch tiny: the published site and n distinct files, a thousand in a folder.
+func (a attack) tiny(n int) {
+	a.t.Helper()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "commit refs/heads/tiny\ncommitter a <a@b> 1800000000 +0000\ndata 4\ntiny\nfrom %s\n", git(a.t, a.site, "rev-parse", "HEAD"))
+	for i := range n {
+		content := fmt.Sprintf("file %d\n", i)
+		fmt.Fprintf(&b, "M 100644 inline docs/d%03d/f%03d\ndata %d\n%s\n", i/1000, i%1000, len(content), content)
+	}
+	cmd := exec.Command("git", "fast-import", "--quiet")
+	cmd.Dir, cmd.Stdin = a.site, &b
+	if out, err := cmd.CombinedOutput(); err != nil {
+		a.t.Fatalf("git fast-import: %v\n%s", err, out)
+	}
+}
+
+// incompressible is pseudo-random text.
+func incompressible(n int) string {
+	b, x := make([]byte, n), uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return string(b)
+}
+
+const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+
+func TestHostile04ContentElsewhere(t *testing.T) {
+	a := newAttack(t)
+	module := entry{"160000", "sub", strings.Repeat("1", 40)}
+	declared := entry{"100644", "x.cue", a.blob(release)}
+	t.Run("submodule in a payload", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(declared, entry{"40000", "x", a.tree(module)}), 1, `"opt/x/sub": is a submodule; add its files to this repository`)
+	})
+	t.Run("submodule as a payload", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.with(declared, entry{"160000", "x", module.id}), 1, `"x" is a submodule, not a folder`)
+	})
+	t.Run("submodule beside", func(t *testing.T) {
+		a := a.in(t)
+		rev := a.with(module)
+		if said, code := a.bounded(maxResident, "validate", a.site, "--rev", rev); code != 0 || !strings.Contains(said, "sub:1:1: warning: a submodule is not followed") {
+			t.Errorf("exit code %d:\n%s", code, said)
+		}
+		a.accepted(rev)
+	})
+	t.Run("LFS pointer in a payload", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.edited(map[string]string{"x.cue": release, "x/bin/x": pointer}), 1,
+			`x.cue:3:56: software.x.versions."1.0.0".payload.any.folder: "opt/x/bin/x": is a Git LFS pointer, not the file itself; add the file to git itself, or take it out of the payload`)
+	})
+	t.Run("LFS pointer as an archive", func(t *testing.T) {
+		a := a.in(t)
+		archive := strings.Replace(release, `folder: "x"`, `archive: "x.tar.gz"`, 1)
+		a.refused(a.edited(map[string]string{"x.cue": archive, "x.tar.gz": pointer}), 1, "is a Git LFS pointer, not the file itself")
+	})
+	t.Run("LFS pointer as a script", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.edited(map[string]string{"scripts/env": pointer}), 1, "is a Git LFS pointer, not the file itself")
+	})
+	t.Run("LFS pointer as a CUE file", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.edited(map[string]string{"x.cue": pointer}), 1, "x.cue:1:")
+	})
+}
+
+// commitObject is a commit object with these header lines, its tree being that of the published site.
+func (a attack) commitObject(headers ...string) string {
+	a.t.Helper()
+	tree := git(a.t, a.site, "rev-parse", "HEAD^{tree}")
+	return a.object("commit", []byte(strings.ReplaceAll(strings.Join(headers, "\n"), "TREE", tree)+"\n\nattack\n"))
+}
+
+func TestHostile05Commits(t *testing.T) {
+	a := newAttack(t)
+	const author, committer = "author a <a@b> 1800000000 +0000", "committer a <a@b> 1800000000 +0000"
+	empty := a.tree()
+	signature := "gpgsig -----BEGIN PGP SIGNATURE-----\n \n aaaa\n -----END PGP SIGNATURE-----"
+	for name, c := range map[string]struct {
+		headers []string
+		want    string
+	}{
+		"two trees":            {[]string{"tree TREE", "tree " + empty, author, committer}, `two headers "tree"`},
+		"second tree later":    {[]string{"tree TREE", author, committer, "tree " + empty}, `two headers "tree"`},
+		"two signatures":       {[]string{"tree TREE", author, committer, signature, signature}, `two headers "gpgsig"`},
+		"two authors":          {[]string{"tree TREE", author, author, committer}, `two headers "author"`},
+		"two committers":       {[]string{"tree TREE", author, committer, committer}, `two headers "committer"`},
+		"no tree":              {[]string{author, committer}, `begins with "author", not with its tree`},
+		"no author":            {[]string{"tree TREE", committer}, `no header "author"`},
+		"no committer":         {[]string{"tree TREE", author}, `no header "committer"`},
+		"tree that is a blob":  {[]string{"tree " + a.blob("x"), author, committer}, "list files of commit "},
+		"tree that is missing": {[]string{"tree " + strings.Repeat("1", 40), author, committer}, "object not found"},
+		"tree that is no id":   {[]string{"tree TREEx", author, committer}, "read commit "},
+		"large":                {[]string{"tree TREE", author, committer, "x " + strings.Repeat("x", 2<<20)}, "more than 1048576"},
+	} {
+		t.Run(name, func(t *testing.T) { a := a.in(t); a.refused(a.commitObject(c.headers...), 2, c.want) })
+	}
+	for name, headers := range map[string][]string{
+		"one signature":    {"tree TREE", author, committer, signature},
+		"missing parent":   {"tree TREE", "parent " + strings.Repeat("2", 40), author, committer},
+		"future date":      {"tree TREE", "author a <a@b> 99999999999 +0000", "committer a <a@b> 99999999999 +0000"},
+		"date past int64":  {"tree TREE", "author a <a@b> 99999999999999999999 +0000", "committer a <a@b> 99999999999999999999 +9999"},
+		"date before 1970": {"tree TREE", "author a <a@b> -1 +0000", "committer a <a@b> -1 +0000"},
+		"no date":          {"tree TREE", "author a <a@b>", "committer"},
+	} {
+		t.Run(name, func(t *testing.T) { a := a.in(t); a.accepted(a.commitObject(headers...)) })
+	}
+	t.Run("tags of tags", func(t *testing.T) {
+		a := a.in(t)
+		git(t, a.site, "tag", "-a", "-m", "t", "t0")
+		for i := range 20 {
+			git(t, a.site, "tag", "-a", "-m", "t", fmt.Sprint("t", i+1), fmt.Sprint("t", i))
+		}
+		a.accepted("t1")
+		a.refused("t20", 2, "tags name one another")
+		git(t, a.site, "tag", "blob", a.blob("x"))
+		a.refused("blob", 2, "is a blob, not a commit")
+	})
+	t.Run("branch and tag of one name", func(t *testing.T) {
+		a := a.in(t)
+		bad := a.edited(map[string]string{"x.cue": "package site\n\nnonsense: 1\n"})
+		good := git(t, a.site, "rev-parse", "HEAD")
+		git(t, a.site, "branch", "both", good)
+		git(t, a.site, "tag", "both", bad)
+		a.refused("refs/tags/both", 1, "nonsense")
+		a.accepted("both")
+		a.accepted("refs/heads/both")
+	})
+	t.Run("branch named like a commit", func(t *testing.T) {
+		a := a.in(t)
+		bad := a.edited(map[string]string{"x.cue": "package site\n\nnonsense: 1\n"})
+		git(t, a.site, "update-ref", "refs/heads/"+bad[:8], "HEAD")
+		a.accepted(bad[:8])
+		git(t, a.site, "update-ref", "refs/heads/"+bad, "HEAD")
+		a.refused(bad, 1, "nonsense")
+	})
+	t.Run("symbolic references in a circle", func(t *testing.T) {
+		a := a.in(t)
+		git(t, a.site, "symbolic-ref", "refs/heads/one", "refs/heads/two")
+		git(t, a.site, "symbolic-ref", "refs/heads/two", "refs/heads/one")
+		a.refused("one", 2, "leads in a circle")
+	})
+	for _, rev := range []string{"main~1000000000", "main^9", "main~x", "main@{1}", "main:site.cue", "", "../../etc/passwd", "-x", "a..b", "main^{/attack}"} {
+		t.Run(fmt.Sprintf("revision %q", rev), func(t *testing.T) {
+			a := a.in(t)
+			if said, code := a.bounded(maxResident, "reconcile", a.site, "--root", a.root, "--branch="+rev); code != 2 || !strings.Contains(said, "pomona: resolve revision") {
+				t.Errorf("exit code %d:\n%s", code, said)
+			}
+		})
+	}
+}
