@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,6 +58,24 @@ func (a attack) object(kind string, content []byte) string {
 	a.t.Helper()
 	cmd := exec.Command("git", "hash-object", "-t", kind, "-w", "--stdin", "--literally")
 	cmd.Dir, cmd.Stdin = a.site, bytes.NewReader(content)
+	out, err := cmd.Output()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// large is a blob of a beginning and then mebibytes of content. It is streamed: a child counts what its parent holds at
+// the start as its own memory.
+func (a attack) large(beginning string, mebibytes int) string {
+	a.t.Helper()
+	readers := []io.Reader{strings.NewReader(beginning)}
+	block := strings.Repeat(incompressible(4<<10), 256)
+	for range mebibytes {
+		readers = append(readers, strings.NewReader(block))
+	}
+	cmd := exec.Command("git", "hash-object", "-w", "--stdin")
+	cmd.Dir, cmd.Stdin = a.site, io.MultiReader(readers...)
 	out, err := cmd.Output()
 	if err != nil {
 		a.t.Fatal(err)
@@ -202,7 +223,11 @@ fecs: x1: {host: "x1.example.org", platform: "yocto-ppc", software: x: version: 
 // unpacked lists the payload of x as GNU tar sees it, and unpacks it to a folder.
 func (a attack) unpacked(root string) (names, dir string) {
 	a.t.Helper()
-	archive := filepath.Join(root, "current/software/x/1.0.0/x-1.0.0.tar.gz")
+	found, err := filepath.Glob(filepath.Join(root, "current/software/x/1.0.0/x-1.0.0*.tar.gz"))
+	if err != nil || len(found) != 1 {
+		a.t.Fatalf("archives %v, %v", found, err)
+	}
+	archive := found[0]
 	out, err := exec.Command("tar", "--quoting-style=literal", "-tf", archive).CombinedOutput()
 	if err != nil {
 		a.t.Fatalf("list %s: %v\n%s", archive, err, out)
@@ -350,48 +375,46 @@ func TestHostile02Names(t *testing.T) {
 
 func TestHostile03Sizes(t *testing.T) {
 	a := newAttack(t)
-	const large = 200 << 20
-	noise := strings.Repeat(incompressible(1<<20), large>>20)
+	const mebibytes, resident = 200, 160 << 20
+	ppc := strings.Replace(release, "any:", `"yocto-ppc":`, 1) // packed once, not for each format
+	with := func(id string) string {
+		return a.with(entry{"100644", "x.cue", a.blob(ppc)}, entry{"40000", "x", a.tree(entry{"100644", "large", id})})
+	}
+	published := func(a attack, rev, id string) {
+		a.t.Helper()
+		a.root = a.t.TempDir()
+		if said, code := a.bounded(resident, a.pass(rev)...); code != 0 {
+			a.t.Fatalf("exit code %d:\n%.2000s", code, said)
+		}
+		_, dir := a.unpacked(a.root)
+		if got := git(a.t, a.site, "hash-object", filepath.Join(dir, "large")); got != id {
+			a.t.Errorf("unpacked, the file is %s, want %s", got, id)
+		}
+	}
 	t.Run("CUE file of 200 MB", func(t *testing.T) {
 		a := a.in(t)
-		rev := a.with(entry{"100644", "x.cue", a.blob("package site\n//" + strings.Repeat("x", large))})
+		rev := a.with(entry{"100644", "x.cue", a.large("package site\n//", mebibytes)})
 		for _, args := range [][]string{{"validate", a.site, "--rev", rev}, a.pass(rev)} {
-			if said, code := a.bounded(160<<20, args...); code != 1 || !strings.Contains(said, "x.cue:1:1: the file exceeds 256 KiB; split it") {
+			if said, code := a.bounded(resident, args...); code != 1 || !strings.Contains(said, "x.cue:1:1: the file exceeds 256 KiB; split it") {
 				t.Errorf("exit code %d:\n%.2000s", code, said)
 			}
 		}
 	})
 	t.Run("payload of 200 MB", func(t *testing.T) {
-		a := a.in(t)
-		x := a.tree(entry{"100644", "large", a.blob(noise)})
-		rev := a.with(entry{"100644", "x.cue", a.blob(release)}, entry{"40000", "x", x})
-		a.root = t.TempDir()
-		if said, code := a.bounded(200<<20, a.pass(rev)...); code != 0 {
-			t.Fatalf("exit code %d:\n%.2000s", code, said)
-		}
-		_, dir := a.unpacked(a.root)
-		if info, err := os.Stat(filepath.Join(dir, "large")); err != nil || info.Size() != large {
-			t.Errorf("unpacked: %v, %v", info, err)
-		}
+		id := a.in(t).large("", mebibytes)
+		published(a.in(t), with(id), id)
 	})
 	t.Run("payload of 200 MB as a delta", func(t *testing.T) {
 		// Git may store it as its difference from another version.
 		a := a.in(t)
 		git(t, a.site, "config", "core.bigFileThreshold", "1g")
-		for _, v := range []string{"one", "two"} {
-			x := a.tree(entry{"100644", "large", a.blob(v + noise)})
-			git(t, a.site, "branch", v, a.with(entry{"100644", "x.cue", a.blob(release)}, entry{"40000", "x", x}))
+		ids := map[string]string{"one": a.large("one", mebibytes), "two": a.large("two and more", mebibytes)}
+		for v, id := range ids {
+			git(t, a.site, "branch", v, with(id))
 		}
 		git(t, a.site, "repack", "-qadf")
-		for _, v := range []string{"one", "two"} {
-			a.root = t.TempDir()
-			if said, code := a.bounded(200<<20, a.pass(v)...); code != 0 {
-				t.Fatalf("exit code %d:\n%.2000s", code, said)
-			}
-			_, dir := a.unpacked(a.root)
-			if b, err := os.ReadFile(filepath.Join(dir, "large")); err != nil || string(b) != v+noise {
-				t.Errorf("version %s is unpacked as something else: %d bytes, %v", v, len(b), err)
-			}
+		for v, id := range ids {
+			published(a, v, id)
 		}
 	})
 	t.Run("many tiny files", func(t *testing.T) {
@@ -609,4 +632,170 @@ func TestHostile05Commits(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHostile06Evaluation(t *testing.T) {
+	a := newAttack(t)
+	asked := make(chan string, 100)
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Host + r.URL.Path
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(registry.Close)
+	address := registry.Listener.Addr().String()
+	for name, value := range map[string]string{"CUE_REGISTRY": address + "+insecure", "HTTP_PROXY": registry.URL, "HTTPS_PROXY": registry.URL} {
+		t.Setenv(name, value)
+	}
+	const fec = "fecs: bomb: {host: \"bomb\", platform: \"yocto-ppc\", description: \"\\(len(_x))\"}\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"never ends": {map[string]string{"fecs/bomb/x.cue": "package site\n\nimport \"list\"\n\n_x: [for a in list.Range(0, 100000, 1) for b in list.Range(0, 100000, 1) if a*b < 0 {a}]\n" + fec},
+			"fecs/bomb/x.cue:1:1: evaluation takes more than"},
+		"eats memory": {map[string]string{"fecs/bomb/x.cue": "package site\n\nimport \"strings\"\n\n_a: strings.Repeat(\"0\", 1000000)\n_b: _a+_a+_a+_a+_a+_a+_a+_a+_a+_a\n_x: strings.Replace(_b, \"0\", _b, -1)\n" + fec},
+			"fecs/bomb/x.cue:1:1: evaluation takes more than"},
+		"import cycle": {map[string]string{"one/x.cue": "package one\n\nimport \"site.example/linac/two\"\n\nx: two.x\n", "two/x.cue": "package two\n\nimport \"site.example/linac/one\"\n\nx: one.x\n",
+			"x/x.cue": "package site\n\nimport \"site.example/linac/one\"\n\n_x: one.x\n"}, "x/x.cue:3:8: package import cycle not allowed"},
+		"registry import": {map[string]string{"x/x.cue": "package site\n\nimport \"registry.example/other@v0\"\n\n_x: other\n"}, `x/x.cue:3:8: cannot find package "registry.example/other@v0"`},
+		"registry import, declared": {map[string]string{"cue.mod/module.cue": "module: \"site.example/linac\"\nlanguage: version: \"v0.17.0\"\ndeps: \"registry.example/other@v0\": v: \"v0.1.0\"\n",
+			"x/x.cue": "package site\n\nimport \"registry.example/other@v0\"\n\n_x: other\n"}, `x/x.cue:3:8: cannot find package "registry.example/other@v0"`},
+		"embed outside":        {map[string]string{"x/x.cue": "@extern(embed)\n\npackage site\n\n_x: _ @embed(file=\"../../../../etc/passwd\",type=text)\n"}, "x/x.cue:5:7: @embed"},
+		"embed absolute":       {map[string]string{"x/x.cue": "@extern(embed)\n\npackage site\n\n_x: _ @embed(file=\"/etc/passwd\",type=text)\n"}, "x/x.cue:5:7: @embed"},
+		"embed through link":   {map[string]string{"x/x.cue": "@extern(embed)\n\npackage site\n\n_x: _ @embed(file=passwd,type=text)\n", "x/passwd": "->/etc/passwd"}, "x/x.cue:5:7: @embed"},
+		"embed another folder": {map[string]string{"x/x.cue": "@extern(embed)\n\npackage site\n\n_x: _ @embed(file=\"../README.md\",type=text)\n"}, "x/x.cue:5:7: @embed"},
+	} {
+		t.Run(name, func(t *testing.T) { a := a.in(t); a.refused(a.edited(c.files), 1, c.want) })
+	}
+	close(asked)
+	for request := range asked {
+		t.Errorf("evaluation asks the network for %s", request)
+	}
+}
+
+func TestHostile07Outputs(t *testing.T) {
+	a := newAttack(t)
+	y := strings.ReplaceAll(strings.Replace(strings.TrimPrefix(release, "package site\n"), "x1", "y1", -1), "software: x:", "software: y:")
+	two := "package site\n\nsoftware: {x: versions: \"1.0.0\": payload: any: {folder: \"x\", install: \"/opt/x\"}, y: versions: \"1.0.0\": payload: any: {folder: \"x\", install: \"/opt/x\"}}\n" +
+		"fecs: x1: {host: \"x1.example.org\", platform: \"yocto-ppc\", software: {x: version: \"1.0.0\", y: version: \"1.0.0\"}}\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"install path twice":     {map[string]string{"x.cue": two, "x/f": ""}, []string{"x.cue:4:91: fecs.x1.software.y: software y and software x are both at /opt/x"}},
+		"host twice":             {map[string]string{"x.cue": release + y, "x/f": "", "z.cue": strings.Replace("package site\n"+y, "y1:", "z1:", 1)}, []string{`host "y1.example.org" is also that of FEC`}},
+		"host named like a FEC":  {map[string]string{"x.cue": strings.Replace(release, "x1.example.org", "kgp1bp01", 1), "x/f": ""}, []string{`host "kgp1bp01" has the name of another FEC`}},
+		"host named like global": {map[string]string{"x.cue": strings.Replace(release, "x1.example.org", "global", 1), "x/f": ""}, []string{`a host cannot be named "global"`}},
+		"outside the prefixes":   {map[string]string{"x.cue": strings.Replace(release, "/opt/x", "/etc/x", 1), "x/f": ""}, []string{`x.cue:3:70: software.x.versions."1.0.0".payload.any.install: "/etc/x" does not lie below /opt`}},
+		"install with dots":      {map[string]string{"x.cue": strings.Replace(release, "/opt/x", "/opt/x/../../etc", 1), "x/f": ""}, []string{`malformed install path "/opt/x/../../etc"`}},
+		"folder with dots":       {map[string]string{"x.cue": strings.Replace(release, `"x"`, `"x/../../etc"`, 1), "x/f": ""}, []string{`malformed repo path "x/../../etc"`}},
+		"absolute folder":        {map[string]string{"x.cue": strings.Replace(release, `"x"`, `"/etc"`, 1), "x/f": ""}, []string{`malformed repo path "/etc"`}},
+		"FEC with a dash":        {map[string]string{"x.cue": strings.Replace(release, "x1:", `"-rf":`, 1), "x/f": ""}, []string{`x.cue:4:7: fecs."-rf": malformed nomenclature "-rf"`}},
+		"host with a dash":       {map[string]string{"x.cue": strings.Replace(release, `"x1.`, `"-x1.`, 1), "x/f": ""}, []string{`malformed host "-x1.example.org"`}},
+		"software with a dash":   {map[string]string{"x.cue": "package site\n\nsoftware: \"-x\": versions: {}\n"}, []string{`malformed name "-x"`}},
+		"script with a dash":     {map[string]string{"x.cue": strings.Replace(release, "software: x: version:", `init: "-x": file: "x/f", software: x: version:`, 1), "x/f": ""}, []string{`malformed script name "-x"`}},
+	} {
+		t.Run(name, func(t *testing.T) { a := a.in(t); a.refused(a.edited(c.files), 1, c.want...) })
+	}
+	t.Run("payload file with a dash", func(t *testing.T) {
+		// In the archive the install location comes first.
+		a := a.in(t)
+		if names, _ := a.unpacked(a.accepted(a.edited(map[string]string{"x.cue": release, "x/-rf": "1", "x/--help": "2"}))); !strings.Contains(names, "\nopt/x/-rf") {
+			t.Errorf("the payload holds %s", names)
+		}
+	})
+}
+
+func TestHostile08NothingLeft(t *testing.T) {
+	a := newAttack(t)
+	without := func(names ...string) string {
+		git(t, a.site, "rm", "-rq", "--cached", "--", strings.Join(names, " "))
+		tree := git(t, a.site, "write-tree")
+		git(t, a.site, "reset", "-q")
+		return a.of(tree)
+	}
+	t.Run("no files", func(t *testing.T) {
+		a := a.in(t)
+		a.refused(a.of(a.tree()), 1, "cue.mod/module.cue:1:1: the file is missing")
+	})
+	t.Run("no settings", func(t *testing.T) {
+		a := a.in(t)
+		tree := a.tree(entry{"40000", "cue.mod", git(t, a.site, "rev-parse", "HEAD:cue.mod")})
+		a.refused(a.of(tree), 1, "cue.mod/module.cue:1:1: site: the site has no settings")
+	})
+	t.Run("what is named is gone", func(t *testing.T) {
+		a := a.in(t)
+		rev := without("fecs")
+		for _, args := range [][]string{{"validate", a.site, "--rev", rev}, a.pass(rev)} {
+			if said, code := a.bounded(maxResident, args...); code != 1 || !strings.Contains(said, `configuration."bpm-instance-1".fec: unknown FEC "kgp1bp01"`) {
+				t.Errorf("exit code %d:\n%s", code, said)
+			}
+		}
+		if a.picture() != a.before {
+			t.Error("the root changed")
+		}
+	})
+	t.Run("no FECs, first pass", func(t *testing.T) {
+		// A new site may begin without any.
+		a := a.in(t)
+		settings := "package site\n\nsite: {name: \"linac\", platforms: ppc: {os: \"yocto\", arch: \"ppc\", unpack: [\"gzip\"]}}\n"
+		a.accepted(a.of(a.tree(entry{"40000", "cue.mod", git(t, a.site, "rev-parse", "HEAD:cue.mod")}, entry{"100644", "site.cue", a.blob(settings)},
+			entry{"100644", "schema.cue", git(t, a.site, "rev-parse", "HEAD:schema.cue")})))
+	})
+}
+
+// TestHostile09Secrets says what never reaches an error: the content of key files and of git's configuration, and the
+// password of a URL. The values of a site are no secrets: they are served in the clear, and problems quote them.
+func TestHostile09Secrets(t *testing.T) {
+	a := newAttack(t)
+	const secret = "hunter2hunter2"
+	remote := "https://user:" + secret + "@git.example.org/site.git"
+	silent := func(t *testing.T, code int, args ...string) {
+		t.Helper()
+		a := a.in(t)
+		said, got := a.bounded(maxResident, args...)
+		if got != code && code >= 0 || said == "" {
+			t.Errorf("exit code %d, want %d:\n%s", got, code, said)
+		}
+		if strings.Contains(said, secret) {
+			t.Errorf("pomona %v says a secret:\n%s", args, said)
+		}
+	}
+	t.Run("URL as the site", func(t *testing.T) {
+		silent(t, 2, "reconcile", remote, "--root", a.root)
+		silent(t, 2, "validate", remote, "--rev", "main")
+	})
+	t.Run("key file", func(t *testing.T) {
+		key := filepath.Join(a.dir, "bad.sec")
+		for _, content := range []string{secret, "untrusted comment: x\n" + secret + "\n"} {
+			if err := os.WriteFile(key, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			silent(t, 2, "reconcile", a.site, "--root", a.root, "--key", key)
+		}
+	})
+	t.Run("remote of the repository", func(t *testing.T) {
+		git(t, a.site, "config", "remote.origin.url", remote)
+		git(t, a.site, "config", "http.extraHeader", "Authorization: Basic "+secret)
+		silent(t, 0, "validate", a.site, "--rev", "HEAD")
+		silent(t, 2, "validate", a.site, "--rev", "nowhere")
+		silent(t, 2, a.pass("nowhere")...)
+		silent(t, 0, "plan", a.site, "--root", a.root)
+	})
+	t.Run("malformed configuration", func(t *testing.T) {
+		config := filepath.Join(a.site, ".git/config")
+		good, err := os.ReadFile(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"[remote \"x\"]\n\turl = " + remote + "\n junk ] = " + secret, "[remote \"x]\n" + secret, secret, "[" + secret} {
+			if err := os.WriteFile(config, []byte(string(good)+line+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			silent(t, -1, "validate", a.site, "--rev", "HEAD")
+		}
+		if err := os.WriteFile(config, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

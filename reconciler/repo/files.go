@@ -22,43 +22,89 @@ type Files struct {
 	listing
 }
 
-// Files lists a commit's files. It reads trees only, no content. Each entry is counted, folders too: a few small trees
-// that name one another many times make any number of paths.
+// Files lists a commit's files. It reads trees and sizes only, no content.
 func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fs := &Files{repo: r}
-	if err := fs.walk(ctx, plumbing.NewHash(c.Tree), ""); err != nil {
+	w := walk{ctx: ctx, files: fs, trees: map[plumbing.Hash][]object.TreeEntry{}}
+	err := w.folder(plumbing.NewHash(c.Tree), "")
+	if err == nil {
+		err = fs.measure(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
 	fs.files = fs.files.Sorted()
 	return fs, nil
 }
 
-func (s *Files) walk(ctx context.Context, id plumbing.Hash, prefix string) error {
-	if err := ctx.Err(); err != nil {
+// walk is one walk through a commit. Each entry is counted, folders too, and each tree is read once: a few small trees
+// that name one another many times make any number of paths.
+type walk struct {
+	ctx   context.Context
+	files *Files
+	trees map[plumbing.Hash][]object.TreeEntry
+}
+
+func (w *walk) folder(id plumbing.Hash, prefix string) error {
+	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	entries, err := s.repo.tree(id)
-	if err != nil {
-		return fmt.Errorf("read folder %q: %w", prefix, err)
+	entries, known := w.trees[id]
+	if !known {
+		var err error
+		if entries, err = w.files.repo.tree(id); err != nil {
+			return fmt.Errorf("read folder %q: %w", prefix, err)
+		}
+		w.trees[id] = entries
 	}
 	for _, e := range entries {
-		if strings.Contains(e.Name, "/") {
-			return fmt.Errorf("malformed name %q: a slash in it", prefix+e.Name)
-		}
-		path := prefix + e.Name
-		if err := s.enter(path); err != nil {
+		if err := w.entry(e, prefix+e.Name); err != nil {
 			return err
 		}
-		if e.Mode == filemode.Dir {
-			err = s.walk(ctx, e.Hash, path+"/")
-		} else {
-			err = s.add(path, e)
+	}
+	return nil
+}
+
+func (w *walk) entry(e object.TreeEntry, path string) error {
+	if err := w.files.enter(path); err != nil {
+		return err
+	}
+	if e.Mode == filemode.Dir {
+		return w.folder(e.Hash, path+"/")
+	}
+	w.files.files = append(w.files.files, artifact.File{Path: path, ID: e.Hash.String(), Mode: modeOf(e.Mode)})
+	return nil
+}
+
+func modeOf(m filemode.FileMode) artifact.Mode {
+	switch m {
+	case filemode.Executable:
+		return artifact.Executable
+	case filemode.Symlink:
+		return artifact.Link
+	case filemode.Submodule:
+		return artifact.Module
+	}
+	return artifact.Regular
+}
+
+// measure reads the sizes of all files from the objects' headers.
+func (s *Files) measure(ctx context.Context) error {
+	for i := range s.files {
+		f := &s.files[i]
+		if f.Mode == artifact.Module {
+			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		size, err := s.repo.git.Storer.EncodedObjectSize(plumbing.NewHash(f.ID))
 		if err != nil {
-			return err
+			return fmt.Errorf("read size of %q: %w", f.Path, err)
 		}
+		f.Size = size
 	}
 	return nil
 }
@@ -76,35 +122,15 @@ func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
 	}
 	seen := make(map[string]bool, len(t.Entries))
 	for _, e := range t.Entries {
+		if strings.Contains(e.Name, "/") {
+			return nil, fmt.Errorf("malformed name %.80q: a slash in it", e.Name)
+		}
 		if seen[e.Name] {
 			return nil, fmt.Errorf("name %q is there twice", e.Name)
 		}
 		seen[e.Name] = true
 	}
 	return t.Entries, nil
-}
-
-func (s *Files) add(path string, e object.TreeEntry) error {
-	f := artifact.File{Path: path, ID: e.Hash.String()}
-	switch e.Mode {
-	case filemode.Executable:
-		f.Mode = artifact.Executable
-	case filemode.Symlink:
-		f.Mode = artifact.Link
-	case filemode.Submodule:
-		f.Mode = artifact.Module
-	default:
-		f.Mode = artifact.Regular
-	}
-	if f.Mode != artifact.Module {
-		size, err := s.repo.git.Storer.EncodedObjectSize(e.Hash)
-		if err != nil {
-			return fmt.Errorf("read size of %q: %w", path, err)
-		}
-		f.Size = size
-	}
-	s.files = append(s.files, f)
-	return nil
 }
 
 // Files lists them by path.

@@ -5,6 +5,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,9 @@ type Commit struct {
 
 // Open opens the repository at or above dir: a work tree, a linked work tree or a bare repository.
 func Open(dir string) (*Repo, error) {
+	if u, err := url.Parse(dir); err == nil && u.Scheme != "" && u.Host != "" {
+		return nil, fmt.Errorf("open repository %q: it is not on this machine; clone it and name its folder", u.Redacted())
+	}
 	r, err := find(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
