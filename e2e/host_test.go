@@ -261,19 +261,9 @@ func TestHostile18CorruptKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.SplitAfter(strings.TrimSuffix(string(good), "\n"), "\n")
-	swapped := func(field int) string { // field of each line is that of the next
-		var b strings.Builder
-		for i, line := range lines {
-			words, next := strings.Fields(line), strings.Fields(lines[(i+1)%len(lines)])
-			words[field] = next[field]
-			b.WriteString(strings.Join(words, " ") + "\n")
-		}
-		return b.String()
-	}
 	for name, content := range map[string]string{
 		"empty": "", "garbage": incompressible(10_000), "zeros": strings.Repeat("\x00", 5000), "cut": string(good[:len(good)/2]), "one line": "x",
-		"no such object": strings.ReplaceAll(string(good), " 0", " 1"), "other sizes": swapped(2), "half a line": string(good[:len(good)-20]),
+		"no such object": strings.ReplaceAll(string(good), " 0", " 1"), "half a line": string(good[:len(good)-20]),
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := a.in(t)

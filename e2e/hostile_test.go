@@ -18,6 +18,26 @@ import (
 	"time"
 )
 
+// What a repository, a host or an attacker may do to a pass, and the tests that hold Pomona to surviving it. Those named
+// TestHostile… carry the number of their case; here means this folder.
+//
+//	 1 symbolic links                 here TestHostile01Symlinks; build TestLintOfEntries (in archives); load case unit_link, embed_link
+//	 2 names in trees                 here TestHostile02Names; repo TestMalformedNamesAreRefused
+//	 3 sizes, counts, depths          here TestHostile03Sizes; repo TestListingStopsWithItsContext; load TestLimits
+//	 4 submodules, LFS, attributes    here TestHostile04ContentElsewhere; build TestCheck, TestAttributesThatChangeContent
+//	 5 malformed commits, tags        here TestHostile05Commits; repo TestRevisions, TestAncestors
+//	 6 evaluation                     here TestHostile06Evaluation; load TestBombs, TestTooManyBombs, TestCancel, cases unit_import_cycle,
+//	                                  unit_foreign_import, module_dependency, embed_outside
+//	 7 outputs                        here TestHostile07Outputs; desired TestCheckPlaces, TestCheckNames
+//	 8 nothing left                   here TestHostile08NothingLeft
+//	 9 secrets in errors              here TestHostile09Secrets
+//	15 killed at every step           reconciler TestKilledFirstPass, TestKilledUpdate, TestKilledPrune; here TestKilledAtRandom
+//	16 no room                        reconciler TestFullDiskLeavesTheOldTree, TestReadOnlyRootIsAClearError; here TestHostile16InodesSpent,
+//	                                  TestHostile16DescriptorsSpent. A quota gives EDQUOT where a full disk gives ENOSPC, and is treated alike.
+//	17 clocks, two instances          reconciler TestHostile17ClockJumps, TestSerialRisesWithoutAClock, TestSecondWriterIsRefused;
+//	                                  here TestHostile17TwoInstances
+//	18 corrupt pack and state         here TestHostile18CorruptPack, TestHostile18CorruptKnown; store TestKnownSurvivesAndForgetsTornLines
+
 // entry is one entry of a tree object as its bytes have it.
 type entry struct{ mode, name, id string }
 
@@ -380,10 +400,10 @@ func TestHostile03Sizes(t *testing.T) {
 	with := func(id string) string {
 		return a.with(entry{"100644", "x.cue", a.blob(ppc)}, entry{"40000", "x", a.tree(entry{"100644", "large", id})})
 	}
-	published := func(a attack, rev, id string) {
+	published := func(a attack, most int64, rev, id string) {
 		a.t.Helper()
 		a.root = a.t.TempDir()
-		if said, code := a.bounded(resident, a.pass(rev)...); code != 0 {
+		if said, code := a.bounded(most, a.pass(rev)...); code != 0 {
 			a.t.Fatalf("exit code %d:\n%.2000s", code, said)
 		}
 		_, dir := a.unpacked(a.root)
@@ -402,19 +422,20 @@ func TestHostile03Sizes(t *testing.T) {
 	})
 	t.Run("payload of 200 MB", func(t *testing.T) {
 		id := a.in(t).large("", mebibytes)
-		published(a.in(t), with(id), id)
+		published(a.in(t), resident, with(id), id)
 	})
-	t.Run("payload of 200 MB as a delta", func(t *testing.T) {
-		// Git may store it as its difference from another version.
+	t.Run("large payload as a delta", func(t *testing.T) {
+		// Git may store it as its difference from another version; go-git then holds that one in memory, several times.
+		const size = 64
 		a := a.in(t)
 		git(t, a.site, "config", "core.bigFileThreshold", "1g")
-		ids := map[string]string{"one": a.large("one", mebibytes), "two": a.large("two and more", mebibytes)}
+		ids := map[string]string{"one": a.large("one", size), "two": a.large("two and more", size)}
 		for v, id := range ids {
 			git(t, a.site, "branch", v, with(id))
 		}
 		git(t, a.site, "repack", "-qadf")
 		for v, id := range ids {
-			published(a, v, id)
+			published(a, 5*size<<20, v, id)
 		}
 	})
 	t.Run("many tiny files", func(t *testing.T) {
@@ -541,6 +562,18 @@ func TestHostile04ContentElsewhere(t *testing.T) {
 	t.Run("LFS pointer as a script", func(t *testing.T) {
 		a := a.in(t)
 		a.refused(a.edited(map[string]string{"scripts/env": pointer}), 1, "is a Git LFS pointer, not the file itself")
+	})
+	t.Run("attributes", func(t *testing.T) {
+		// Blobs are packed as they are: no filter runs, no line end changes.
+		a := a.in(t)
+		rev := a.edited(map[string]string{"x.cue": release, "x/f": "$Id$\n", "x/.gitattributes": "f ident eol=crlf\n"})
+		if said, code := a.bounded(maxResident, "validate", a.site, "--rev", rev); code != 0 || !strings.Contains(said, "x/.gitattributes:1:1: warning: ident makes git change x/f at checkout") {
+			t.Errorf("exit code %d:\n%s", code, said)
+		}
+		_, dir := a.unpacked(a.accepted(rev))
+		if b, err := os.ReadFile(filepath.Join(dir, "f")); string(b) != "$Id$\n" || err != nil {
+			t.Errorf("f holds %q, %v", b, err)
+		}
 	})
 	t.Run("LFS pointer as a CUE file", func(t *testing.T) {
 		a := a.in(t)
