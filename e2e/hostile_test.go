@@ -557,7 +557,7 @@ func TestHostile04ContentElsewhere(t *testing.T) {
 	t.Run("LFS pointer as an archive", func(t *testing.T) {
 		a := a.in(t)
 		archive := strings.Replace(release, `folder: "x"`, `archive: "x.tar.gz"`, 1)
-		a.refused(a.edited(map[string]string{"x.cue": archive, "x.tar.gz": pointer}), 1, "is a Git LFS pointer, not the file itself")
+		a.refused(a.edited(map[string]string{"x.cue": archive, "x.tar.gz": pointer}), 1, "payload.any.archive: is a Git LFS pointer, not the archive; add the archive to git itself")
 	})
 	t.Run("LFS pointer as a script", func(t *testing.T) {
 		a := a.in(t)
@@ -577,7 +577,7 @@ func TestHostile04ContentElsewhere(t *testing.T) {
 	})
 	t.Run("LFS pointer as a CUE file", func(t *testing.T) {
 		a := a.in(t)
-		a.refused(a.edited(map[string]string{"x.cue": pointer}), 1, "x.cue:1:")
+		a.refused(a.edited(map[string]string{"x.cue": pointer}), 1, "x.cue:1:1: the file is a Git LFS pointer, not the file itself; add it to git itself")
 	})
 }
 

@@ -22,6 +22,7 @@ type header struct {
 	pkg     string // "" without a package clause
 	imports []string
 	embeds  bool // it may embed files of its folder
+	pointer bool // it is no CUE, but where Git LFS keeps it
 }
 
 // source is one CUE file of a commit.
@@ -59,6 +60,10 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 			ps = append(ps, tooLarge(f))
 		} else if err := l.readHeader(c, s, pass); err != nil {
 			return nil, nil, err
+		}
+		if s.pointer {
+			ps = append(ps, desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"})
+			continue
 		}
 		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
 	}
@@ -127,7 +132,7 @@ func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
 
 // parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
 func parseHeader(b []byte) header {
-	h := header{embeds: bytes.Contains(b, []byte("@extern("))}
+	h := header{embeds: bytes.Contains(b, []byte("@extern(")), pointer: bytes.HasPrefix(b, []byte("version https://git-lfs"))}
 	f, err := parser.ParseFile("", b, parser.ImportsOnly)
 	if err != nil {
 		h.pkg = wire.Package
