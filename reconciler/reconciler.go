@@ -167,7 +167,7 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 	if w.commit, err = r.Repo.Resolve(rev); err != nil {
 		return w, err
 	}
-	if w.files, err = r.Repo.Files(w.commit); err != nil {
+	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
 		return w, err
 	}
 	site, problems, err := Validate(ctx, w.files, r.Loader, r.Now())

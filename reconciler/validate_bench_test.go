@@ -34,7 +34,7 @@ func BenchmarkChangedFEC(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				files, err := r.Files(c)
+				files, err := r.Files(b.Context(), c)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -50,7 +50,7 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 }
 
 func validate(ctx context.Context, dir, rev string) (desired.Site, desired.Problems, error) {
-	src, done, err := source(dir, rev)
+	src, done, err := source(ctx, dir, rev)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
@@ -63,7 +63,7 @@ func validate(ctx context.Context, dir, rev string) (desired.Site, desired.Probl
 }
 
 // source opens a folder as it is now, or a commit of its repository.
-func source(dir, rev string) (artifact.Source, func(), error) {
+func source(ctx context.Context, dir, rev string) (artifact.Source, func(), error) {
 	if rev == "" {
 		w, err := repo.OpenWorkTree(dir)
 		if err != nil {
@@ -79,6 +79,6 @@ func source(dir, rev string) (artifact.Source, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := r.Files(c)
+	files, err := r.Files(ctx, c)
 	return files, func() {}, err
 }

@@ -75,7 +75,7 @@ func (b *bench) artifacts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := r.Files(c)
+	files, err := r.Files(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (b *bench) running(ctx context.Context, dir string, n int, vet usage) error
 		if err != nil {
 			return usage{}, err
 		}
-		files, err := r.Files(c)
+		files, err := r.Files(ctx, c)
 		if err != nil {
 			return usage{}, err
 		}

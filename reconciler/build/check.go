@@ -23,6 +23,10 @@ const lints = 4
 // site's.
 func Check(ctx context.Context, src artifact.Source, site desired.Site) (desired.Problems, error) {
 	cs := append(append(softwareCases(site), configurationCases(site)...), scriptCases(site)...)
+	warnings, err := attributes(ctx, src, cs)
+	if err != nil {
+		return nil, fmt.Errorf("check .gitattributes: %w", err)
+	}
 	problems := make([]desired.Problems, len(cs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), lints))
@@ -39,7 +43,7 @@ func Check(ctx context.Context, src artifact.Source, site desired.Site) (desired
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return slices.Concat(problems...).Sorted(), nil
+	return append(warnings, slices.Concat(problems...)...).Sorted(), nil
 }
 
 // lintCase is one thing to lint: a payload or a plain file.

@@ -36,6 +36,9 @@ func folderItems(ctx context.Context, src artifact.Source, s Spec) ([]item, Find
 	}
 	install := strings.TrimPrefix(s.Install, "/")
 	names := newEntries(Limits{Install: s.Install})
+	if len(files) > names.limit {
+		return nil, Findings{{Text: fmt.Sprintf("has more than %d entries", names.limit), Advice: "pack fewer files"}}, nil
+	}
 	items := folders(install, files, s.Folder)
 	for _, f := range files {
 		i, reason, err := fileItem(ctx, src, f, path.Join(install, relative(f.Path, s.Folder)))

@@ -22,6 +22,7 @@ type header struct {
 	pkg     string // "" without a package clause
 	imports []string
 	embeds  bool // it may embed files of its folder
+	pointer bool // it is no CUE, but where Git LFS keeps it
 }
 
 // source is one CUE file of a commit.
@@ -47,7 +48,11 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 	}
 	skip := nested(src.Files())
 	for _, f := range src.Files() {
-		if !loadable(f) || !strings.HasSuffix(f.Path, ".cue") || hidden(f.Path, skip) {
+		if !strings.HasSuffix(f.Path, ".cue") && f.Mode != artifact.Module || hidden(f.Path, skip) {
+			continue
+		}
+		if !loadable(f) {
+			ps = append(ps, notFollowed(f))
 			continue
 		}
 		s := &source{File: f}
@@ -56,9 +61,23 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 		} else if err := l.readHeader(c, s, pass); err != nil {
 			return nil, nil, err
 		}
+		if s.pointer {
+			ps = append(ps, desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"})
+			continue
+		}
 		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
 	}
 	return c, append(ps, c.misplaced()...), nil
+}
+
+// notFollowed is the problem of a link in place of a CUE file, or of a submodule: what it declares would silently be
+// missing. A submodule may hold something else.
+func notFollowed(f artifact.File) desired.Problem {
+	p := desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a symbolic link, which is not followed", Advice: "commit the file itself"}
+	if f.Mode == artifact.Module {
+		p.Text, p.Advice, p.Warning = "a submodule is not followed: nothing in it is part of the site", "add its files to this repository", true
+	}
+	return p
 }
 
 func tooLarge(f artifact.File) desired.Problem {
@@ -113,7 +132,7 @@ func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
 
 // parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
 func parseHeader(b []byte) header {
-	h := header{embeds: bytes.Contains(b, []byte("@extern("))}
+	h := header{embeds: bytes.Contains(b, []byte("@extern(")), pointer: bytes.HasPrefix(b, []byte("version https://git-lfs"))}
 	f, err := parser.ParseFile("", b, parser.ImportsOnly)
 	if err != nil {
 		h.pkg = wire.Package

@@ -2,6 +2,8 @@ package repo
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,101 +16,131 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
 
-// Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
-const (
-	maxFiles = 1_000_000
-	maxDepth = 64
-	maxPath  = 4096 // bytes
-)
-
 // Files are the files of one commit with their content; it is an artifact.Source.
 type Files struct {
-	repo  *Repo
-	files artifact.Files
+	repo *Repo
+	listing
 }
 
-// Files lists a commit's files. It reads trees only, no content.
-func (r *Repo) Files(c Commit) (*Files, error) {
+// Files lists a commit's files. It reads trees and sizes only, no content.
+func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fs := &Files{repo: r}
-	if err := fs.walk(plumbing.NewHash(c.Tree), "", 0); err != nil {
+	w := walk{ctx: ctx, files: fs, trees: map[plumbing.Hash][]object.TreeEntry{}}
+	err := w.folder(plumbing.NewHash(c.Tree), "")
+	if err == nil {
+		err = fs.measure(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
 	fs.files = fs.files.Sorted()
 	return fs, nil
 }
 
-func (s *Files) walk(id plumbing.Hash, prefix string, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%q lies deeper than %d folders", prefix, maxDepth)
+// walk is one walk through a commit. Each entry is counted, folders too, and each tree is read once: a few small trees
+// that name one another many times make any number of paths.
+type walk struct {
+	ctx   context.Context
+	files *Files
+	trees map[plumbing.Hash][]object.TreeEntry
+}
+
+func (w *walk) folder(id plumbing.Hash, prefix string) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
 	}
-	t, err := object.GetTree(s.repo.git.Storer, id)
-	if err != nil {
-		return fmt.Errorf("read folder %q: %w", prefix, err)
+	entries, known := w.trees[id]
+	if !known {
+		var err error
+		if entries, err = w.files.repo.tree(id); err != nil {
+			return fmt.Errorf("read folder %q: %w", prefix, err)
+		}
+		w.trees[id] = entries
 	}
-	for _, e := range t.Entries {
-		path := prefix + e.Name
-		if err := checkEntry(e.Name, path); err != nil {
+	for _, e := range entries {
+		if err := w.entry(e, prefix+e.Name); err != nil {
 			return err
 		}
-		if e.Mode == filemode.Dir {
-			if err := s.walk(e.Hash, path+"/", depth+1); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+func (w *walk) entry(e object.TreeEntry, path string) error {
+	if err := w.files.enter(path); err != nil {
+		return err
+	}
+	if e.Mode == filemode.Dir {
+		return w.folder(e.Hash, path+"/")
+	}
+	w.files.files = append(w.files.files, artifact.File{Path: path, ID: e.Hash.String(), Mode: modeOf(e.Mode)})
+	return nil
+}
+
+func modeOf(m filemode.FileMode) artifact.Mode {
+	switch m {
+	case filemode.Executable:
+		return artifact.Executable
+	case filemode.Symlink:
+		return artifact.Link
+	case filemode.Submodule:
+		return artifact.Module
+	}
+	return artifact.Regular
+}
+
+// measure reads the sizes of all files from the objects' headers.
+func (s *Files) measure(ctx context.Context) error {
+	for i := range s.files {
+		f := &s.files[i]
+		if f.Mode == artifact.Module {
 			continue
 		}
-		if err := s.add(path, e); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// checkEntry refuses names that git itself would never write, but that a crafted tree may hold.
-func checkEntry(name, path string) error {
-	switch {
-	case name == "" || name == "." || name == ".." || strings.EqualFold(name, ".git"), strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("malformed name %q", path)
-	case len(path) > maxPath:
-		return fmt.Errorf("name of %d bytes: %q…", len(path), path[:80])
-	}
-	return nil
-}
-
-func (s *Files) add(path string, e object.TreeEntry) error {
-	f := artifact.File{Path: path, ID: e.Hash.String()}
-	switch e.Mode {
-	case filemode.Executable:
-		f.Mode = artifact.Executable
-	case filemode.Symlink:
-		f.Mode = artifact.Link
-	case filemode.Submodule:
-		f.Mode = artifact.Module
-	default:
-		f.Mode = artifact.Regular
-	}
-	if f.Mode != artifact.Module {
-		size, err := s.repo.git.Storer.EncodedObjectSize(e.Hash)
+		size, err := s.repo.git.Storer.EncodedObjectSize(plumbing.NewHash(f.ID))
 		if err != nil {
-			return fmt.Errorf("read size of %q: %w", path, err)
+			return fmt.Errorf("read size of %q: %w", f.Path, err)
 		}
 		f.Size = size
 	}
-	if s.files = append(s.files, f); len(s.files) > maxFiles {
-		return fmt.Errorf("more than %d files", maxFiles)
-	}
 	return nil
+}
+
+// tree are the entries of one folder. A name that stands there twice is refused: of such a tree every reader makes
+// something else.
+func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
+	o, err := r.object(plumbing.TreeObject, id, maxTree)
+	if err != nil {
+		return nil, err
+	}
+	t, err := object.DecodeTree(r.git.Storer, o)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool, len(t.Entries))
+	for _, e := range t.Entries {
+		if strings.Contains(e.Name, "/") {
+			return nil, fmt.Errorf("malformed name %.80q: a slash in it", e.Name)
+		}
+		if seen[e.Name] {
+			return nil, fmt.Errorf("name %q is there twice", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return t.Entries, nil
 }
 
 // Files lists them by path.
 func (s *Files) Files() artifact.Files { return s.files }
 
-// Open reads one file's content. A large one is streamed through a handle of its own, because go-git's storage must
-// not be read from two goroutines at once.
+// Open reads one file's content; the last read fails if that is not what the commit names. A large file is streamed
+// through a handle of its own, because go-git's storage must not be read from two goroutines at once.
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	if f.Size > largeObject {
-		own, err := s.repo.handle()
+		own, _, err := s.repo.handle()
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", f.Path, err)
 		}
@@ -129,9 +161,45 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 }
 
 func open(r *git.Repository, f artifact.File) (io.ReadCloser, error) {
-	blob, err := r.BlobObject(plumbing.NewHash(f.ID))
+	id := plumbing.NewHash(f.ID)
+	blob, err := r.BlobObject(id)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", f.Path, err)
 	}
-	return blob.Reader()
+	content, err := blob.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", f.Path, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{verified(content, plumbing.BlobObject, f.Size, id), content}, nil
+}
+
+// hashing passes an object's content on and compares its hash at the end.
+type hashing struct {
+	from io.Reader
+	hash plumbing.Hasher
+	left int64
+	want plumbing.Hash
+}
+
+func verified(content io.Reader, kind plumbing.ObjectType, size int64, id plumbing.Hash) io.Reader {
+	return &hashing{content, plumbing.NewHasher(kind, size), size, id}
+}
+
+// errDamaged says that the repository does not hold what it should: fetching or cloning it anew helps.
+var errDamaged = errors.New("the repository is damaged: content and id do not agree; see git fsck")
+
+// Read implements io.Reader.
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.from.Read(p)
+	h.left -= int64(n)
+	if _, err := h.hash.Write(p[:n]); err != nil {
+		return n, err
+	}
+	if h.left < 0 || err == io.EOF && h.hash.Sum() != h.want {
+		return n, errDamaged
+	}
+	return n, err
 }

@@ -5,6 +5,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,9 @@ type Repo struct {
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
 	seen string // what the handle was opened on; see stamp
 	mu   sync.Mutex
-	git  *git.Repository // not safe for concurrent use; guarded by mu
+
+	git     *git.Repository // not safe for concurrent use; guarded by mu
+	storage *filesystem.Storage
 }
 
 // Commit is one commit.
@@ -44,6 +47,9 @@ type Commit struct {
 
 // Open opens the repository at or above dir: a work tree, a linked work tree or a bare repository.
 func Open(dir string) (*Repo, error) {
+	if u, err := url.Parse(dir); err == nil && u.Scheme != "" && u.Host != "" {
+		return nil, fmt.Errorf("open repository %q: it is not on this machine; clone it and name its folder", u.Redacted())
+	}
 	r, err := find(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
@@ -57,11 +63,11 @@ func (r *Repo) refresh() error {
 	if now == r.seen {
 		return nil
 	}
-	handle, err := r.handle()
+	opened, storage, err := r.handle()
 	if err != nil {
 		return fmt.Errorf("open repository %q: %w", r.dir, err)
 	}
-	r.git, r.seen = handle, now
+	r.git, r.storage, r.seen = opened, storage, now
 	return nil
 }
 
@@ -80,10 +86,11 @@ func (r *Repo) stamp() string {
 	return b.String()
 }
 
-func (r *Repo) handle() (*git.Repository, error) {
+func (r *Repo) handle() (*git.Repository, *filesystem.Storage, error) {
 	files := osfs.New(r.dir, osfs.WithBoundOS())
 	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
-	return git.Open(s, nil)
+	opened, err := git.Open(s, nil)
+	return opened, s, err
 }
 
 // find is the git folder of dir or of the nearest folder above it.
@@ -143,28 +150,6 @@ func (r *Repo) own(rev string) string {
 		return rev // resolving it says what is wrong
 	}
 	return strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
-}
-
-// Resolve finds the commit that a revision names: a branch, a tag, a commit id or HEAD, also with ~ and ^.
-func (r *Repo) Resolve(rev string) (Commit, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.refresh(); err != nil {
-		return Commit{}, err
-	}
-	id, err := r.git.ResolveRevision(plumbing.Revision(r.own(rev)))
-	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
-		return Commit{}, errors.New("the repository has no commit yet")
-	}
-	if err != nil {
-		return Commit{}, fmt.Errorf("resolve revision %q: %w", rev, err)
-	}
-	c, err := r.git.CommitObject(*id)
-	if err != nil {
-		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)
-	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
 }
 
 // Create makes a repository in an existing folder with one commit of all its files, on branch main.

@@ -1,6 +1,8 @@
 package repo_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,7 +97,7 @@ func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs, err := r.Files(c)
+	fs, err := r.Files(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +220,7 @@ func TestMalformedNamesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Files(c); err == nil || !strings.Contains(err.Error(), "malformed name") {
+		if _, err := r.Files(t.Context(), c); err == nil || !strings.Contains(err.Error(), "malformed name") {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
@@ -282,4 +284,91 @@ func TestErrorsSayWhat(t *testing.T) {
 	if _, err := r.Resolve("HEAD"); err == nil || !strings.Contains(err.Error(), "no commit yet") {
 		t.Errorf("empty repository: %v", err)
 	}
+}
+
+// TestListingStopsWithItsContext lists a commit whose paths would take for ever.
+func TestListingStopsWithItsContext(t *testing.T) {
+	dir := site(t)
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Files(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestAncestors holds ~ and ^ to git.
+func TestAncestors(t *testing.T) {
+	dir := site(t)
+	git(t, dir, "checkout", "-qb", "side")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "side")
+	git(t, dir, "checkout", "-q", "main")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "second")
+	git(t, dir, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := git(t, dir, "rev-parse", "HEAD")
+	for _, rev := range []string{"HEAD", "main~", "main^", "main~0", "main^0", "main^1", "main^2", "main~2", "main^2~1", "main^^", "side", head[:7], head[:8] + "^2", "refs/heads/side~"} {
+		c, err := r.Resolve(rev)
+		if want := git(t, dir, "rev-parse", rev); err != nil || c.ID != want {
+			t.Errorf("%s is %s, %v; git says %s", rev, c.ID, err, want)
+		}
+	}
+	for rev, want := range map[string]string{"main~3": "has no parent 1", "main^3": "has no parent 3", "main~99999999999999999999": "too far back", "abcd": "reference not found", "ffffffffff": "reference not found"} {
+		if _, err := r.Resolve(rev); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", rev, err, want)
+		}
+	}
+}
+
+// TestIgnoredAsGitDoes compares a work tree with what git would add, for rules of every kind, odd ones too.
+func TestIgnoredAsGitDoes(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-q", "-b", "main")
+	write(t, dir, ".gitignore", "# no rule\n\n   \n*.log\n!keep.log\n/build/\ndeep/**/x\n", 0o644)
+	write(t, dir, "a/.gitignore", "!b.log\nonly\r\n", 0o644)
+	write(t, dir, ".git/info/exclude", "secret\n", 0o644)
+	for _, name := range []string{"x.log", "keep.log", "build/y", "a/build/y", "a/b.log", "b/b.log", "a/only", "only", "secret", "a/secret", "deep/1/2/x", "deep/y"} {
+		write(t, dir, name, "", 0o644)
+	}
+	work, err := repo.OpenWorkTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	var got []string
+	for _, f := range work.Files() {
+		got = append(got, f.Path)
+	}
+	if diff := cmp.Diff(strings.Split(git(t, dir, "ls-files", "--others", "--exclude-standard"), "\n"), got); diff != "" {
+		t.Errorf("-git +Pomona:\n%s", diff)
+	}
+}
+
+// FuzzIgnoreFile reads any .gitignore without a panic.
+func FuzzIgnoreFile(f *testing.F) {
+	for _, line := range []string{"!", "/", "//", "**", "***", "a/**", "[", "\\", "\\ ", "! ", "a**b", "/**/", "**/**"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		dir := t.TempDir()
+		write(t, dir, ".gitignore", content, 0o644)
+		write(t, dir, "a/b/c", "", 0o644)
+		work, err := repo.OpenWorkTree(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := work.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -22,7 +22,7 @@ func (r *Repo) Watch(ctx context.Context, branch string) (<-chan struct{}, error
 	if err != nil {
 		return nil, fmt.Errorf("watch repository: %w", err)
 	}
-	if err := r.follow(w, branch); err != nil {
+	if err := r.look(w, branch); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch repository: %w", err), w.Close())
 	}
 	hints := make(chan struct{}, 1)
@@ -39,7 +39,7 @@ func (r *Repo) Watch(ctx context.Context, branch string) (<-chan struct{}, error
 			case <-w.Errors: // the queue was full: something has changed
 			}
 			drain(w)
-			_ = r.follow(w, branch) // a folder may have come or been replaced; polling finds what this misses
+			_ = r.look(w, branch) // a folder may have come or been replaced; polling finds what this misses
 			select {
 			case hints <- struct{}{}:
 			default: // one is waiting already
@@ -64,10 +64,10 @@ func drain(w *fsnotify.Watcher) {
 	}
 }
 
-// follow watches every folder in which something changes when the branch moves: those of its loose ref, down to where they
+// look watches every folder in which something changes when the branch moves: those of its loose ref, down to where they
 // exist, of packed-refs and HEAD, and the one that the repository itself lies in. Watching one again does nothing, unless
 // another folder has taken its place.
-func (r *Repo) follow(w *fsnotify.Watcher, branch string) error {
+func (r *Repo) look(w *fsnotify.Watcher, branch string) error {
 	folders := []string{r.dir, r.head, filepath.Dir(r.dir), filepath.Join(r.dir, "refs")}
 	at := filepath.Join(r.dir, "refs", "heads")
 	for part := range strings.SplitSeq(r.branchOf(branch), "/") {
