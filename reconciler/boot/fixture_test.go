@@ -33,37 +33,32 @@ var oldKey, newKey, otherKey = key(1), key(2), key(3)
 
 func key(b byte) tree.SecretKey { return tree.NewSecretKey([32]byte{b}, tree.KeyID{b, 7}) }
 
-// need is the path of a program of a Debian package.
-func need(t *testing.T, program, debianPackage string) string {
+// need is the path of a program; remedy says how to get it.
+func need(t *testing.T, program, remedy string) string {
 	t.Helper()
 	if found, err := exec.LookPath(program); err == nil {
 		return found
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: install %s", program, debianPackage)
+		t.Fatalf("%s is missing: %s", program, remedy)
 	}
-	t.Skipf("SKIPPED: %s is missing: install %s", program, debianPackage)
+	t.Skipf("SKIPPED: %s is missing: %s", program, remedy)
 	return ""
-}
-
-// busybox is Debian's, or the one that POMONA_BUSYBOX names, for instance of a Yocto image.
-func busybox(t *testing.T) string {
-	if path := os.Getenv("POMONA_BUSYBOX"); path != "" {
-		return path
-	}
-	return need(t, "busybox", "busybox-static")
 }
 
 // site is a served tree and the FECs that boot from it.
 type site struct {
 	*server
 	t        *testing.T
+	on       machine          // that the FECs are
 	keys     []tree.SecretKey // sign what is published
 	settings boot.Settings
 }
 
-func newSite(t *testing.T) *site {
-	s := &site{server: newServer(t), t: t, keys: []tree.SecretKey{oldKey}}
+func newSite(t *testing.T) *site { return siteOn(t, native(t)) }
+
+func siteOn(t *testing.T, on machine) *site {
+	s := &site{server: newServer(t), t: t, on: on, keys: []tree.SecretKey{oldKey}}
 	s.settings = boot.Settings{Site: "linac", Channel: "production", Servers: []string{s.URL}}
 	return s
 }
@@ -74,10 +69,10 @@ func (s *site) fec() *boot.FEC {
 	dir := s.t.TempDir()
 	f := &boot.FEC{
 		Name: fecName, Server: s.URL, Dir: filepath.Join(dir, "fec"), Client: boot.Client(s.settings),
-		Busybox: busybox(s.t), Emulator: os.Getenv("POMONA_EMULATOR"),
+		Busybox: s.on.busybox, Emulator: s.on.emulator,
 		Keys:  []string{publicKey(s.t, oldKey)},
-		Tools: []string{verifier(s.t)},
-		Env:   []string{"POMONA_WAIT=0", "POMONA_RETRIES=3", "POMONA_STALL=1"},
+		Tools: []string{s.on.verifier},
+		Env:   []string{"POMONA_WAIT=0", "POMONA_RETRIES=3", fmt.Sprintf("POMONA_STALL=%d", s.on.stall)},
 	}
 	s.t.Cleanup(func() {
 		if err := f.Stop(); err != nil {
@@ -222,8 +217,8 @@ func compress(t *testing.T, format artifact.Format, b []byte) []byte {
 		}
 		return out.Bytes()
 	}
-	debian := map[artifact.Format]string{artifact.Xz: "xz-utils", artifact.Zstd: "zstd"}[format]
-	c := exec.Command(need(t, string(format), debian), "-c", "-q")
+	remedy := map[artifact.Format]string{artifact.Xz: "install xz-utils", artifact.Zstd: "install zstd"}[format]
+	c := exec.Command(need(t, string(format), remedy), "-c", "-q")
 	c.Stdin, c.Stdout = bytes.NewReader(b), &out
 	if err := c.Run(); err != nil {
 		t.Fatal(err)

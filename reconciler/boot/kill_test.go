@@ -18,12 +18,14 @@ import (
 
 // TestKill kills the client at random times, over many releases. After each kill current is nothing or a whole release,
 // and an undisturbed boot brings the newest.
-func TestKill(t *testing.T) {
-	kills := fromEnv(t, "POMONA_KILLS", 40)
+func TestKill(t *testing.T) { onEach(t, testKill) }
+
+func testKill(t *testing.T, on machine) {
+	kills := fromEnv(t, "POMONA_KILLS", on.kills)
 	seed := fromEnv(t, "POMONA_SEED", 1)
 	t.Logf("%d kills, seed %d", kills, seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	s := newSite(t)
+	s := siteOn(t, on)
 	f := s.fec()
 	f.Env = append(f.Env, "POMONA_REPORT=no")
 	releases := map[string]tree.Manifest{}
