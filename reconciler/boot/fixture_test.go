@@ -95,11 +95,11 @@ func publicKey(t *testing.T, k tree.SecretKey) string {
 	return file
 }
 
-// boots boots f and checks how that ended. A client that hangs is killed after a minute.
+// boots boots f and checks how that ended. A client that hangs is killed after some minutes.
 func boots(t *testing.T, f *boot.FEC, state string, serial int64, detail string) boot.Outcome {
 	t.Helper()
 	status := map[string]int{"running": 0, "fallback": 0, "init-failed": 1, "failed": 2}[state]
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	o, err := f.Boot(ctx)
 	if err != nil {
@@ -144,14 +144,15 @@ func payload(serial int64) string {
 	return string(b)
 }
 
-// withScripts gives m init scripts: name or name=software that it starts, to what it does.
+// withScripts gives m init scripts: name or name=software that it starts, to what it does. Their shell is the FEC's own:
+// /bin/sh would be this machine's.
 func (s *site) withScripts(m tree.Manifest, scripts map[string]string) tree.Manifest {
 	s.t.Helper()
 	files := map[string]string{}
 	m.Init = nil
 	for _, key := range slices.Sorted(maps.Keys(scripts)) {
 		name, starts, _ := strings.Cut(key, "=")
-		files["/"+name] = "#!/bin/sh\n" + scripts[key] + "\n"
+		files["/"+name] = "#!/usr/bin/env sh\n" + scripts[key] + "\n"
 		m.Init = append(m.Init, tree.Script{Name: name, Starts: starts, Digest: artifact.Sum([]byte(files["/"+name]))})
 	}
 	m.Scripts = s.object(artifact.Gzip, files)

@@ -37,24 +37,31 @@ func testKill(t *testing.T, on machine) {
 		s.publish(m)
 	}
 	publish()
-	start := time.Now()
-	boots(t, f, "running", serial, "")
-	whole := time.Since(start)
-	killed := 0
+	var whole time.Duration // that a boot takes which nobody disturbs
+	boot := func() {
+		start := time.Now()
+		started(t, f, boots(t, f, "running", serial, ""))
+		whole = time.Since(start)
+	}
+	boot()
+	killed, ended := 0, 0
 	for killed < kills {
 		publish()
 		for range 1 + random.IntN(3) {
 			if killAfter(t, f, time.Duration(random.Int64N(int64(whole)))) {
 				killed++
+			} else {
+				ended++
 			}
 			checkCurrent(t, f, releases)
 		}
-		started(t, f, boots(t, f, "running", serial, ""))
+		boot()
 		checkCurrent(t, f, releases)
 		if n := len(names(t, f.Root(), "slots")); n > 2 {
 			t.Fatalf("%d slots are left", n)
 		}
 	}
+	t.Logf("%d boots were killed, %d ended before that, %d releases booted", killed, ended, len(releases))
 }
 
 func fromEnv(t *testing.T, name string, otherwise int) int {

@@ -5,8 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/boot"
 )
 
 // machine is what a simulated FEC computes with.
@@ -61,7 +67,35 @@ func powerPC(t *testing.T) machine {
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return machine{busybox: busybox, emulator: emulator, verifier: script, stall: 3, kills: 8}
+	return machine{busybox: busybox, emulator: emulator, verifier: script, stall: 3, kills: 5}
+}
+
+// TestPowerPC holds the emulated machine to what a Yocto image has and lacks, as its init scripts see it: a client that
+// relied on more would fail there.
+func TestPowerPC(t *testing.T) {
+	on := powerPC(t)
+	list, err := exec.Command(on.emulator, on.busybox, "--list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := strings.Fields(string(list))
+	for _, applet := range boot.Applets {
+		if !slices.Contains(has, applet) {
+			t.Errorf("its busybox lacks %s", applet)
+		}
+	}
+	s := siteOn(t, on)
+	f := s.fec()
+	s.publish(s.withScripts(s.release(100), map[string]string{"10-look": `exec >$POMONA_RUN/seen 2>/dev/null
+uname -m
+echo $(printf '\000\001' | od -x | head -n 1)
+echo $((2147483647 + 1)) "[$RANDOM]"
+for program in timeout base64 sha512sum unxz unlzma zstd crond httpd curl; do command -v $program || $program; done
+busybox timeout 1 true || echo x | head -c 1 || echo x | head -1 || echo x | od -t x1 || echo x | nc -l -p 0 || echo none`}))
+	boots(t, f, "running", 100, "")
+	if d := cmp.Diff("ppc\n0000000 0001\n-2147483648 []\nnone\n", read(t, f.Root(), "run/seen")); d != "" {
+		t.Errorf("init scripts see (-want +got):\n%s", d)
+	}
 }
 
 const compiler = "powerpc-linux-gnu-gccgo"

@@ -135,10 +135,8 @@ func testUnchangedRebootIsOneRequest(t *testing.T, on machine) {
 	}
 }
 
-func TestSecondServer(t *testing.T) { onEach(t, testSecondServer) }
-
-func testSecondServer(t *testing.T, on machine) {
-	s, broken := siteOn(t, on), newServer(t)
+func TestSecondServer(t *testing.T) {
+	s, broken := newSite(t), newServer(t)
 	broken.fail(status(500))
 	s.publish(s.release(100))
 	f := s.fec()
@@ -235,10 +233,8 @@ func testReports(t *testing.T, on machine) {
 }
 
 // TestReportsToAStaticServer are requests that its access log keeps.
-func TestReportsToAStaticServer(t *testing.T) { onEach(t, testReportsToAStaticServer) }
-
-func testReportsToAStaticServer(t *testing.T, on machine) {
-	s := siteOn(t, on)
+func TestReportsToAStaticServer(t *testing.T) {
+	s := newSite(t)
 	s.publish(s.release(100))
 	s.reportStatus = func(r *http.Request) int {
 		if r.Method == http.MethodPost {

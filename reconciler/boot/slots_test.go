@@ -113,13 +113,11 @@ func edit(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o755)
 }
 
-func TestFormats(t *testing.T) { onEach(t, testFormats) }
-
-func testFormats(t *testing.T, on machine) {
+func TestFormats(t *testing.T) {
 	for _, format := range []artifact.Format{artifact.Xz, artifact.Zstd} {
 		t.Run(string(format), func(t *testing.T) {
 			t.Parallel()
-			s := siteOn(t, on)
+			s := newSite(t)
 			f := s.fec()
 			m := s.release(100)
 			install := m.Software[0].Install
