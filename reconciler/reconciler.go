@@ -181,20 +181,25 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now
 	return loaded.Site, append(loaded.Problems, located...).Sorted(), nil
 }
 
-// plan lays out the tree and compares it with the root.
-func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+// layOut is the tree of a commit.
+func (w wanted) layOut(p parts) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
 		expired[path] = true
 	}
-	t, err := tree.Of(tree.Wanted{
+	return tree.Of(tree.Wanted{
 		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
 		}),
 	})
+}
+
+// plan lays out the tree and compares it with the root.
+func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+	t, err := w.layOut(p)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -205,7 +210,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 		}
 	}
 	keys := keyIDs(r.Keys)
-	if current, ok := have.Published(); ok && len(keys) == 0 && !settings.Boot.AllowUnverified {
+	if current, ok := have.Published(); ok && len(keys) == 0 && !w.site.Settings.Boot.AllowUnverified {
 		keys = current.Keys // a plan may be made without the keys
 	}
 	made := plan.Make(plan.Want{
