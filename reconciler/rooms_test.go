@@ -52,7 +52,7 @@ var owners = map[string][]string{
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
-	"golang.org/x/sync/":             {"", "build", "load", "boot", "serve"},
+	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "serve"},
 	"golang.org/x/sys/":              {"durable", "load", "load/eval", "boot", "serve"},
 }
 
