@@ -240,7 +240,9 @@ func (v *webView) folder(ctx context.Context, f expectedFolder, objects map[arti
 		case n.Object.IsZero():
 			d = v.file(ctx, name, n.Data)
 		default:
-			d = v.leadsTo(ctx, name, n.Object, objects[n.Object])
+			if objects[n.Object].wrong == "" { // else it is named already
+				d = v.leadsTo(ctx, name, n.Object, objects[n.Object])
+			}
 		}
 		if d != nil {
 			d.Path = name
