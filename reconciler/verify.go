@@ -45,7 +45,7 @@ func (r *Reconciler) Verify(ctx context.Context, find Find, keys []tree.PublicKe
 	}
 	v.Generation, v.Tree, v.Same = served.Index.Generation, expected.Tree.Digest(), len(v.Differences) == 0
 	v.Folders, v.Objects = len(expected.Tree.Folders), len(expected.Sizes)
-	v.Notes = append(served.Notes, r.caveats(served.Generation, v.Same, keys)...)
+	v.Notes = append(append(v.Notes, served.Notes...), r.caveats(served.Generation, v.Same, keys)...)
 	return v, nil
 }
 

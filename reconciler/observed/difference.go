@@ -37,7 +37,7 @@ type Differences []Difference
 
 // Sorted are the differences by path, each once.
 func (ds Differences) Sorted() Differences {
-	out := slices.Clone(ds)
+	out := append(Differences{}, ds...)
 	slices.SortFunc(out, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.What, b.What), cmp.Compare(a.Want, b.Want), cmp.Compare(a.Got, b.Got))
 	})
