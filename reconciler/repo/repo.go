@@ -132,8 +132,7 @@ func (r *Repo) Resolve(rev string) (Commit, error) {
 	if err != nil {
 		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)
 	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
+	return describe(c), nil
 }
 
 // Create makes a repository in an existing folder with one commit of all its files, on branch main.
