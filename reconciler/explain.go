@@ -311,6 +311,10 @@ func (x *explanation) sources(ctx context.Context, from []tree.Source) ([]report
 	if err != nil {
 		return nil, fmt.Errorf("locate values: %w", err)
 	}
+	stated, err := x.loaded.Stated(ctx, problems)
+	if err != nil {
+		return nil, fmt.Errorf("locate values: %w", err)
+	}
 	out := []report.Source{}
 	for i, s := range from {
 		next := report.Source{Role: s.Role, Path: s.Path, File: s.File}
@@ -321,7 +325,13 @@ func (x *explanation) sources(ctx context.Context, from []tree.Source) ([]report
 		} else if _, isFile := x.files.Files().Find(s.File); !isFile {
 			next.File = strings.TrimSuffix(s.File, "/") + "/"
 		}
-		if !slices.Contains(out, next) {
+		if slices.Contains(out, next) {
+			continue
+		}
+		out = append(out, next)
+		if at := stated[i]; at.File != "" {
+			next.Role += ", stated in"
+			next.File, next.Line, next.Column, next.Text = at.File, at.Line, at.Column, x.line(at.File, at.Line)
 			out = append(out, next)
 		}
 	}

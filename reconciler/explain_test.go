@@ -76,6 +76,7 @@ fecs: {
 	}{
 		{"fecs/many2/software/bpm-1.1.0.tar.gz", "", "archive of bpm 1.1.0 for FEC many2", []string{
 			`pinned version|fecs.many2.software.bpm.version|"1.1.0"|fecs/many/many.cue:8|change README`,
+			`pinned version, stated in|fecs.many2.software.bpm.version|"1.1.0"|fecs/many/many.cue:5|change README`,
 			`payload|software.bpm.versions."1.1.0".payload.any||software/bpm.cue:5|change README`,
 			`content|||payload/bpm/1.1.0/|change README`,
 		}},
