@@ -205,10 +205,10 @@ func TestEveryTamperingIsNamed(t *testing.T) {
 	}{
 		"manifest edited": {func(t *testing.T, root string) {
 			edit(t, real(t, root+"/current/fecs/kgp2cu01/boot.manifest"), sub(" start\n", " hold\n"))
-		}, []string{`fecs/kgp2cu01/boot.manifest: manifest differs: want "software bpm`, "fecs/kgp2cu01/boot.manifest: no signature of a given key"}},
+		}, []string{`fecs/kgp2cu01/boot.manifest: manifest differs: want "software bpm`, "fecs/kgp2cu01/boot.manifest: no valid signature of a given key"}},
 		"serial lowered": {func(t *testing.T, root string) {
 			edit(t, real(t, root+"/current/fecs/kgp2cu02/boot.manifest"), sub("serial 2", "serial 1"))
-		}, []string{`fecs/kgp2cu02/boot.manifest: manifest differs: want "serial 2`, "fecs/kgp2cu02/boot.manifest: no signature of a given key"}},
+		}, []string{`fecs/kgp2cu02/boot.manifest: manifest differs: want "serial 2`, "fecs/kgp2cu02/boot.manifest: no valid signature of a given key"}},
 		"manifest cut": {func(t *testing.T, root string) {
 			edit(t, real(t, root+"/current/fecs/kgp2cu01/boot.manifest"), func(b []byte) []byte { return b[:len(b)-9] })
 		}, []string{"fecs/kgp2cu01/boot.manifest: malformed"}},
@@ -224,7 +224,7 @@ func TestEveryTamperingIsNamed(t *testing.T) {
 				return append(tree.Sign(body, []tree.SecretKey{signingKey(9)}), body...)
 			})
 		}, []string{"fecs/kgp2cu01/boot.manifest: its folder is not the one that the index names",
-			"fecs/kgp2cu01/boot.manifest: no signature of a given key: got signed by key 0900000000000000"}},
+			"fecs/kgp2cu01/boot.manifest: no valid signature of a given key: got one of key 0900000000000000"}},
 		"signature of the index removed": {func(t *testing.T, root string) {
 			replace(t, root+"/generations/1/index.sig", func() error { return nil })
 		}, []string{"index.sig: missing"}},
@@ -336,16 +336,16 @@ func TestEveryTamperingIsNamed(t *testing.T) {
 			"url:fecs/kgp2cu03/software/bpm-dev.tar.gz.sha256: missing"}},
 		"index edited": {func(t *testing.T, root string) {
 			edit(t, root+"/generations/1/index", sub("fec kgp2cu01 ", "fec kgp2cu09 "))
-		}, []string{`index: line missing: want "fec kgp2cu01 …"`, `index: line too many: got "fec kgp2cu09 `, "index.sig: no signature of a given key"}},
+		}, []string{`index: line missing: want "fec kgp2cu01 …"`, `index: line too many: got "fec kgp2cu09 `, "index.sig: no valid signature of a given key"}},
 		"index of another generation": {func(t *testing.T, root string) {
 			edit(t, root+"/generations/1/index", sub("generation 1\n", "generation 7\n"))
-		}, []string{`generation.json: generation differs`, `index: line differs: want "generation 1", got "generation 7"`, "index.sig: no signature of a given key"}},
+		}, []string{`generation.json: generation differs`, `index: line differs: want "generation 1", got "generation 7"`, "index.sig: no valid signature of a given key"}},
 		"index cut": {func(t *testing.T, root string) {
 			edit(t, root+"/generations/1/index", func(b []byte) []byte { return b[:len(b)-3] })
-		}, []string{"index: malformed", "index.sig: no signature of a given key"}},
+		}, []string{"index: malformed", "index.sig: no valid signature of a given key"}},
 		"index removed": {func(t *testing.T, root string) {
 			replace(t, root+"/generations/1/index", func() error { return nil })
-		}, []string{"index: missing", "index.sig: no signature of a given key"}},
+		}, []string{"index: missing", "index.sig: no valid signature of a given key"}},
 		"generation.json edited": {func(t *testing.T, root string) {
 			edit(t, root+"/generations/1/generation.json", sub(`"gitTree": "`, `"gitTree": "f`))
 		}, []string{"generation.json: gitTree differs"}},

@@ -196,7 +196,7 @@ func (c *comparison) signed(path string, message []byte, sigs []tree.Signature) 
 	case len(sigs) == 0:
 		c.differs(path, "not signed", "", "")
 	default:
-		c.differs(path, "no signature of a given key", "", "signed by "+signers(sigs))
+		c.differs(path, "no valid signature of a given key", "", "one of "+signers(sigs))
 	}
 }
 

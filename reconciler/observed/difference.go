@@ -3,7 +3,9 @@ package observed
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -18,13 +20,13 @@ type Difference struct {
 
 // String is the difference on one line: path: what: want W, got G.
 func (d Difference) String() string {
-	s := d.Path + ": " + d.What
+	s := Printable(d.Path) + ": " + d.What
 	var sides []string
 	if d.Want != "" {
-		sides = append(sides, "want "+d.Want)
+		sides = append(sides, "want "+Printable(d.Want))
 	}
 	if d.Got != "" {
-		sides = append(sides, "got "+d.Got)
+		sides = append(sides, "got "+Printable(d.Got))
 	}
 	if len(sides) > 0 {
 		s += ": " + strings.Join(sides, ", ")
@@ -42,6 +44,16 @@ func (ds Differences) Sorted() Differences {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.What, b.What), cmp.Compare(a.Want, b.Want), cmp.Compare(a.Got, b.Got))
 	})
 	return slices.Compact(out)
+}
+
+// Printable is s with what would move a terminal's cursor, or begin a line, written as in Go. Names, commits and answers of
+// servers are hostile.
+func Printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
 }
 
 // Named is how a difference shows a digest.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
 // Explanation says what a path of a tree is and where it comes from.
@@ -64,9 +66,9 @@ func (s Source) name() string {
 
 func (s Source) place() string {
 	if s.Line == 0 {
-		return s.File
+		return observed.Printable(s.File)
 	}
-	return fmt.Sprintf("%s:%d:%d  %s", s.File, s.Line, s.Column, s.Text)
+	return fmt.Sprintf("%s:%d:%d  %s", observed.Printable(s.File), s.Line, s.Column, observed.Printable(strings.ReplaceAll(s.Text, "\t", " ")))
 }
 
 func (s Source) change() string {
@@ -74,5 +76,5 @@ func (s Source) change() string {
 		return "changed by: " + s.Why
 	}
 	c := s.Changed
-	return fmt.Sprintf("%s  %s  %s: %s", short(c.Commit), c.Time.UTC().Format("2006-01-02"), c.Author, c.Subject)
+	return fmt.Sprintf("%s  %s  %s: %s", short(c.Commit), c.Time.UTC().Format("2006-01-02"), observed.Printable(c.Author), observed.Printable(c.Subject))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
@@ -40,12 +41,12 @@ func (h History) Text(w io.Writer) error {
 		b.WriteString("nothing is published\n")
 	}
 	for _, g := range h.Generations {
-		fmt.Fprintf(&b, "generation %d, %s: published %s, commit %s", g.Number, g.State, g.Published.UTC().Format("2006-01-02 15:04 UTC"), short(g.Commit))
+		fmt.Fprintf(&b, "generation %d, %s: published %s, commit %s", g.Number, g.State, g.Published.UTC().Format("2006-01-02 15:04 UTC"), observed.Printable(short(g.Commit)))
 		if g.Author != "" {
-			fmt.Fprintf(&b, "\n  %s: %s", g.Author, g.Subject)
+			fmt.Fprintf(&b, "\n  %s: %s", observed.Printable(g.Author), observed.Printable(g.Subject))
 		}
 		fmt.Fprintf(&b, "\n  %s\n", g.what(h.Path))
-		fmt.Fprintf(&b, "  rendered by pomona %s, %s\n", g.Pomona, signedBy(g.Keys))
+		fmt.Fprintf(&b, "  rendered by pomona %s, %s\n", observed.Printable(g.Pomona), observed.Printable(signedBy(g.Keys)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

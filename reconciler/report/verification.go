@@ -26,7 +26,7 @@ func (v Verification) Text(w io.Writer) error {
 		fmt.Fprintln(w, d)
 	}
 	for _, n := range v.Notes {
-		fmt.Fprintln(w, "note:", n)
+		fmt.Fprintln(w, "note:", observed.Printable(n))
 	}
 	if !v.Same {
 		_, err := fmt.Fprintf(w, "not what commit %s says: %s\n", short(v.Commit), count(len(v.Differences), "difference"))
