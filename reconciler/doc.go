@@ -9,6 +9,9 @@
 // Read in this order: reconciler.go (one pass), scrub.go (what it repairs first), desired/ (what people ask for), tree/ (what is served), plan/ (every
 // decision, pure, with a reason), then the verbs.
 //
+// Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
+// history.go what each generation changed.
+//
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), repo (git).

@@ -201,8 +201,8 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now
 	return loaded.Site, append(loaded.Problems, located...).Sorted(), nil
 }
 
-// tree lays out what a commit wants from the parts that have been built for it.
-func (w wanted) tree(p parts) (tree.Tree, error) {
+// layOut lays out what a commit wants from the parts that have been built for it.
+func (w wanted) layOut(p parts) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
@@ -219,7 +219,7 @@ func (w wanted) tree(p parts) (tree.Tree, error) {
 
 // plan compares the tree that is wanted with the root.
 func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
-	t, err := w.tree(p)
+	t, err := w.layOut(p)
 	if err != nil {
 		return plan.Plan{}, err
 	}

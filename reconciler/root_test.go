@@ -43,3 +43,5 @@ func TestKilledUnderAStrictUmask(t *testing.T) {
 		}
 	}
 }
+
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o444) }

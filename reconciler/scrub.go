@@ -185,7 +185,7 @@ func (m *mender) restoreObjects(ctx context.Context, n int64) error {
 	if err != nil {
 		return err
 	}
-	t, err := w.tree(parts)
+	t, err := w.layOut(parts)
 	if err != nil {
 		return err
 	}

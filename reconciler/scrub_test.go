@@ -26,15 +26,6 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// edit opens a file of a root for writing, read-only as it is, and leaves its mode alone.
-func edit(t *testing.T, name string, change func([]byte) []byte) {
-	t.Helper()
-	info, err := os.Stat(name)
-	must(t, err)
-	b, err := os.ReadFile(name)
-	must(t, err, os.Chmod(name, 0o644), os.WriteFile(name, change(b), 0o644), os.Chmod(name, info.Mode().Perm()))
-}
-
 func flip(b []byte) []byte {
 	b[len(b)/2] ^= 1
 	return b

@@ -66,5 +66,6 @@ func write(w io.Writer, output string, v any, text func(io.Writer) error) error 
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -21,19 +21,19 @@ import (
 // Root reads the generations of a root and the index of the current one. An empty root is no error, and neither is a
 // damaged one.
 func Root(root *os.Root) (observed.Root, error) {
-	r := &reader{root: root}
+	r := &rootReader{root: root}
 	if err := r.read(); err != nil {
 		return r.have, fmt.Errorf("observe root: %w", err)
 	}
 	return r.have, nil
 }
 
-type reader struct {
+type rootReader struct {
 	root *os.Root
 	have observed.Root
 }
 
-func (r *reader) read() (err error) {
+func (r *rootReader) read() (err error) {
 	if err := r.generations(); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func Manifest(root *os.Root, fec string) (tree.Manifest, error) {
 }
 
 // generations reads generation.json of each generation. One that cannot be read is damaged, and known by its number only.
-func (r *reader) generations() error {
+func (r *rootReader) generations() error {
 	names, err := durable.Names(r.root, tree.GenerationsFolder)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (r *reader) generations() error {
 	return nil
 }
 
-func (r *reader) damaged(n int64, err error) {
+func (r *rootReader) damaged(n int64, err error) {
 	if r.have.Damaged == nil {
 		r.have.Damaged = map[int64]string{}
 	}
@@ -125,7 +125,7 @@ func generationNumber(name string) int64 {
 	return n
 }
 
-func (r *reader) generation(n int64) (observed.Generation, error) {
+func (r *rootReader) generation(n int64) (observed.Generation, error) {
 	b, err := r.root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
 	if err != nil {
 		return observed.Generation{}, err
@@ -139,7 +139,7 @@ func (r *reader) generation(n int64) (observed.Generation, error) {
 
 // current follows the one link that publishes. A link that leads to no generation counts as none: the next pass publishes
 // anew.
-func (r *reader) current() error {
+func (r *rootReader) current() error {
 	target, err := r.root.Readlink(tree.CurrentLink)
 	if errors.Is(err, fs.ErrPermission) {
 		return err

@@ -80,15 +80,15 @@ func (w *scrubber) object(shelf *os.Root, d artifact.Digest) error {
 	if w.Digests {
 		if got, err := w.sum(shelf, d); err != nil || got != d {
 			w.note(observed.Edited, store.Path(d), "does not hold what its digest says")
-			return unreadable(err)
+			return endOfScrub(err)
 		}
 	}
 	w.objects[d] = true
 	return nil
 }
 
-// unreadable is what ends a scrub: anything but a disk that cannot read one object any more, which is damage like another.
-func unreadable(err error) error {
+// endOfScrub is what ends a scrub: anything but a disk that cannot read one object any more, which is damage like another.
+func endOfScrub(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

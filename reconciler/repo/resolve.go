@@ -37,8 +37,7 @@ func (r *Repo) Resolve(rev string) (Commit, error) {
 	if err != nil {
 		return Commit{}, fmt.Errorf("resolve revision %q: %w", rev, err)
 	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
+	return describe(c), nil
 }
 
 func (r *Repo) resolve(rev string) (*object.Commit, error) {

@@ -98,3 +98,17 @@ func ParseIndex(b []byte) (Index, error) {
 	}
 	return x, nil
 }
+
+// Paths are all folders and links.
+func (x Index) Paths() (paths []string) {
+	for _, f := range x.FECs {
+		paths = append(paths, "fecs/"+f.Name)
+	}
+	for _, f := range x.Folders {
+		paths = append(paths, f.Path)
+	}
+	for _, l := range x.Links {
+		paths = append(paths, l.Path)
+	}
+	return paths
+}
