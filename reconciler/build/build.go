@@ -24,6 +24,7 @@ type Spec struct {
 	Archive string          // a finished archive, which is stored as it is
 	Install string          // absolute path below which the payload is unpacked
 	Format  artifact.Format // of the artifact; an archive must have it already
+	Origin  string          // names content that lies outside the commit, and that never changes; empty for the commit itself
 }
 
 // Sink is where the bytes go. Put hashes and stores what write produces, or nothing when write fails.
@@ -53,11 +54,16 @@ func (s Spec) check() error {
 }
 
 // Key names what Make would produce. It comes from the commit's listing alone: paths below the folder, modes, blob ids,
-// install location, format and the packer's version. Where the folder lies does not matter.
+// install location, format and the packer's version. Where the folder lies does not matter. Of what lies outside the
+// commit it is the origin that counts, so that nothing is fetched to know the key.
 func Key(files artifact.Files, s Spec) artifact.Digest {
 	h := sha256.New()
 	// A hash accepts every write, and no field can hold the zero byte that ends it.
 	fmt.Fprintf(h, "pomona %s\x00%s\x00%s\x00", packer, s.Install, s.Format)
+	if s.Origin != "" {
+		fmt.Fprintf(h, "origin\x00%s\x00", s.Origin)
+		return artifact.Digest(h.Sum(nil))
+	}
 	if s.Archive != "" {
 		f, _ := files.Find(s.Archive) // one that is missing has a key too: Make says what is wrong
 		fmt.Fprintf(h, "archive\x00%d\x00%s\x00", f.Mode, f.ID)
