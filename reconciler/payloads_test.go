@@ -124,7 +124,7 @@ func TestWhatAHostSaysIsToldApart(t *testing.T) {
 		"gone":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, artifact.Sum(good), "https.url: HOST has no such file (status 410)", true},
 		"missing": {http.NotFound, artifact.Sum(good), "https.url: HOST has no such file (status 404)", true},
 		"escapes": {func(w http.ResponseWriter, _ *http.Request) { w.Write(escaping) }, artifact.Sum(escaping), `https: "etc/passwd": lies outside the install location`, true},
-		"to http": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1/x", 302) }, artifact.Sum(good),
+		"to http": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1/x", http.StatusFound) }, artifact.Sum(good),
 			"https.url: HOST leads to 127.0.0.1 over http", true},
 		"broken":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, artifact.Sum(good), "HOST is unavailable: status 503", false},
 		"busy":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, artifact.Sum(good), "HOST is unavailable: status 429", false},
@@ -134,7 +134,7 @@ func TestWhatAHostSaysIsToldApart(t *testing.T) {
 			w.Write(good[:len(good)/2])
 		}, artifact.Sum(good), "HOST is unavailable: unexpected EOF", false},
 		"breaks off": {func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, artifact.Sum(good), "HOST is unavailable: EOF", false},
-		"in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, artifact.Sum(good),
+		"in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, artifact.Sum(good),
 			"HOST is unavailable: more than 5 redirects", false},
 	}
 	s, root := newSite(t), t.TempDir()
