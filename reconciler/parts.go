@@ -41,7 +41,7 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 		}
 		seen[rc.key] = true
 		a, ok := have.Known[rc.key]
-		if ok && (!keeps || holds.Has(a.Digest)) {
+		if ok && (!keeps || holds.Has(a.Digest) && (a.SBOM.IsZero() || holds.Has(a.SBOM))) {
 			p.known[rc.key] = a
 			continue
 		}
@@ -118,7 +118,10 @@ func newRecipe(w wanted, need plan.Need) (rc recipe, err error) {
 		rc.key = build.ScriptsKey(rc.scripts)
 	default:
 		p := need.Payload
-		rc.spec = build.Spec{Folder: p.Folder, Archive: p.Archive, Install: p.Install, Format: need.Part.Format}
+		rc.spec = build.Spec{
+			Folder: p.Folder, Archive: p.Archive, Install: p.Install, Format: need.Part.Format,
+			About: build.About{Name: need.Part.Name, Version: need.Part.Version, Source: p},
+		}
 		rc.spec.Origin, err = origin(p, w.site)
 		rc.key = build.Key(files, rc.spec)
 	}

@@ -124,7 +124,9 @@ func TestWhatAHostSaysIsToldApart(t *testing.T) {
 		"gone":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, artifact.Sum(good), "https.url: HOST has no such file (status 410)", true},
 		"missing": {http.NotFound, artifact.Sum(good), "https.url: HOST has no such file (status 404)", true},
 		"escapes": {func(w http.ResponseWriter, _ *http.Request) { w.Write(escaping) }, artifact.Sum(escaping), `https: "etc/passwd": lies outside the install location`, true},
-		"to http": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1/x", http.StatusFound) }, artifact.Sum(good),
+		"to http": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1/x", http.StatusFound)
+		}, artifact.Sum(good),
 			"https.url: HOST leads to 127.0.0.1 over http", true},
 		"broken":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, artifact.Sum(good), "HOST is unavailable: status 503", false},
 		"busy":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, artifact.Sum(good), "HOST is unavailable: status 429", false},

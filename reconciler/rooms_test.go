@@ -50,6 +50,7 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval"},
 	"github.com/go-git/":             {"repo"},
+	"github.com/CycloneDX/":          {"build"},
 	"golang.org/x/crypto/":           {"repo"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},

@@ -45,4 +45,5 @@ type Artifact struct {
 	Size   int64  `json:"size"`             // bytes, as stored
 	Format Format `json:"format,omitempty"` // empty for a plain file
 	Memory int64  `json:"memory,omitempty"` // bytes that unpacking needs for its window
+	SBOM   Digest `json:"sbom,omitzero"`    // bill of materials, an object of its own; zero for none
 }

@@ -203,7 +203,7 @@ func (c lintCase) lintArchive(ctx context.Context, src artifact.Source) (found F
 		return nil, nil
 	}
 	err = reading(src, f, func(r io.Reader) error {
-		found, _, err = lint(ctx, r, format, Limits{Install: c.payload.Install, Memory: c.memory()})
+		found, _, err = lint(ctx, r, format, Limits{Install: c.payload.Install, Memory: c.memory()}, nil)
 		return err
 	})
 	return found, err

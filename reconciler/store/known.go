@@ -42,7 +42,7 @@ func ReadKnown(root fs.FS) (Known, error) {
 func WriteKnown(dir *durable.Dir, k Known) error {
 	var b bytes.Buffer
 	for key, a := range k {
-		fmt.Fprintf(&b, "%s %s %d %q %d\n", key, a.Digest, a.Size, string(a.Format), a.Memory)
+		fmt.Fprintf(&b, "%s %s %d %q %d %s\n", key, a.Digest, a.Size, string(a.Format), a.Memory, a.SBOM)
 	}
 	if err := dir.Replace(knownFile, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write known artifacts: %w", err)
@@ -53,13 +53,13 @@ func WriteKnown(dir *durable.Dir, k Known) error {
 // Without is what remains when some objects are gone.
 func (k Known) Without(gone map[artifact.Digest]bool) Known {
 	left := maps.Clone(k)
-	maps.DeleteFunc(left, func(_ artifact.Digest, a artifact.Artifact) bool { return gone[a.Digest] })
+	maps.DeleteFunc(left, func(_ artifact.Digest, a artifact.Artifact) bool { return gone[a.Digest] || gone[a.SBOM] })
 	return left
 }
 
 func parseKnown(line string) (key artifact.Digest, a artifact.Artifact, err error) {
 	words := strings.Fields(line)
-	if len(words) != 5 || !strings.HasSuffix(line, "\n") {
+	if len(words) != 6 || !strings.HasSuffix(line, "\n") {
 		return key, a, errors.New("malformed line")
 	}
 	format, err0 := strconv.Unquote(words[3])
@@ -67,5 +67,7 @@ func parseKnown(line string) (key artifact.Digest, a artifact.Artifact, err erro
 	d, err2 := artifact.ParseDigest(words[1])
 	size, err3 := strconv.ParseInt(words[2], 10, 64)
 	memory, err4 := strconv.ParseInt(words[4], 10, 64)
-	return key, artifact.Artifact{Digest: d, Size: size, Format: artifact.Format(format), Memory: memory}, errors.Join(err0, err1, err2, err3, err4)
+	sbom, err5 := artifact.ParseDigest(words[5])
+	a = artifact.Artifact{Digest: d, Size: size, Format: artifact.Format(format), Memory: memory, SBOM: sbom}
+	return key, a, errors.Join(err0, err1, err2, err3, err4, err5)
 }
