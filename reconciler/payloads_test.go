@@ -110,6 +110,31 @@ func TestDownloadedPayloadIsFetchedOnce(t *testing.T) {
 	}
 }
 
+// TestBillsOfMaterialsStay sweeps everything that no generation names: bills are named, also those of what belongs to one
+// FEC.
+func TestBillsOfMaterialsStay(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	s.commit("configuration.cue", "table: versions", `own: {fec: "kgp2cu01", versions: "1.0": {for: {}, payload: {folder: "payload/table", install: "/opt/own"}}}
+configuration: table: versions`)
+	s.commit("fecs/fecs.cue", `configuration: table: "1.0"`, `configuration: {table: "1.0", own: "1.0"}`)
+	pass(t, s.reconciler(root))
+	for _, name := range []string{"software/bpm/1.0.0/bpm-1.0.0.tar.gz", "configuration/table/1.0/table-1.0.tar.gz", "fecs/kgp2cu01/configuration/own-1.0.tar.gz"} {
+		b, err := os.ReadFile(filepath.Join(root, "current", name+".cdx.json"))
+		archive, err2 := os.ReadFile(filepath.Join(root, "current", name))
+		if err := errors.Join(err, err2); err != nil || !bytes.Contains(b, []byte(artifact.Sum(archive).String())) {
+			t.Errorf("%s has no bill of materials: %v", name, err)
+		}
+	}
+	s.commit("fecs/fecs.cue", `version: "1.1.0"`, `version: "1.0.0"`)
+	r := s.reconciler(root)
+	r.Now = func() time.Time { return now.Add(100 * 24 * time.Hour) }
+	pass(t, r)
+	rep, err := r.Pass(t.Context(), reconciler.Digests)
+	if err != nil || rep.Built > 0 {
+		t.Errorf("%d parts are built again, %v", rep.Built, err)
+	}
+}
+
 func TestWhatAHostSaysIsToldApart(t *testing.T) {
 	good, other := tgz(t, "opt/bpm/2.0.0/bin/bpm", "2.0.0"), tgz(t, "opt/bpm/2.0.0/bin/bpm", "other")
 	escaping := tgz(t, "etc/passwd", "root")

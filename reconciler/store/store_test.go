@@ -108,7 +108,7 @@ func TestMeasureAgreesWithPut(t *testing.T) {
 func TestKnownSurvivesAndForgetsTornLines(t *testing.T) {
 	_, dir, path := open(t, nil)
 	k := store.Known{
-		artifact.Sum([]byte("a")): {Digest: artifact.Sum([]byte("x")), Size: 7, Format: artifact.Xz, Memory: 8 << 20},
+		artifact.Sum([]byte("a")): {Digest: artifact.Sum([]byte("x")), Size: 7, Format: artifact.Xz, Memory: 8 << 20, SBOM: artifact.Sum([]byte("z"))},
 		artifact.Sum([]byte("b")): {Digest: artifact.Sum([]byte("y")), Size: 0},
 	}
 	if err := store.WriteKnown(dir, k); err != nil {

@@ -35,12 +35,16 @@ func (b *builder) softwareFolder(name string) Folder {
 func (b *builder) archives(dir string, parts []Part) []Node {
 	var nodes []Node
 	for _, p := range parts {
-		a := b.part(p)
-		archive := b.archive(dir, p, a)
-		nodes = append(nodes, archive...)
-		if !a.SBOM.IsZero() {
-			nodes = append(nodes, Node{Path: archive[0].Path + ".cdx.json", Object: a.SBOM})
-		}
+		nodes = append(nodes, b.described(dir, p, b.part(p))...)
+	}
+	return nodes
+}
+
+// described is an archive with its bill of materials.
+func (b *builder) described(dir string, p Part, a artifact.Artifact) []Node {
+	nodes := b.archive(dir, p, a)
+	if !a.SBOM.IsZero() {
+		nodes = append(nodes, Node{Path: nodes[0].Path + ".cdx.json", Object: a.SBOM})
 	}
 	return nodes
 }
