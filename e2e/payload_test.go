@@ -466,3 +466,67 @@ func TestKilledWhileFetching(t *testing.T) {
 	server.Close()
 	w.unchanged()
 }
+
+// TestPayloadOfTheBlobStore is validated without the store, refused without the blob, and served with it; no pass sweeps
+// it.
+func TestPayloadOfTheBlobStore(t *testing.T) {
+	w := newWorld(t)
+	w.reconcile()
+	content, digest := archive(t, "a blob")
+	w.remote(fmt.Sprintf("blob: sha256: %q", digest))
+	out, _, code := pomona(t, "validate", w.site)
+	if code != 0 || !strings.Contains(out, "remote.cue:3:") || !strings.Contains(out, "this payload was not checked: the blob store is not known; give --root") {
+		t.Errorf("validate without a root: exit code %d\n%s", code, out)
+	}
+	w.refused(1, "blob.sha256: the blob store has no such file; put it there with pomona blob add")
+	file := filepath.Join(w.dir, "a.tgz")
+	w.put(file, content)
+	says := must(t, "blob", "add", file, "--root", w.root)
+	if want := fmt.Sprintf("blob: sha256: %q\nformat: \"gzip\"\n", digest); says != want {
+		t.Errorf("pomona blob add says\n%swant\n%s", says, want)
+	}
+	if out := must(t, "validate", w.site, "--root", w.root); out != "" {
+		t.Errorf("validate with the root says\n%s", out)
+	}
+	w.reconcile()
+	if got := w.unpacked("opt/remote/data"); got != "a blob" {
+		t.Errorf("%q is served", got)
+	}
+	w.unchanged()
+	blob := filepath.Join(w.root, ".pomona/blobs/objects/sha256", digest[:2], digest)
+	if kept, err := os.ReadFile(blob); err != nil || !bytes.Equal(kept, content) {
+		t.Errorf("the blob is gone: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(w.root, ".pomona/blobs")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("others may read the blob store: %v, %v", info, err)
+	}
+
+	// A blob that is damaged counts as none.
+	fresh := filepath.Join(w.dir, "fresh")
+	must(t, "blob", "add", file, "--root", fresh)
+	damaged := filepath.Join(fresh, ".pomona/blobs/objects/sha256", digest[:2], digest)
+	if err := errors.Join(os.Chmod(damaged, 0o600), os.WriteFile(damaged, content[1:], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.root = fresh
+	w.refused(1, "the blob store has no such file")
+}
+
+// TestValidateOffline fetches nothing, and says so.
+func TestValidateOffline(t *testing.T) {
+	w := newWorld(t)
+	w.remote(fmt.Sprintf("https: {url: %q, sha256: %q}", "https://127.0.0.1:1/a.tar.gz", strings.Repeat("ab", 32)))
+	out, _, code := pomona(t, "validate", w.site, "--offline")
+	if code != 0 || !strings.Contains(out, "warning: ") || !strings.Contains(out, "this payload was not checked: Pomona is offline") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	out, errs, code := pomona(t, "validate", w.site, "--cache", filepath.Join(w.dir, "cache"))
+	if code != 2 || !strings.Contains(errs, "127.0.0.1:1 is unavailable: dial tcp") || !strings.Contains(errs, "another try may succeed") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	w.edit("remote.cue", "yocto-ppc", "yocto-pcp")
+	out, errs, code = pomona(t, "validate", w.site, "--cache", filepath.Join(w.dir, "cache"))
+	if code != 1 || !strings.Contains(out, "yocto-pcp") || !strings.Contains(out, "127.0.0.1:1 is unavailable") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
