@@ -530,3 +530,91 @@ func TestValidateOffline(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+// TestPayloadOfARepositoryBySSH reaches a repository as people do: with a private key, and a known key of the host.
+func TestPayloadOfARepositoryBySSH(t *testing.T) {
+	sshd := debian(t, "openssh-server", "sshd")
+	w := newWorld(t)
+	w.reconcile()
+	work := filepath.Join(w.dir, "work")
+	git(t, w.dir, "init", "-q", work)
+	w.put(filepath.Join(work, "data"), []byte("by ssh"))
+	git(t, work, "add", "-A")
+	git(t, work, "commit", "-qm", "first")
+	commit := git(t, work, "rev-parse", "HEAD")
+	for _, name := range []string{"host", "other", "user"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(w.dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	if os.Getuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // what Debian's own start of sshd makes
+			t.Fatal(err)
+		}
+	}
+	address := freeAddress(t)
+	host, port, _ := strings.Cut(address, ":")
+	w.put(filepath.Join(w.dir, "sshd_config"), fmt.Appendf(nil, `Port %s
+ListenAddress %s
+HostKey %s
+AuthorizedKeysFile %s
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+`, port, host, filepath.Join(w.dir, "host"), filepath.Join(w.dir, "user.pub")))
+	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(w.dir, "sshd_config"))
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	eventually(t, "sshd answers", func() bool {
+		c, err := net.Dial("tcp", address)
+		return err == nil && c.Close() == nil
+	})
+	known := func(key string) string {
+		b, err := os.ReadFile(filepath.Join(w.dir, key+".pub"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(w.dir, "known-"+key)
+		w.put(file, fmt.Appendf(nil, "[%s]:%s %s", host, port, b))
+		return file
+	}
+	who, err := exec.Command("id", "-un").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.remote(fmt.Sprintf("git: {url: \"ssh://%s@%s%s\", commit: %q}, folder: \".\"", strings.TrimSpace(string(who)), address, work, commit))
+	w.refused(1, "malformed repo path") // the top of a repository holds its history too
+	w.edit("remote.cue", `folder: "."`, `archive: "data.tar.gz"`)
+	key := "--credential=" + address + "=" + filepath.Join(w.dir, "user")
+	w.refused(2, "there is no private key for it: give one with --credential HOST=FILE")
+	w.refused(2, "nothing says which key it has: give --known-hosts FILE", key)
+	w.refused(2, address+" is unavailable", key, "--known-hosts", known("other"))
+	w.refused(2, address+" is unavailable", "--credential="+address+"="+filepath.Join(w.dir, "other"), "--known-hosts", known("host"))
+	w.refused(1, `that commit has no file "data.tar.gz"`, key, "--known-hosts", known("host"))
+	git(t, work, "mv", "data", "out")
+	if err := os.MkdirAll(filepath.Join(work, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	git(t, work, "mv", "out", "sub/data")
+	git(t, work, "commit", "-qm", "second")
+	w.edit("remote.cue", `commit: "[0-9a-f]*"`, fmt.Sprintf("commit: %q", git(t, work, "rev-parse", "HEAD")))
+	w.edit("remote.cue", `archive: "data.tar.gz"`, `folder: "sub"`)
+	w.reconcile(key, "--known-hosts", known("host"))
+	if got := w.unpacked("opt/remote/data"); got != "by ssh" {
+		t.Errorf("%q is served", got)
+	}
+}

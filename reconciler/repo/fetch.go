@@ -27,8 +27,11 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
-// fetchTimeout is how long a fetch may take in all.
-const fetchTimeout = 30 * time.Minute
+// How long a fetch may take in all, and the first answer of an ssh host.
+const (
+	fetchTimeout = 30 * time.Minute
+	dialTimeout  = 15 * time.Second
+)
 
 func init() { gitssh.DefaultSSHConfig = nil } // what a user's ssh is told about other hosts does not count here
 
@@ -59,7 +62,7 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 		return fmt.Errorf("make repository: %w", err)
 	}
 	if f.session, err = from.session(at); err != nil {
-		return err
+		return f.failed(ctx, err)
 	}
 	err = f.run(ctx)
 	// Closing ends a connection that has given everything, or that has failed already.
@@ -114,9 +117,23 @@ func (r Remote) sshSession(ep *transport.Endpoint, key []byte, host string) (tra
 	if port == 0 {
 		port = 22
 	}
-	return gitssh.NewClient(&ssh.ClientConfig{
-		Timeout: 15 * time.Second, HostKeyAlgorithms: known.HostKeyAlgorithms(fmt.Sprintf("%s:%d", ep.Host, port)),
-	}).NewUploadPackSession(ep, auth)
+	algorithms := known.HostKeyAlgorithms(fmt.Sprintf("%s:%d", ep.Host, port))
+	return gitssh.NewClient(nil).NewUploadPackSession(ep, keyed{auth, algorithms})
+}
+
+// keyed asks a host for the kind of key that is known of it, and does not wait for ever.
+type keyed struct {
+	*gitssh.PublicKeys
+	algorithms []string
+}
+
+// ClientConfig implements gitssh.AuthMethod.
+func (k keyed) ClientConfig() (*ssh.ClientConfig, error) {
+	c, err := k.PublicKeys.ClientConfig()
+	if err == nil {
+		c.Timeout, c.HostKeyAlgorithms = dialTimeout, k.algorithms
+	}
+	return c, err
 }
 
 // fetch is one commit on its way.
