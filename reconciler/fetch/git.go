@@ -12,12 +12,16 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
+// commits is the folder of the cache that holds a bare repository for each commit.
+const commits = "git"
+
 // git is a commit of another repository, in a bare repository of its own that is there whole or not at all.
 func (f *Fetcher) git(ctx context.Context, c desired.GitCommit) (artifact.Source, error) {
-	name := "git/" + artifact.Sum(fmt.Appendf(nil, "%s\n%s\n%s\n", c.URL, c.Commit, c.Tag)).String()
+	name := commits + "/" + artifact.Sum(fmt.Appendf(nil, "%s\n%s\n%s\n", c.URL, c.Commit, c.Tag)).String()
 	defer f.alone(name)()
 	dir := filepath.Join(f.options.Cache, name)
 	if src, err := openCommit(dir, c.Commit); err == nil {
+		used(dir)
 		return src, nil
 	}
 	if err := f.clone(ctx, name, c); err != nil {

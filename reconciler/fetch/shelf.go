@@ -49,7 +49,11 @@ func checked(w io.Writer, field string, want artifact.Digest, download func(io.W
 
 // find looks for a file in the cache, the blob store and among the objects of the root.
 func (f *Fetcher) find(d artifact.Digest) (object, bool) {
-	shelves := []string{f.options.Cache}
+	if o, ok := look(f.options.Cache, d); ok {
+		used(o.path)
+		return o, true
+	}
+	var shelves []string
 	if f.options.Root != "" {
 		shelves = append(shelves, filepath.Join(f.options.Root, Blobs), f.options.Root)
 	}
@@ -65,6 +69,9 @@ func (f *Fetcher) find(d artifact.Digest) (object, bool) {
 // or reported as missing.
 func look(dir string, d artifact.Digest) (object, bool) {
 	o := object{path: onDisk(dir, d)}
+	if dir == "" {
+		return o, false
+	}
 	r, err := os.Open(o.path)
 	if err != nil {
 		return o, false
@@ -100,7 +107,7 @@ func (f *Fetcher) open() (*store.Store, error) {
 		return nil, fmt.Errorf("make cache: %w", err)
 	}
 	f.dir, f.cache = dir, store.New(dir)
-	return f.cache, nil
+	return f.cache, f.sweep()
 }
 
 // object is a file in a store, as a source of its own.
