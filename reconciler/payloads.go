@@ -92,12 +92,13 @@ func (b *bringer) bring(ctx context.Context, at string, p desired.Payload) (arti
 	return src, local, nil
 }
 
-// err is the first host that is unavailable, and how many payloads wait for one.
+// err is every payload whose host is unavailable.
 func (b *bringer) err() error {
+	var errs []error
 	for _, at := range slices.Sorted(maps.Keys(b.unavailable)) {
-		return fmt.Errorf("fetch %s: %w", at, b.unavailable[at])
+		errs = append(errs, fmt.Errorf("fetch %s: %w", at, b.unavailable[at]))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // elsewhere are the CUE paths of the payloads that lie elsewhere and that the tree needs: those of releases that are not

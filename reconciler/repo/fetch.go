@@ -146,7 +146,7 @@ type fetch struct {
 }
 
 func (f *fetch) prepare(dir string) error {
-	f.to = filesystem.NewStorage(osfs.New(dir, osfs.WithBoundOS()), cache.NewObjectLRUDefault())
+	f.to = filesystem.NewStorageWithOptions(osfs.New(dir, osfs.WithBoundOS()), cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
 	_, err := git.Init(f.to, nil)
 	return err
 }
