@@ -98,6 +98,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	timer := time.AfterFunc(g.options.Stall, func() { cancel(errStalled) })
+	timer.Stop()
 	res.Body = &body{res.Body, ctx, cancel, timer, g.options.Stall}
 	return res, nil
 }
@@ -131,9 +132,11 @@ type body struct {
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
+	b.timer.Reset(b.stall) // it runs only here: whoever reads may take its time
 	n, err := b.ReadCloser.Read(p)
-	b.timer.Reset(b.stall)
-	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+	b.timer.Stop()
+	// A server that sees the connection end may still end its answer in order.
+	if err != nil && errors.Is(context.Cause(b.ctx), errStalled) {
 		err = errStalled
 	}
 	return n, err
@@ -175,6 +178,8 @@ func copyBody(ctx context.Context, host string, w io.Writer, r io.Reader) error 
 	switch {
 	case from.err != nil:
 		return Failed(ctx, host, from.err)
+	case ctx.Err() != nil: // what has come may be a part that only looks whole
+		return Failed(ctx, host, ctx.Err())
 	case err != nil:
 		return err
 	case n > MaxSize:
