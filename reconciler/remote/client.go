@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,8 +20,7 @@ const (
 	dialTimeout   = 15 * time.Second
 	answerTimeout = time.Minute // until the first byte of an answer
 	maxRedirects  = 5
-	// MaxSize is the largest file that is downloaded, in bytes.
-	MaxSize = 4 << 30
+	maxSize       = 4 << 30 // bytes
 )
 
 // errStalled says that a host stopped in the middle of its answer.
@@ -31,6 +31,7 @@ type Options struct {
 	Credentials Credentials
 	TLS         *tls.Config   // nil: the machine's certificates
 	Stall       time.Duration // without a byte until a download is given up; 0: a minute
+	MaxSize     int64         // largest download, in bytes; 0: 4 GiB
 }
 
 // Client reaches hosts over HTTPS. It is safe for concurrent use.
@@ -41,9 +42,7 @@ type Client struct {
 
 // New is a Client.
 func New(o Options) *Client {
-	if o.Stall == 0 {
-		o.Stall = time.Minute
-	}
+	o.Stall, o.MaxSize = cmp.Or(o.Stall, time.Minute), cmp.Or(o.MaxSize, maxSize)
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
@@ -60,6 +59,9 @@ func New(o Options) *Client {
 
 // HTTP is a client with the same rules, for git.
 func (c *Client) HTTP() *http.Client { return c.http }
+
+// MaxSize is the largest download, in bytes.
+func (c *Client) MaxSize() int64 { return c.options.MaxSize }
 
 // Credential is what the client has for an address.
 func (c *Client) Credential(u *url.URL) (Credential, bool) { return c.options.Credentials.Of(u) }
@@ -168,12 +170,12 @@ func (c *Client) Download(ctx context.Context, address string, w io.Writer) erro
 	if res.StatusCode != http.StatusOK {
 		return status(host, "url", res.StatusCode)
 	}
-	return copyBody(ctx, host, w, res.Body)
+	return c.copyBody(ctx, host, w, res.Body)
 }
 
-// copyBody copies what a host sends, up to MaxSize, and tells its errors from w's.
-func copyBody(ctx context.Context, host string, w io.Writer, r io.Reader) error {
-	from := &reader{r: io.LimitReader(r, MaxSize+1)}
+// copyBody copies what a host sends, if it is not too large, and tells its errors from w's.
+func (c *Client) copyBody(ctx context.Context, host string, w io.Writer, r io.Reader) error {
+	from := &reader{r: io.LimitReader(r, c.MaxSize()+1)}
 	n, err := io.Copy(w, from)
 	switch {
 	case from.err != nil:
@@ -182,8 +184,8 @@ func copyBody(ctx context.Context, host string, w io.Writer, r io.Reader) error 
 		return Failed(ctx, host, ctx.Err())
 	case err != nil:
 		return err
-	case n > MaxSize:
-		return &Wrong{Text: fmt.Sprintf("is larger than %d GiB", MaxSize>>30), Advice: "make it smaller"}
+	case n > c.MaxSize():
+		return TooLarge("url", c.MaxSize())
 	}
 	return nil
 }

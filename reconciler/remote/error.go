@@ -34,6 +34,11 @@ type Wrong struct {
 // Error is the text with the advice.
 func (e *Wrong) Error() string { return e.Text + "; " + e.Advice }
 
+// TooLarge says that something has more bytes than are fetched.
+func TooLarge(field string, most int64) error {
+	return &Wrong{Field: field, Text: fmt.Sprintf("what lies there is larger than %d MiB", most>>20), Advice: "make it smaller"}
+}
+
 // Failed tells what an error of a connection to a host means. An address may hold a secret that a redirect brought, so that
 // only the cause is kept.
 func Failed(ctx context.Context, host string, err error) error {

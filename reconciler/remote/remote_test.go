@@ -53,6 +53,19 @@ func TestAHostThatFallsSilentIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestALargeFileIsAProblem(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1001)) })
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	for most, ok := range map[int64]bool{1000: false, 1001: true} {
+		err := remote.New(remote.Options{TLS: &tls.Config{RootCAs: pool}, MaxSize: most}).Download(t.Context(), s.URL, &bytes.Buffer{})
+		var wrong *remote.Wrong
+		if ok != (err == nil) || !ok && !errors.As(err, &wrong) {
+			t.Errorf("at most %d: %v", most, err)
+		}
+	}
+}
+
 func TestUnknownCertificateIsUnavailable(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("x")) })
 	var unavailable *remote.Unavailable

@@ -57,7 +57,7 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 	if err != nil {
 		return &remote.Wrong{Field: "url", Text: "malformed address", Advice: "correct it"}
 	}
-	f := fetch{want: want, host: remote.HostOf(at)}
+	f := fetch{want: want, host: remote.HostOf(at), most: from.Client.MaxSize()}
 	if err := f.prepare(dir); err != nil {
 		return fmt.Errorf("make repository: %w", err)
 	}
@@ -140,6 +140,7 @@ func (k keyed) ClientConfig() (*ssh.ClientConfig, error) {
 type fetch struct {
 	want    Wanted
 	host    string
+	most    int64 // bytes
 	session transport.UploadPackSession
 	to      *filesystem.Storage
 	offers  *packp.AdvRefs
@@ -234,7 +235,7 @@ func (f *fetch) get(ctx context.Context, ids []plumbing.Hash, depth int) error {
 		err = f.to.SetShallow(res.Shallows)
 	}
 	if err == nil {
-		err = packfile.UpdateObjectStorage(f.to, &atMost{demultiplexed(req.Capabilities, res), remote.MaxSize})
+		err = packfile.UpdateObjectStorage(f.to, &atMost{r: demultiplexed(req.Capabilities, res), left: f.most, most: f.most})
 	}
 	// What is missing shows below; a second error would hide the first.
 	_ = res.Close()
@@ -297,15 +298,15 @@ func (f *fetch) failed(ctx context.Context, err error) error {
 
 // atMost ends reading with an error when there is too much.
 type atMost struct {
-	r    io.Reader
-	left int64
+	r          io.Reader
+	left, most int64 // bytes
 }
 
 // Read implements io.Reader.
 func (a *atMost) Read(p []byte) (int, error) {
 	n, err := a.r.Read(p)
 	if a.left -= int64(n); a.left < 0 {
-		return 0, &remote.Wrong{Field: "url", Text: fmt.Sprintf("the commit is larger than %d GiB", remote.MaxSize>>30), Advice: "keep large files elsewhere"}
+		return 0, remote.TooLarge("commit", a.most)
 	}
 	return n, err
 }
