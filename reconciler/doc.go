@@ -14,9 +14,10 @@
 //
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
-//   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), repo (git).
+//   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), remote (HTTPS and OCI),
+//     repo (git).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
-//   - Done, verbs that never import each other: load, build, observe, repair, render, publish, prune,
+//   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
 //     announce, boot, serve.
 //
 // A plan is made when the artifacts are there, because their digests decide what a FEC will fetch; an artifact whose

@@ -16,6 +16,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -31,15 +32,16 @@ import (
 
 // Reconciler brings a root to what a branch of a repository says.
 type Reconciler struct {
-	Repo    *repo.Repo
-	Branch  string           // branch, tag, commit or HEAD
-	Root    string           // the served directory; made if it is not there
-	Keys    []tree.SecretKey // sign everything that is published; two while one replaces the other
-	Loader  *load.Loader     // remembers what it has evaluated, from pass to pass
-	Version string           // Pomona's own
-	Log     *slog.Logger     // one line for each stage
-	Now     func() time.Time
-	Hook    durable.Hook // stands before every change of the root; nil applies them
+	Repo     *repo.Repo
+	Branch   string           // branch, tag, commit or HEAD
+	Root     string           // the served directory; made if it is not there
+	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
+	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
+	Payloads *fetch.Fetcher   // brings what lies outside the repository
+	Version  string           // Pomona's own
+	Log      *slog.Logger     // one line for each stage
+	Now      func() time.Time
+	Hook     durable.Hook // stands before every change of the root; nil applies them
 }
 
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
@@ -148,6 +150,7 @@ type wanted struct {
 	commit   repo.Commit
 	files    *repo.Files
 	site     desired.Site
+	loaded   *load.Loaded
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
@@ -170,35 +173,54 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
 		return w, err
 	}
-	site, problems, err := Validate(ctx, w.files, r.Loader, r.Now())
+	loaded, problems, err := check(ctx, w.files, r.Loader, r.Now())
 	if err != nil {
 		return w, err
 	}
+	site := loaded.Site
 	if blocking := problems.Blocking(); len(blocking) > 0 {
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.warnings = site, problems
+	w.site, w.loaded, w.warnings = site, loaded, problems
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
 }
 
-// Validate evaluates a site and finds everything that is wrong with it.
-func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now time.Time) (desired.Site, desired.Problems, error) {
+// Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
+// payloads, nothing is fetched. A host that is unavailable gives a *remote.Unavailable, if the site has no problem anyway.
+func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, payloads *fetch.Fetcher, now time.Time) (desired.Site, desired.Problems, error) {
+	loaded, problems, err := check(ctx, src, loader, now)
+	if err != nil {
+		return desired.Site{}, nil, err
+	}
+	more, err := checkElsewhere(ctx, loaded, payloads, len(problems.Blocking()) > 0)
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
+	}
+	located, err := loaded.Locate(ctx, more.WithoutEchoes(problems, nil, false))
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("locate problems: %w", err)
+	}
+	return loaded.Site, append(problems, located...).Sorted(), nil
+}
+
+// check is Validate of what the repository alone holds.
+func check(ctx context.Context, src artifact.Source, loader *load.Loader, now time.Time) (*load.Loaded, desired.Problems, error) {
 	loaded, err := loader.Site(ctx, src)
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
+		return nil, nil, fmt.Errorf("load site: %w", err)
 	}
 	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
 	payloads, err := build.Check(ctx, src, loaded.Site)
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
+		return nil, nil, fmt.Errorf("check payloads: %w", err)
 	}
 	located, err := loaded.Locate(ctx, append(checks, payloads...))
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("locate problems: %w", err)
+		return nil, nil, fmt.Errorf("locate problems: %w", err)
 	}
-	return loaded.Site, append(loaded.Problems, located...).Sorted(), nil
+	return loaded, append(loaded.Problems, located...).Sorted(), nil
 }
 
 // layOut lays out what a commit wants from the parts that have been built for it.

@@ -21,7 +21,8 @@ var rooms = map[string][]string{
 	"artifact": {},
 	"durable":  {},
 	"store":    {"artifact", "durable"},
-	"repo":     {"artifact"},
+	"remote":   {"artifact"},
+	"repo":     {"artifact", "remote"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -29,6 +30,7 @@ var rooms = map[string][]string{
 	"plan":     {"artifact", "desired", "tree", "observed"},
 	"report":   {"artifact", "desired", "tree", "observed", "plan"},
 	// done: known and ground, never each other
+	"fetch":     {"artifact", "durable", "store", "repo", "remote", "desired"},
 	"load":      {"artifact", "desired", "load/eval", "load/wire", "schema"},
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
@@ -49,6 +51,10 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval"},
 	"github.com/go-git/":             {"repo"},
+	"github.com/CycloneDX/":          {"build"},
+	"golang.org/x/crypto/":           {"repo"},
+	"oras.land/oras-go/":             {"remote"},
+	"github.com/opencontainers/":     {"remote"},
 	"github.com/klauspost/":          {"build"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},

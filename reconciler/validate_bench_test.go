@@ -38,7 +38,7 @@ func BenchmarkChangedFEC(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				_, ps, err := reconciler.Validate(b.Context(), files, l, time.Now())
+				_, ps, err := reconciler.Validate(b.Context(), files, l, nil, time.Now())
 				if err != nil || len(ps) > 0 {
 					b.Fatal(err, ps)
 				}

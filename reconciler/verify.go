@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -71,7 +72,7 @@ func (r *Reconciler) again(ctx context.Context, commit string, g observed.Genera
 	}
 	sizes := map[artifact.Digest]int64{}
 	for _, a := range p.artifacts {
-		sizes[a.Digest] = a.Size
+		maps.Copy(sizes, a.Sizes())
 	}
 	return observe.Expected{Commit: w.commit.ID, GitTree: w.commit.Tree, Tree: t, Sizes: sizes}, nil
 }

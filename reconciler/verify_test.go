@@ -501,7 +501,7 @@ func TestVerifyOfAHostileServer(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			w.Write([]byte("pomona-boot 1\n"))
 		}, "boot.manifest: cannot be read: got unexpected EOF"},
-		"fails": {"/software/bpm/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", 500) },
+		"fails": {"/software/bpm/1.0.0/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", 500) },
 			"software/bpm/1.0.0/bpm-1.0.0.tar.gz: cannot be read: got the server answers 500"},
 		"fails everywhere but at first": {"/objects/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", 500) },
 			"cannot be read: got the server answers 500"},

@@ -24,16 +24,22 @@ func environmentName(flag string) string {
 type passFlags struct {
 	root, branch string
 	keys         []string
+	payloads     payloadFlags
 }
 
 func (f *passFlags) add(cmd *cobra.Command, branch string) {
 	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
 	cmd.Flags().StringVar(&f.branch, branch, "HEAD", "branch, tag or commit that is wanted")
 	cmd.Flags().StringSliceVar(&f.keys, "key", nil, "file of a secret key that signs; two while one replaces the other")
+	cache := ownCache
+	if cmd.Name() != "plan" {
+		cache = "below --root, private"
+	}
+	f.payloads.add(cmd, cache)
 }
 
-// reconciler opens the repository at dir and reads the keys.
-func (f *passFlags) reconciler(cmd *cobra.Command, args []string) (*reconciler.Reconciler, error) {
+// reconciler opens the repository at dir and reads the keys. Writes says whether a pass will be made, or only planned.
+func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (*reconciler.Reconciler, error) {
 	if f.root == "" {
 		return nil, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
 	}
@@ -45,9 +51,13 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string) (*reconciler.R
 	if err != nil {
 		return nil, err
 	}
+	payloads, err := f.payloads.fetcher(f.root, writes)
+	if err != nil {
+		return nil, err
+	}
 	loader, err := newLoader()
 	return &reconciler.Reconciler{
-		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Version: version(),
+		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Payloads: payloads, Version: version(),
 		// A command says what it did by itself; only what the next pass must heal is worth a line.
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
 	}, err

@@ -35,7 +35,7 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 			if poll <= 0 {
 				return fmt.Errorf("malformed --poll %s: want more than nothing", poll)
 			}
-			r, err := f.reconciler(cmd, args)
+			r, err := f.reconciler(cmd, args, true)
 			if err != nil {
 				return err
 			}

@@ -13,22 +13,33 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/announce"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 func validateCommand() *cobra.Command {
-	var rev, output string
+	var rev, output, root string
+	var offline bool
+	var f payloadFlags
 	cmd := &cobra.Command{
 		Use:   "validate [DIR]",
 		Short: "Find everything that is wrong with a site",
-		Long: `Find everything that is wrong with the site in DIR, as its files are now or, with --rev, as a commit has them.
+		Long: `Find everything that is wrong with the site in DIR, as its files are now or, with --rev, as a commit has them. Payloads
+that lie outside the repository are fetched once and kept.
 Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(announce.Formats, output) {
 				return fmt.Errorf("unknown output format %q: want one of %s", output, strings.Join(announce.Formats, ", "))
 			}
-			site, problems, err := validate(cmd.Context(), siteDir(args), rev)
+			var payloads *fetch.Fetcher
+			if !offline {
+				var err error
+				if payloads, err = f.fetcher(root, false); err != nil {
+					return err
+				}
+			}
+			site, problems, err := validate(cmd.Context(), siteDir(args), rev, payloads)
 			if err != nil {
 				return err
 			}
@@ -45,11 +56,14 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		},
 	}
 	cmd.Flags().StringVar(&rev, "rev", "", "commit, branch or tag; default: the files as they are now")
+	cmd.Flags().BoolVar(&offline, "offline", false, "fetch nothing: payloads outside the repository are not checked")
+	cmd.Flags().StringVar(&root, "root", "", "served directory whose blob store and objects are looked into")
+	f.add(cmd, ownCache)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "one of "+strings.Join(announce.Formats, ", "))
 	return cmd
 }
 
-func validate(ctx context.Context, dir, rev string) (desired.Site, desired.Problems, error) {
+func validate(ctx context.Context, dir, rev string, payloads *fetch.Fetcher) (desired.Site, desired.Problems, error) {
 	src, done, err := source(ctx, dir, rev)
 	if err != nil {
 		return desired.Site{}, nil, err
@@ -59,7 +73,7 @@ func validate(ctx context.Context, dir, rev string) (desired.Site, desired.Probl
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
-	return reconciler.Validate(ctx, src, loader, time.Now())
+	return reconciler.Validate(ctx, src, loader, payloads, time.Now())
 }
 
 // source opens a folder as it is now, or a commit of its repository.

@@ -126,7 +126,7 @@ func (b *bench) running(ctx context.Context, dir string, n int, vet usage) error
 		if err != nil {
 			return usage{}, err
 		}
-		_, ps, err := reconciler.Validate(ctx, files, loader, time.Now())
+		_, ps, err := reconciler.Validate(ctx, files, loader, nil, time.Now())
 		if err == nil && len(ps) > 0 {
 			err = ps
 		}

@@ -32,7 +32,7 @@ func Damage(ctx context.Context, root *os.Root, have observed.Root, s Scrub) ([]
 	w := &scrubber{Scrub: s, ctx: ctx, root: root, have: have, objects: map[artifact.Digest]bool{},
 		leads: map[artifact.Digest][]artifact.Digest{}, sizes: map[artifact.Digest]int64{}}
 	for _, a := range have.Known {
-		w.sizes[a.Digest] = a.Size
+		maps.Copy(w.sizes, a.Sizes())
 	}
 	if err := errors.Join(w.layout(), w.store()); err != nil {
 		return nil, fmt.Errorf("scrub root: %w", err)
