@@ -639,7 +639,7 @@ func TestHostile05Commits(t *testing.T) {
 		good := git(t, a.site, "rev-parse", "HEAD")
 		git(t, a.site, "branch", "both", good)
 		git(t, a.site, "tag", "both", bad)
-		a.refused("refs/tags/both", 1, "nonsense")
+		a.refused("refs/tags/both", 1, "nonsense: unknown field")
 		a.accepted("both")
 		a.accepted("refs/heads/both")
 	})
@@ -649,7 +649,7 @@ func TestHostile05Commits(t *testing.T) {
 		git(t, a.site, "update-ref", "refs/heads/"+bad[:8], "HEAD")
 		a.accepted(bad[:8])
 		git(t, a.site, "update-ref", "refs/heads/"+bad, "HEAD")
-		a.refused(bad, 1, "nonsense")
+		a.refused(bad, 1, "nonsense: unknown field")
 	})
 	t.Run("symbolic references in a circle", func(t *testing.T) {
 		a := a.in(t)

@@ -51,23 +51,31 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 		if !strings.HasSuffix(f.Path, ".cue") && f.Mode != artifact.Module || hidden(f.Path, skip) {
 			continue
 		}
-		if !loadable(f) {
-			ps = append(ps, notFollowed(f))
-			continue
-		}
-		s := &source{File: f}
-		if f.Size > maxFile {
-			ps = append(ps, tooLarge(f))
-		} else if err := l.readHeader(c, s, pass); err != nil {
+		found, err := l.take(c, f, pass)
+		if err != nil {
 			return nil, nil, err
 		}
-		if s.pointer {
-			ps = append(ps, desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"})
-			continue
-		}
-		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
+		ps = append(ps, found...)
 	}
 	return c, append(ps, c.misplaced()...), nil
+}
+
+// take adds one file to its folder, unless it is not what it stands for.
+func (l *Loader) take(c *commit, f artifact.File, pass int64) (ps desired.Problems, err error) {
+	if !loadable(f) {
+		return desired.Problems{notFollowed(f)}, nil
+	}
+	s := &source{File: f}
+	if f.Size > maxFile {
+		ps = desired.Problems{tooLarge(f)}
+	} else if err := l.readHeader(c, s, pass); err != nil {
+		return nil, err
+	}
+	if s.pointer {
+		return desired.Problems{{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"}}, nil
+	}
+	c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
+	return ps, nil
 }
 
 // notFollowed is the problem of a link in place of a CUE file, or of a submodule: what it declares would silently be

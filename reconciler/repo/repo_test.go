@@ -372,3 +372,70 @@ func FuzzIgnoreFile(f *testing.F) {
 		}
 	})
 }
+
+// TestDamageIsNoticed puts another object in the place of one that a commit names: it decompresses well, and is wrong.
+func TestDamageIsNoticed(t *testing.T) {
+	dir := site(t)
+	object := func(rev string) string {
+		id := git(t, dir, "rev-parse", rev)
+		return filepath.Join(dir, ".git/objects", id[:2], id[2:])
+	}
+	write(t, dir, "big2", strings.Repeat("fedcba9876543210", 1<<17), 0o644)
+	write(t, dir, "site.cue", "package elsewhere\n", 0o644)
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "second")
+	attempt := func() error {
+		r, err := repo.Open(dir)
+		if err != nil {
+			return err
+		}
+		c, err := r.Resolve("HEAD")
+		if err != nil {
+			return err
+		}
+		fs, err := r.Files(t.Context(), c)
+		if err != nil {
+			return err
+		}
+		for _, f := range fs.Files() {
+			content, err := fs.Open(f)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := attempt(); err != nil {
+		t.Fatal(err)
+	}
+	for damaged, by := range map[string]string{"HEAD:site.cue": "HEAD~:site.cue", "HEAD:big2": "HEAD:big", "HEAD^{tree}": "HEAD~^{tree}", "HEAD": "HEAD~"} {
+		at, from := object(damaged), object(by)
+		good, err := os.ReadFile(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace(t, at, other)
+		if err := attempt(); err == nil || !strings.Contains(err.Error(), "the repository is damaged") {
+			t.Errorf("%s holds %s: %v", damaged, by, err)
+		}
+		replace(t, at, good)
+	}
+}
+
+func replace(t *testing.T, file string, b []byte) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
