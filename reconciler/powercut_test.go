@@ -289,11 +289,12 @@ func TestPowerCutInUpdate(t *testing.T) {
 func TestPowerCutInLargeUpdate(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
 	pass(t, s.reconciler(root))
-	fecs := "package site\n"
-	for n := 10; n < 20; n++ {
-		fecs += fmt.Sprintf("fecs: kgp2cu%d: {host: \"scuxl00%d\", platform: \"x86\", software: bpm: version: \"1.1.0\"}\n", n, n)
+	services := ""
+	for n := range 80 {
+		services += fmt.Sprintf("s%d: {check: \"tcp\", port: 5000}\n", n)
 	}
-	s.commit("fecs/more.cue", "", fecs)
+	s.write("fecs/more.cue", "package site\nfecs: kgp2cu01: monitoring: services: {\n"+services+"}\n")
+	s.commit("payload/bpm/1.1.0/bin/bpm", "echo 1.1.0", "echo 1.1.0, rebuilt")
 	changes := survivesPowerCuts(t, root, s.reconciler)
 	if !slices.ContainsFunc(changes, func(c change) bool { return c.Kind == "syncfs" }) {
 		t.Error("the pass did not sync the file system")
