@@ -48,7 +48,7 @@ golden: ## write the expected results of golden tests anew; look at the differen
 	go test ./reconciler ./reconciler/load ./cmd/pomona -update
 
 soak: setup ## the long fault campaigns, in full
-	POMONA_KILLS=200 go test -count=1 -v -timeout 60m -run 'Kill|Crash' ./reconciler/boot ./reconciler ./e2e
+	POMONA_KILLS=200 go test -count=1 -v -timeout 60m -run 'Kill|Crash|PowerCut' ./reconciler/boot ./reconciler ./e2e
 
 clean:
 	rm -rf build

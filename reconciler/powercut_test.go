@@ -323,15 +323,17 @@ func TestPowerCutInUpdateThatPrunes(t *testing.T) {
 // TestPowerCutAfterAKill kills a pass before it syncs, lets the next one heal the root and cuts its power: what the first
 // one has written is seen, but may be on the disk or not.
 func TestPowerCutAfterAKill(t *testing.T) {
-	s, from := updated(t)
-	t.Run("update", func(t *testing.T) { healsBeforePowerCuts(t, from, s.reconciler, 1) })
-	_, many, late := prunable(t)
-	t.Run("prune", func(t *testing.T) { healsBeforePowerCuts(t, many, late, 1) })
-	every := 25
-	if os.Getenv("POMONA_KILLS") != "" {
-		every = 1
+	some := func(n int) int {
+		if os.Getenv("POMONA_KILLS") != "" {
+			return 1 // all of them
+		}
+		return n
 	}
-	t.Run("first pass", func(t *testing.T) { healsBeforePowerCuts(t, t.TempDir(), s.reconciler, every) })
+	s, root := updated(t)
+	t.Run("first pass", func(t *testing.T) { healsBeforePowerCuts(t, t.TempDir(), s.reconciler, some(25)) })
+	t.Run("update", func(t *testing.T) { healsBeforePowerCuts(t, root, s.reconciler, some(3)) })
+	_, root, late := prunable(t)
+	t.Run("prune", func(t *testing.T) { healsBeforePowerCuts(t, root, late, 1) })
 }
 
 // healsBeforePowerCuts kills passes at every n'th of their syncs.
