@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/render"
 	"github.com/pomona-gitops/pomona/reconciler/repair"
 	"github.com/pomona-gitops/pomona/reconciler/store"
@@ -134,9 +135,14 @@ func (m *mender) restore(ctx context.Context, fix plan.Repair) (err error) {
 		m.have.Index = tree.Index{}
 	}
 	for _, n := range fix.Restore {
-		if err := m.restoreObjects(ctx, n); ctx.Err() != nil {
-			return ctx.Err()
-		} else if err != nil {
+		err := m.restoreObjects(ctx, n)
+		var unavailable *remote.Unavailable
+		switch {
+		case observe.IsFault(err):
+			return err
+		case errors.As(err, &unavailable):
+			m.Log.Warn("objects not restored yet", "generation", n, "err", err)
+		case err != nil:
 			m.damaged(n, "misses objects, and cannot be restored: "+err.Error())
 		}
 	}

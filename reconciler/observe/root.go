@@ -41,7 +41,9 @@ func (r *rootReader) read() (err error) {
 		return err
 	}
 	if n := r.have.Current; n > 0 {
-		if r.have.Index, err = Index(r.root, n); err != nil {
+		if r.have.Index, err = Index(r.root, n); IsFault(err) {
+			return err
+		} else if err != nil {
 			r.damaged(n, err)
 		}
 	}
@@ -99,6 +101,9 @@ func (r *rootReader) generations() error {
 			continue // a scrub says what does not belong there
 		}
 		g, err := r.generation(n)
+		if IsFault(err) {
+			return err
+		}
 		if err != nil {
 			g = observed.Generation{Number: n}
 			r.damaged(n, err)
@@ -141,7 +146,7 @@ func (r *rootReader) generation(n int64) (observed.Generation, error) {
 // anew.
 func (r *rootReader) current() error {
 	target, err := r.root.Readlink(tree.CurrentLink)
-	if errors.Is(err, fs.ErrPermission) {
+	if IsFault(err) || errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	n := generationNumber(path.Base(target))
@@ -170,6 +175,9 @@ func commits(root *os.Root) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, name := range names {
 		target, err := root.Readlink(tree.CommitsFolder + "/" + name)
+		if IsFault(err) {
+			return nil, err
+		}
 		if err != nil || len(name) != 40 || strings.Trim(name, "0123456789abcdef") != "" {
 			continue
 		}

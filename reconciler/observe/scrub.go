@@ -146,6 +146,9 @@ func (w *scrubber) generation(g observed.Generation) error {
 		return err
 	}
 	x, err := w.index(g)
+	if IsFault(err) {
+		return err
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // looked at again when the modes are right
 	}

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -78,20 +77,16 @@ func (w *scrubber) object(shelf *os.Root, d artifact.Digest) error {
 		return nil
 	}
 	if w.Digests {
-		if got, err := w.sum(shelf, d); err != nil || got != d {
+		got, err := w.sum(shelf, d)
+		if IsFault(err) {
+			return err
+		}
+		if err != nil || got != d {
 			w.note(observed.Edited, store.Path(d), "does not hold what its digest says")
-			return endOfScrub(err)
+			return nil
 		}
 	}
 	w.objects[d] = true
-	return nil
-}
-
-// endOfScrub is what ends a scrub: anything but a disk that cannot read one object any more, which is damage like another.
-func endOfScrub(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
 	return nil
 }
 
@@ -136,6 +131,8 @@ func (w *scrubber) folderObject(d artifact.Digest, info fs.FileInfo) error {
 		}
 	}
 	switch {
+	case IsFault(err):
+		return err
 	case errors.Is(err, fs.ErrPermission) && wrong > 0:
 		return nil // looked at again when the modes are right
 	case err != nil:
@@ -152,7 +149,9 @@ func (w *scrubber) folderObject(d artifact.Digest, info fs.FileInfo) error {
 		if n.Target == "" {
 			continue
 		}
-		if ok, err := w.folder(n.Target, 0o755); err == nil && !ok {
+		if ok, err := w.folder(n.Target, 0o755); IsFault(err) {
+			return err
+		} else if err == nil && !ok {
 			return nil // the folder for data is gone: restoring this object makes both
 		}
 	}

@@ -165,6 +165,7 @@ func (o origins) fecSoftware(name string, fec desired.FEC) (all []Source) {
 func (o origins) archive(path, what string, sources []Source) {
 	o.add(path, "archive of "+what, sources...)
 	o.add(path+".sha256", "checksum of the archive of "+what, sources...)
+	o.add(path+".cdx.json", "bill of materials of the archive of "+what, sources...)
 }
 
 // payloadSources are the value that states a payload, and its files.
