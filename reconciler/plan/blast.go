@@ -111,11 +111,29 @@ func (b radius) scripts(t tree.Tree, have observed.Root, fecs []FEC) {
 			}
 		}
 	}
+	same := unchangedGlobals(b.site, t, have)
 	for t := range b.touched {
-		if t.kind == sharedScript && (kept[t.name] || users[t.name] < 2) {
+		if t.kind == sharedScript && (kept[t.name] || same[t.name] || users[t.name] < 2) {
 			delete(b.touched, t)
 		}
 	}
+}
+
+// unchangedGlobals are the files of global scripts that are served as they are wanted, or not at all yet.
+func unchangedGlobals(s desired.Site, t tree.Tree, have observed.Root) map[string]bool {
+	out := map[string]bool{}
+	was := entries(have.Folders[globalFolder])
+	for _, f := range t.Folders {
+		if f.Path != globalFolder {
+			continue
+		}
+		unchanged := !differs(contents(have.Index), f)
+		for name, word := range entries(f.Nodes) {
+			before, served := was[name]
+			out[s.Settings.Scripts[name].File] = unchanged || before == word || len(was) > 0 && !served
+		}
+	}
+	return out
 }
 
 func (b radius) script(file string, s tree.Script, fec string, was tree.Manifest, kept map[string]bool) {

@@ -141,11 +141,13 @@ func entries(nodes []tree.Node) map[string]string {
 	return out
 }
 
+// globalFolder holds the scripts that FECs reuse, and the boot client.
+const globalFolder = "fecs/" + desired.GlobalScripts
+
 // clientChanges says whether the boot client itself will differ: FECs whose image fetches it get another one.
 func clientChanges(t tree.Tree, have observed.Root) bool {
-	const path = "fecs/" + desired.GlobalScripts
 	for _, f := range t.Folders {
-		if was := have.Folders[path]; f.Path == path && was != nil {
+		if was := have.Folders[globalFolder]; f.Path == globalFolder && was != nil {
 			return entries(was)[tree.Client] != entries(f.Nodes)[tree.Client]
 		}
 	}

@@ -50,7 +50,7 @@ const manyBuilds = 20
 // folders are the changes without links: each follows from a FEC that comes, goes or gets another host.
 func (p Plan) folders() []Change {
 	return slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool {
-		return strings.HasPrefix(c.Path, "fecs/") && c.Path != "fecs/"+desired.GlobalScripts
+		return strings.HasPrefix(c.Path, "fecs/") && c.Path != globalFolder
 	})
 }
 
