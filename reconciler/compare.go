@@ -2,12 +2,14 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -21,6 +23,9 @@ import (
 // needs no root and writes nothing.
 func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, error) {
 	was, err := r.want(ctx, base)
+	if problems := (desired.Problems)(nil); errors.As(err, &problems) {
+		return report.Report{}, fmt.Errorf("base %s is not valid:\n%w", base, err)
+	}
 	if err != nil {
 		return report.Report{}, fmt.Errorf("base %s: %w", base, err)
 	}

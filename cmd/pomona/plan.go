@@ -36,9 +36,12 @@ With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 				return err
 			}
 			rep, err := makePlan(cmd, r, f.base)
-			if problems := (desired.Problems)(nil); exitCode && errors.As(err, &problems) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%v\npomona: %s\n", err, tally(problems))
-				return exit(exitFailed)
+			if problems := (desired.Problems)(nil); errors.As(err, &problems) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%v\npomona: %s\n", err, tally(problems)) // err says of which revision
+				if exitCode {
+					return exit(exitFailed)
+				}
+				return exit(exitProblems)
 			}
 			if err != nil {
 				return err

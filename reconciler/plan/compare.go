@@ -12,6 +12,11 @@ func Compare(want, base Want) Plan {
 	have := asPublished(base)
 	p := difference(want, have)
 	p.Base = base.Commit
+	for i, f := range p.FECs {
+		if f.What == Removed {
+			p.FECs[i].Groups = groupsOf(base.Site, f.Name)
+		}
+	}
 	p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages)
 	return p
 }

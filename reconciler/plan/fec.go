@@ -15,7 +15,7 @@ import (
 type FEC struct {
 	Name          string   `json:"name"`
 	Host          string   `json:"host"`
-	Groups        []string `json:"groups"` // of a removed FEC unknown
+	Groups        []string `json:"groups"` // of one that a root serves and nobody wants any more unknown
 	What          string   `json:"what"`   // added, changed or removed
 	Software      []Item   `json:"software"`
 	Configuration []Item   `json:"configuration"`
@@ -135,10 +135,16 @@ func changed(s desired.Site, was, now tree.Manifest) FEC {
 // compareManifests says what a FEC will boot that it does not boot now.
 func compareManifests(s desired.Site, was, now tree.Manifest) FEC {
 	return FEC{
-		Name: now.FEC, Host: now.Host, Groups: slices.Sorted(slices.Values(s.FECs[now.FEC].Groups)),
+		Name: now.FEC, Host: now.Host, Groups: groupsOf(s, now.FEC),
 		Software: items(was.Software, now.Software), Configuration: items(was.Configuration, now.Configuration),
 		Scripts: scripts(was.Init, now.Init), Others: others(was, now), Bytes: download(was, now),
 	}
+}
+
+func groupsOf(s desired.Site, fec string) []string {
+	groups := append([]string{}, s.FECs[fec].Groups...)
+	slices.Sort(groups)
+	return groups
 }
 
 // fetched are the archives that the boot client fetches on the way from one manifest to the other: those that the first

@@ -93,7 +93,7 @@ func TestFECsThatComeAndGo(t *testing.T) {
 	delete(s.FECs, "b1")
 	p := from(t, lay(t, s))
 	want := []plan.FEC{
-		{Name: "b1", Host: "hostb1", Groups: []string{}, What: plan.Removed, Software: []plan.Item{}, Configuration: []plan.Item{},
+		{Name: "b1", Host: "hostb1", Groups: []string{"b"}, What: plan.Removed, Software: []plan.Item{}, Configuration: []plan.Item{},
 			Scripts: []plan.Item{}, Others: []string{}, Needs: desired.Nothing, Restart: []string{}},
 		{Name: "c1", Host: "c1", Groups: []string{"b"}, What: plan.Added, Software: []plan.Item{{Name: "bpm", What: plan.Added, To: "1.0"}},
 			Configuration: []plan.Item{{Name: "orbit", What: plan.Added, To: "1.0"}},
@@ -138,6 +138,10 @@ func TestAPlanOfARootSaysTheSame(t *testing.T) {
 		have.Folders[f.Path] = nodes[f.Path]
 	}
 	made, compared := plan.Make(want, have, now), plan.Compare(want, base)
+	if d := cmp.Diff([]string{"b"}, compared.FECs[2].Groups); d != "" {
+		t.Errorf("groups of what goes away (-want +got):\n%s", d)
+	}
+	compared.FECs[2].Groups = []string{} // which a root does not tell
 	for _, d := range []string{cmp.Diff(compared.FECs, made.FECs), cmp.Diff(compared.Changes, made.Changes), cmp.Diff(compared.Shared, made.Shared)} {
 		if d != "" {
 			t.Errorf("against a revision and against a root (-revision +root):\n%s", d)
@@ -215,7 +219,6 @@ func TestBlastRadius(t *testing.T) {
 		{"a FEC's own script", edit("a1", func(f *desired.FEC) { f.Init["50-bpm"] = desired.Init{File: "scripts/own"} }), nil, nil},
 		{"another script in its place", edit("a1", func(f *desired.FEC) { f.Init["10-env"] = desired.Init{Global: "20-dbus"} }), nil, nil},
 		{"another script in its place that others run", edit("a1", func(f *desired.FEC) { f.Init["10-env"] = desired.Init{File: "scripts/bpm"} }), nil, nil},
-		{"a FEC's own configuration", small(), []string{"own 1.0"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
@@ -226,6 +229,25 @@ func TestBlastRadius(t *testing.T) {
 				t.Errorf("shared (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+func TestWhatOneFECUses(t *testing.T) {
+	own := edit("a1", func(f *desired.FEC) { f.Configuration["own"] = "1.0" })
+	if p := plan.Compare(lay(t, own, "own 1.0"), lay(t, own)); len(p.FECs) != 1 || len(p.Shared) != 0 {
+		t.Errorf("configuration of its own: %d FECs change, shared is %v", len(p.FECs), p.Shared)
+	}
+	global := edit("a1", func(f *desired.FEC) { f.Init["20-dbus"] = desired.Init{Global: "20-dbus"} })
+	if p := plan.Compare(lay(t, global, "scripts/dbus"), lay(t, global)); len(p.Shared) != 1 || p.Shared[0].Name != "scripts/dbus" {
+		t.Errorf("a global script that one FEC runs: shared is %v", p.Shared)
+	}
+}
+
+func TestOnlyNothingIsEmpty(t *testing.T) {
+	for _, p := range []plan.Plan{{Builds: make([]plan.Build, 1)}, {FECs: make([]plan.FEC, 1)}, {Changes: make([]plan.Change, 1)}} {
+		if p.Empty() {
+			t.Errorf("%+v counts as nothing", p)
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ func TestEqualChangesAreOneLine(t *testing.T) {
 	was := lay(t, many(200, "1.0"))
 	s := many(200, "1.1")
 	delete(s.FECs, "b1")
+	a1 := s.FECs["a1"]
+	a1.Monitoring.Groups = []string{"x"}
+	s.FECs["a1"] = a1
 	c1 := s.FECs["a1"]
 	c1.Host = "hostc1"
 	s.FECs["c1"] = c1
@@ -43,11 +46,13 @@ func TestEqualChangesAreOneLine(t *testing.T) {
 	if err := p.Text(&b); err != nil {
 		t.Fatal(err)
 	}
-	want := `site test, commit 222222222222 against 222222222222: 1 FEC removed, 200 changed, 1 added; 200 restarts; 202 MB to download
+	want := `site test, commit 222222222222 against 222222222222: 1 FEC removed, 201 changed, 1 added; 200 restarts; 202 MB to download
   removed  b1
-           host hostb1; no longer served: boots what it has installed
+           host hostb1; in b; no longer served: boots what it has installed
   changed  200 FECs: bpm 1.0 → 1.1
            x00000, x00001, x00002 and 197 more; in ring 134, linac 66; restart bpm; each downloads 1.00 MB, 200 MB in all
+  changed  a1: files beside the manifest
+           host hosta1; in a; needs no restart; nothing to download
   added    c1: bpm + 1.0, configuration orbit + 1.0, script + 10-env, script + 50-bpm
            host hostc1; in a; first boot; downloads 2.00 MB
 `
