@@ -64,6 +64,9 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 	for _, rc := range all {
 		p.artifacts[rc.need.Part] = p.known[rc.key]
 	}
+	for i, rc := range missing {
+		p.built[i].Size = p.known[rc.key].Size
+	}
 	return p, nil
 }
 

@@ -141,7 +141,13 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, root)
+	if err != nil {
+		return rep, err
+	}
 	rep.Plan.Repair = plan.RepairOf(damage)
+	if rep.Plan.Prune.Sweep && len(damage) == 0 && root != nil { // of a damaged root nobody can tell yet
+		rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan)
+	}
 	return rep, err
 }
 
@@ -251,6 +257,12 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 			return plan.Plan{}, err
 		}
 	}
+	have.Folders = map[string][]tree.Node{}
+	for _, f := range plan.ChangedFolders(t, *have) {
+		if nodes, err := observe.Folder(root, f.Folder); err == nil { // of a damaged one nobody knows what it held
+			have.Folders[f.Path] = nodes
+		}
+	}
 	keys := keyIDs(r.signers())
 	if current, ok := have.Published(); ok && len(keys) == 0 && !w.site.Settings.Boot.AllowUnverified {
 		keys = current.Keys // a plan may be made without the keys
@@ -260,13 +272,11 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	made := plan.Make(plan.Want{
-		Messages: messages,
-		Commit:   w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
+	return plan.Make(plan.Want{
+		Messages: messages, Builds: p.built,
+		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
 		Givens: observed.Givens{Holds: []string{}, Expired: w.expired},
-	}, *have, r.Now())
-	made.Builds = p.built
-	return made, nil
+	}, *have, r.Now()), nil
 }
 
 // signers are the keys in an order that does not depend on how they were given.
@@ -302,7 +312,7 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		if err := publish.Generation(dir, staged, pub.Generation); err != nil {
 			return err
 		}
-		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "changes", len(pub.Changes))
+		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "fecs", len(rep.Plan.FECs))
 	}
 	if err := r.prune(dir, objects, p, have, rep); err != nil {
 		return err
@@ -351,13 +361,7 @@ func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map
 	if len(p.Prune.Remove()) == 0 || len(have.Reported) == 0 {
 		return have.Pins, nil
 	}
-	var indexes []tree.Index
-	for _, g := range have.Generations {
-		if x, err := observe.Index(dir.Root(), g.Number); err == nil { // a damaged one pins nothing
-			indexes = append(indexes, x)
-		}
-	}
-	pins := plan.Pins(have, indexes, p.Tree)
+	pins := r.pins(dir.Root(), have, p.Tree)
 	return pins, prune.Pin(dir, pins)
 }
 

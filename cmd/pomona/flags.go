@@ -23,6 +23,7 @@ func environmentName(flag string) string {
 // passFlags are what every command needs that makes or plans a pass.
 type passFlags struct {
 	root, branch string
+	base         string // of plan: a revision in place of a root
 	keys         []string
 	payloads     payloadFlags
 }
@@ -40,7 +41,7 @@ func (f *passFlags) add(cmd *cobra.Command, branch string) {
 
 // reconciler opens the repository at dir and reads the keys. Writes says whether a pass will be made, or only planned.
 func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (*reconciler.Reconciler, error) {
-	if f.root == "" {
+	if f.root == "" && f.base == "" {
 		return nil, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
 	}
 	opened, err := repo.Open(siteDir(args))

@@ -10,8 +10,19 @@ const AnyPlatform = "any"
 type Software struct {
 	Description string             `json:"description,omitempty"`
 	Responsible string             `json:"responsible,omitempty"`
+	OnUpdate    string             `json:"onUpdate,omitempty"` // reboot, restart or none
 	Versions    map[string]Release `json:"versions"`
 }
+
+// What a running FEC needs before a change takes effect, from the least to the most.
+const (
+	Nothing = "none"
+	Restart = "restart"
+	Reboot  = "reboot"
+)
+
+// Needs is what a running FEC needs before a change of this software takes effect.
+func (s Software) Needs() string { return or(s.OnUpdate, Reboot) }
 
 // Release is one version with its payload.
 type Release struct {

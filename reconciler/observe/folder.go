@@ -1,12 +1,14 @@
 package observe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/store"
@@ -26,6 +28,13 @@ type folder struct {
 type named struct {
 	path string
 	mode fs.FileMode
+}
+
+// Folder is what a folder object holds, by path.
+func Folder(root *os.Root, d artifact.Digest) ([]tree.Node, error) {
+	f, err := readFolder(root, d)
+	slices.SortFunc(f.nodes, func(a, b tree.Node) int { return cmp.Compare(a.Path, b.Path) })
+	return f.nodes, err
 }
 
 // readFolder reads a folder object.

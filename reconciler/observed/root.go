@@ -16,6 +16,7 @@ type Root struct {
 	Current     int64                                 // number of the published generation; 0 for none
 	Index       tree.Index                            // of the current generation
 	Manifests   map[string]tree.Manifest              // of FECs that a pass asked about, as published now
+	Folders     map[string][]tree.Node                // of other folders that a pass asked about, by path
 	Known       map[artifact.Digest]artifact.Artifact // build key to artifact
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end

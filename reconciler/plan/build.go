@@ -19,6 +19,7 @@ type Need struct {
 type Build struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
+	Size int64  `json:"size"` // bytes, compressed
 }
 
 // Needs are all parts of a site's tree, sorted.

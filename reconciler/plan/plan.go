@@ -24,12 +24,18 @@ type Want struct {
 	// messages of the commits since the published one: they may allow a removal
 	Messages []string
 	Site     desired.Site
+	Builds   []Build // parts that had to be built for the tree
 }
 
 // Plan is what a pass will do.
 type Plan struct {
 	Site    string   `json:"site"`
 	Commit  string   `json:"commit"`
+	Base    string   `json:"base,omitempty"` // the commit that it is compared with, in place of a root
+	Totals  Totals   `json:"totals"`
+	FECs    []FEC    `json:"fecs"`    // that change, by name
+	Shared  []Shared `json:"shared"`  // what changes in one place and touches several FECs, the most first
+	Changes []Change `json:"changes"` // of shared folders and links, by path
 	Builds  []Build  `json:"builds"`
 	Publish *Publish `json:"publish"` // nil: what is published is what is wanted
 	Prune   Prune    `json:"prune"`
@@ -42,14 +48,13 @@ type Plan struct {
 
 // Empty says whether there is nothing to do.
 func (p Plan) Empty() bool {
-	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused) == 0
+	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes) == 0
 }
 
 // Publish is the generation to come.
 type Publish struct {
 	Generation observed.Generation `json:"generation"`
 	Reasons    []string            `json:"reasons"`
-	Changes    []Change            `json:"changes"`
 	Seals      map[string]Seal     `json:"-"` // FEC to its manifest's seal
 }
 
@@ -60,10 +65,21 @@ type Seal struct {
 	Folder  artifact.Digest // of the published folder; zero: seal anew
 }
 
+// difference is what a tree changes in another one.
+func difference(want Want, have observed.Root) Plan {
+	p := Plan{
+		Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site), Builds: append([]Build{}, want.Builds...),
+		FECs: fecs(want.Site, want.Tree, have), Changes: changes(want.Tree, have),
+	}
+	p.Shared = blast(want.Site, want.Tree, have, p.FECs)
+	p.Totals = p.totals(want.Site)
+	return p
+}
+
 // Make compares a tree with a root. It is pure: now is an argument.
 func Make(want Want, have observed.Root, now time.Time) Plan {
-	p := Plan{Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site)}
-	p.Publish = publish(want, have, now)
+	p := difference(want, have)
+	p.Publish = publish(want, have, len(p.FECs)+len(p.Changes), now)
 	if p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages); len(p.Refused) > 0 {
 		p.Publish = nil
 		return p
@@ -73,7 +89,7 @@ func Make(want Want, have observed.Root, now time.Time) Plan {
 }
 
 // publish decides whether a new generation is due, and for which reasons.
-func publish(want Want, have observed.Root, now time.Time) *Publish {
+func publish(want Want, have observed.Root, changes int, now time.Time) *Publish {
 	current, published := have.Published()
 	pub := &Publish{Seals: map[string]Seal{}, Generation: observed.Generation{
 		Number: have.Newest() + 1, Site: want.Tree.Site, Commit: want.Commit, GitTree: want.GitTree,
@@ -82,7 +98,6 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	resign := published && !slices.Equal(current.Keys, want.Keys)
 	pub.Generation.Serial = have.HighestSerial()
 	renewed := pub.seal(want.Tree, have, resign, now)
-	pub.Changes = changes(want.Tree, have)
 	switch {
 	case !published:
 		pub.Reasons = append(pub.Reasons, "nothing is published yet")
@@ -91,7 +106,7 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	}
 	if why := have.Damaged[current.Number]; published && why != "" {
 		pub.Reasons = append(pub.Reasons, "generation "+number(current.Number)+" is damaged: "+why)
-	} else if published && len(pub.Reasons) == 0 && len(pub.Changes) > 0 {
+	} else if published && len(pub.Reasons) == 0 && changes > 0 {
 		pub.Reasons = append(pub.Reasons, "the index differs from the tree")
 	}
 	if published && current.Commit != want.Commit {

@@ -223,22 +223,3 @@ func TestRetainGivesAReasonForEachRelease(t *testing.T) {
 		t.Errorf("retained (-want +got):\n%s", d)
 	}
 }
-
-func TestChangesSayWhatAFECWillRun(t *testing.T) {
-	w1 := want(strings.Repeat("1", 40), map[string]string{"a": "1.0", "b": "1.0", "gone": "1.0"})
-	have := publish(observed.Root{}, w1, plan.Make(w1, observed.Root{}, now))
-	w2 := want(strings.Repeat("2", 40), map[string]string{"a": "1.1", "b": "1.0", "new": "1.0"})
-	if d := cmp.Diff([]string{"a"}, plan.ChangedFECs(w2.Tree, have)); d != "" {
-		t.Errorf("changed FECs (-want +got):\n%s", d)
-	}
-	have.Manifests = map[string]tree.Manifest{"a": *w1.Tree.Folders[0].Manifest}
-	p := plan.Make(w2, have, now)
-	wanted := []plan.Change{
-		{Path: "fecs/a", What: "changed", Why: []string{"bpm 1.0 → 1.1"}},
-		{Path: "fecs/gone", What: "removed"},
-		{Path: "fecs/new", What: "added"},
-	}
-	if d := cmp.Diff(wanted, p.Publish.Changes); d != "" {
-		t.Errorf("changes (-want +got):\n%s", d)
-	}
-}

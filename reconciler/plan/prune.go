@@ -16,7 +16,14 @@ type Prune struct {
 	Generations []Pruned `json:"generations"` // ascending, all that are there
 	Commits     []string `json:"commits"`     // by-commit links to remove
 	Sweep       bool     `json:"sweep"`       // look for objects that nothing reaches
+	Swept       Swept    `json:"swept"`       // what a plan expects of that look; a pass finds out
 	Grace       Grace    `json:"-"`
+}
+
+// Swept are objects that nothing reaches any more.
+type Swept struct {
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
 }
 
 // Pruned is one generation's fate.

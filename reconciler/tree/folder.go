@@ -15,6 +15,9 @@ const ManifestName = "boot.manifest"
 
 // Content is the digest of what the folder holds, without a manifest's serial, expiry and signatures.
 func (f Folder) Content() artifact.Digest {
+	if !f.content.IsZero() {
+		return f.content
+	}
 	if f.Manifest == nil {
 		return digestNodes(f.Nodes)
 	}
