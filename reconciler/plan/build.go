@@ -37,7 +37,9 @@ func Needs(s desired.Site, releases map[string][]string) []Need {
 	}
 	for name, item := range s.Configuration {
 		for v := range item.Versions {
-			add(tree.ConfigurationParts(s, name, v))
+			if item.FEC == "" || s.FECs[item.FEC].Configuration[name] == v { // no tree holds other versions of a FEC's own
+				add(tree.ConfigurationParts(s, name, v))
+			}
 		}
 	}
 	out = append(out, scriptNeeds(s)...)

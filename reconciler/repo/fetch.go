@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -33,6 +34,10 @@ const (
 	dialTimeout  = 15 * time.Second
 )
 
+// address is what may be fetched from, whatever a schema says: a path goes into a command of an ssh host, and no other
+// scheme may reach this machine's own files.
+var address = regexp.MustCompile(`^(https://|ssh://([a-z_][a-z0-9_-]*@)?)[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~+@,=/-]+$`)
+
 func init() { gitssh.DefaultSSHConfig = nil } // what a user's ssh is told about other hosts does not count here
 
 // Remote is a repository on another host.
@@ -54,8 +59,11 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	at, err := url.Parse(from.URL)
-	if err != nil {
-		return &remote.Wrong{Field: "url", Text: "malformed address", Advice: "correct it"}
+	if err != nil || !address.MatchString(from.URL) {
+		return &remote.Wrong{Field: "url", Text: "malformed address", Advice: "use https or ssh, without password and query"}
+	}
+	if !plumbing.IsHash(want.Commit) {
+		return &remote.Wrong{Field: "commit", Text: "malformed commit", Advice: "write all 40 digits"}
 	}
 	f := fetch{want: want, host: remote.HostOf(at), most: from.Client.MaxSize()}
 	if err := f.prepare(dir); err != nil {
@@ -74,11 +82,10 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 func (r Remote) session(at *url.URL) (transport.UploadPackSession, error) {
 	ep, err := transport.NewEndpoint(r.URL)
 	if err != nil {
-		return nil, &remote.Wrong{Field: "url", Text: "malformed address", Advice: "correct it"}
+		return nil, err
 	}
 	own, known := r.Client.Credential(at)
-	switch at.Scheme {
-	case "https":
+	if at.Scheme == "https" {
 		var auth transport.AuthMethod
 		if user, password, ok := own.User(); ok {
 			auth = &githttp.BasicAuth{Username: user, Password: password}
@@ -86,14 +93,12 @@ func (r Remote) session(at *url.URL) (transport.UploadPackSession, error) {
 			auth = &githttp.TokenAuth{Token: token}
 		}
 		return githttp.NewClient(r.Client.HTTP()).NewUploadPackSession(ep, auth)
-	case "ssh":
-		key, ok := own.Key()
-		if !known || !ok {
-			return nil, &remote.Unavailable{Host: remote.HostOf(at), Err: errors.New("there is no private key for it: give one with --credential HOST=FILE")}
-		}
-		return r.sshSession(ep, key, remote.HostOf(at))
 	}
-	return nil, &remote.Wrong{Field: "url", Text: fmt.Sprintf("unknown scheme %q", at.Scheme), Advice: "use https or ssh"}
+	key, ok := own.Key()
+	if !known || !ok {
+		return nil, &remote.Unavailable{Host: remote.HostOf(at), Err: errors.New("there is no private key for it: give one with --credential HOST=FILE")}
+	}
+	return r.sshSession(ep, key, remote.HostOf(at))
 }
 
 func (r Remote) sshSession(ep *transport.Endpoint, key []byte, host string) (transport.UploadPackSession, error) {
