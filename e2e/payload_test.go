@@ -136,7 +136,7 @@ func (w world) unpacked(name string) string {
 }
 
 // unchanged checks that a payload that is built already needs its host no more: for passes, for plans, and for validation
-// with what was fetched.
+// and verification with what was fetched.
 func (w world) unchanged() {
 	w.t.Helper()
 	w.edit("remote.cue", "remote1", "remote2")
@@ -144,7 +144,8 @@ func (w world) unchanged() {
 	if out, _, code := pomona(w.t, "plan", w.site, "--root", w.root, "--exit-code"); code != 0 {
 		w.t.Errorf("planning again yields\n%s", out)
 	}
-	must(w.t, "validate", w.site, "--cache", filepath.Join(w.root, ".pomona/cache"))
+	must(w.t, "validate", w.site, "--cache", filepath.Join(w.root, ".pomona/cache"), "--root", w.root)
+	must(w.t, "verify", w.site, "--cache", filepath.Join(w.root, ".pomona/cache"), "--root", w.root)
 }
 
 // gitServer serves the bare repositories below dir with git's own program.

@@ -171,6 +171,9 @@ func (r *Reconciler) bring(ctx context.Context, w wanted, missing []recipe) (map
 	if err != nil {
 		return nil, fmt.Errorf("fetch payloads: %w", err)
 	}
+	if len(b.unseen) > 0 {
+		return nil, fmt.Errorf("fetch %s: %w", b.unseen[0], fetch.ErrNoRoot)
+	}
 	if len(problems) > 0 {
 		located, err := w.loaded.Locate(ctx, problems)
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 func verifyCommand() *cobra.Command {
 	var rev, root, url, output string
 	var keyFiles []string
+	var payloads payloadFlags
 	cmd := &cobra.Command{
 		Use:   "verify [DIR]",
 		Short: "Check that what is served is what a commit says",
@@ -47,6 +48,10 @@ Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 			if err != nil {
 				return err
 			}
+			r.Payloads, err = payloads.fetcher(root, false)
+			if err != nil {
+				return err
+			}
 			v, err := r.Verify(cmd.Context(), find, keys)
 			if problems := (desired.Problems)(nil); errors.As(err, &problems) {
 				// Exit code 1 would say that something was compared.
@@ -65,6 +70,7 @@ Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 			return nil
 		},
 	}
+	payloads.add(cmd, ownCache)
 	cmd.Flags().StringVar(&rev, "rev", "HEAD", "commit, branch or tag")
 	cmd.Flags().StringVar(&root, "root", "", "served directory to compare with")
 	cmd.Flags().StringVar(&url, "url", "", "address of a server to compare with, for instance http://pomona.example.org/")

@@ -165,11 +165,19 @@ func (o origins) fecSoftware(name string, fec desired.FEC) (all []Source) {
 func (o origins) archive(path, what string, sources []Source) {
 	o.add(path, "archive of "+what, sources...)
 	o.add(path+".sha256", "checksum of the archive of "+what, sources...)
-	o.add(path+".cdx.json", "bill of materials of the archive of "+what, sources...)
 }
 
-// payloadSources are the value that states a payload, and its files.
+// described is an archive with its bill of materials.
+func (o origins) described(path, what string, sources []Source) {
+	o.archive(path, what, sources)
+	o.add(path+sbomExtension, "bill of materials of the archive of "+what, sources...)
+}
+
+// payloadSources are the value that states a payload, and its files if they lie in the site's repository.
 func payloadSources(p desired.Payload, parts ...any) []Source {
+	if !p.Local() {
+		return []Source{value("payload", parts...)}
+	}
 	file := p.Folder
 	if p.Archive != "" {
 		file = p.Archive
@@ -188,7 +196,11 @@ func (o origins) fecConfiguration(name string, fec desired.FEC) (all []Source) {
 		format := version.Payload.FormatFor(o.site.Settings.Platforms[fec.Platform])
 		made := slices.Concat([]Source{value("pinned version", "fecs", name, "configuration", item)},
 			payloadSources(version.Payload, "configuration", item, "versions", v, "payload"))
-		o.archive(at+"/"+desired.ArchiveName(item, v, "", format), fmt.Sprintf("configuration %s %s for FEC %s", item, v, name), made)
+		archive := o.archive
+		if o.site.Configuration[item].FEC != "" {
+			archive = o.described
+		}
+		archive(at+"/"+desired.ArchiveName(item, v, "", format), fmt.Sprintf("configuration %s %s for FEC %s", item, v, name), made)
 		all = append(all, made...)
 	}
 	if len(all) > 0 {
@@ -238,7 +250,7 @@ func (o origins) software(name string, versions []string) {
 	for _, v := range versions {
 		o.folder(at+"/"+v, name+" "+v, "release", "software", name, "versions", v)
 		for p, payload := range SoftwareParts(o.site, name, v) {
-			o.archive(at+"/"+v+"/"+desired.ArchiveName(name, v, p.Payload, p.Format), fmt.Sprintf("%s %s (%s, %s)", name, v, p.Payload, p.Format),
+			o.described(at+"/"+v+"/"+desired.ArchiveName(name, v, p.Payload, p.Format), fmt.Sprintf("%s %s (%s, %s)", name, v, p.Payload, p.Format),
 				payloadSources(payload, "software", name, "versions", v, "payload", p.Payload))
 		}
 	}
@@ -254,7 +266,7 @@ func (o origins) configuration(name string) {
 	for v := range item.Versions {
 		o.folder(at+"/"+v, "configuration "+name+" "+v, "version", "configuration", name, "versions", v)
 		for p, payload := range ConfigurationParts(o.site, name, v) {
-			o.archive(at+"/"+v+"/"+desired.ArchiveName(name, v, "", p.Format), fmt.Sprintf("configuration %s %s (%s)", name, v, p.Format),
+			o.described(at+"/"+v+"/"+desired.ArchiveName(name, v, "", p.Format), fmt.Sprintf("configuration %s %s (%s)", name, v, p.Format),
 				payloadSources(payload, "configuration", name, "versions", v, "payload"))
 		}
 	}

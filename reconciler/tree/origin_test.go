@@ -49,7 +49,11 @@ func TestEveryPathHasAnOrigin(t *testing.T) {
 	releases := map[string][]string{"bpm": {"1.0", "2.0"}}
 	parts := map[tree.Part]artifact.Artifact{}
 	add := func(p tree.Part) {
-		parts[p] = artifact.Artifact{Digest: digest(p.String()), Size: 1, Format: artifact.Gzip}
+		a := artifact.Artifact{Digest: digest(p.String()), Size: 1, Format: artifact.Gzip}
+		if p.Kind == tree.SoftwarePart || p.Kind == tree.ConfigurationPart {
+			a.SBOM, a.Bill = digest("sbom of "+p.String()), 1
+		}
+		parts[p] = a
 	}
 	for _, v := range releases["bpm"] {
 		for p := range tree.SoftwareParts(s, "bpm", v) {

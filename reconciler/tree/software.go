@@ -44,7 +44,7 @@ func (b *builder) archives(dir string, parts []Part) []Node {
 func (b *builder) described(dir string, p Part, a artifact.Artifact) []Node {
 	nodes := b.archive(dir, p, a)
 	if !a.SBOM.IsZero() {
-		nodes = append(nodes, Node{Path: nodes[0].Path + ".cdx.json", Object: a.SBOM})
+		nodes = append(nodes, Node{Path: nodes[0].Path + sbomExtension, Object: a.SBOM})
 	}
 	return nodes
 }
@@ -53,3 +53,6 @@ func (b *builder) archive(dir string, p Part, a artifact.Artifact) []Node {
 	path := dir + desired.ArchiveName(p.Name, p.Version, p.Payload, p.Format)
 	return []Node{{Path: path, Object: a.Digest}, checksum(path, a.Digest)}
 }
+
+// sbomExtension follows an archive's name in that of its bill of materials: CycloneDX in JSON.
+const sbomExtension = ".cdx.json"
