@@ -92,6 +92,9 @@ func Manifest(root *os.Root, fec string) (tree.Manifest, error) {
 // generations reads generation.json of each generation. One that cannot be read is damaged, and known by its number only.
 func (r *rootReader) generations() error {
 	names, err := durable.Names(r.root, tree.GenerationsFolder)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a scrub says that its mode is wrong, and what comes after sees more
+	}
 	if err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ func Index(root *os.Root, n int64) (tree.Index, error) {
 // listed.
 func commits(root *os.Root) (map[string]int64, error) {
 	names, err := durable.Names(root, tree.CommitsFolder)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,11 +34,11 @@ func Damage(ctx context.Context, root *os.Root, have observed.Root, s Scrub) ([]
 	for _, a := range have.Known {
 		maps.Copy(w.sizes, a.Sizes())
 	}
-	if err := errors.Join(w.layout(), w.store()); err != nil {
+	if err := errors.Join(w.layout(), w.store()); w.stops(err) {
 		return nil, fmt.Errorf("scrub root: %w", err)
 	}
 	for _, g := range have.Generations {
-		if err := w.generation(g); err != nil {
+		if err := w.generation(g); w.stops(err) {
 			return nil, fmt.Errorf("scrub generation %d: %w", g.Number, err)
 		}
 	}
@@ -54,6 +54,13 @@ type scrubber struct {
 	leads   map[artifact.Digest][]artifact.Digest // folder object to what it leads to
 	sizes   map[artifact.Digest]int64
 	found   []observed.Damage
+}
+
+// stops says whether an error ends the scrub. What could not be looked into because of a wrong mode is looked at again when
+// that is right.
+func (w *scrubber) stops(err error) bool {
+	wrongMode := func(d observed.Damage) bool { return d.Kind == observed.WrongMode }
+	return err != nil && (IsFault(err) || !errors.Is(err, fs.ErrPermission) || !slices.ContainsFunc(w.found, wrongMode))
 }
 
 func (w *scrubber) note(kind observed.Kind, path, format string, args ...any) {
