@@ -137,6 +137,9 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	if have.Known == nil && root != nil {
+		parts.built = absent(root, parts.built)
+	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, root)
 	if err != nil {
