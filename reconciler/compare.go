@@ -150,6 +150,14 @@ func (r *Reconciler) swept(have observed.Root, p plan.Plan) (plan.Swept, error) 
 	return s, nil
 }
 
+// absent are the builds whose artifact a root does not hold. Whoever may not read what it remembers tells by that.
+func absent(root *os.Root, builds []plan.Build) []plan.Build {
+	return slices.DeleteFunc(builds, func(b plan.Build) bool {
+		_, err := root.Lstat(store.Path(b.Digest))
+		return err == nil
+	})
+}
+
 // staying are the generations that are there and will be kept.
 func staying(have observed.Root, p plan.Plan) []int64 {
 	there := map[int64]bool{}

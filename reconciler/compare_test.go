@@ -16,7 +16,7 @@ func TestARevisionAndARootGiveTheSamePlan(t *testing.T) {
 	pass(t, s.reconciler(root))
 	for _, c := range []struct{ name, file, old, new string }{
 		{"a version that is served already", "fecs/fecs.cue", `bpm: version: "1.0.0"`, `bpm: version: "1.1.0"`},
-		{"a FEC more", "fecs/fecs.cue", "kgp2cu02: {", `kgp2cu04: {host: "a", platform: "ppc", software: bpm: version: "1.1.0"}` + "\n\tkgp2cu02: {"},
+		{"a FEC more", "fecs/fecs.cue", "kgp2cu02: {", `kgp2cu04: {host: "a", platform: "ppc", software: bpm: version: "1.1.0", init: "50-bpm": file: "scripts/bpm"}` + "\n\tkgp2cu02: {"},
 		{"a FEC less", "fecs/fecs.cue", `	kgp2cu02: {
 		host:     "scuxl0002"
 		platform: "x86"
@@ -81,7 +81,7 @@ func TestAPlanForeseesWhatAPassSweeps(t *testing.T) {
 		r := s.reconciler(root)
 		r.Now = func() time.Time { return now.Add(time.Duration(i+1) * 48 * time.Hour) }
 		if i == 4 {
-			r.Branch = "HEAD~3" // comes back: its objects are not swept any more
+			r.Branch = "HEAD~2" // comes back: its objects are not swept any more
 		}
 		foreseen, err := r.Plan(t.Context())
 		if err != nil {

@@ -65,7 +65,8 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 		p.artifacts[rc.need.Part] = p.known[rc.key]
 	}
 	for i, rc := range missing {
-		p.built[i].Size = p.known[rc.key].Size
+		a := p.known[rc.key]
+		p.built[i].Size, p.built[i].Digest = a.Size, a.Digest
 	}
 	return p, nil
 }

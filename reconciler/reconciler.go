@@ -139,6 +139,9 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	if have.Known == nil && root != nil {
+		parts.built = absent(root, parts.built)
+	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, root)
 	if err != nil {
@@ -146,9 +149,11 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	}
 	rep.Plan.Repair = plan.RepairOf(damage)
 	if rep.Plan.Prune.Sweep && len(damage) == 0 && root != nil { // of a damaged root nobody can tell yet
-		rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan)
+		if rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan); err != nil {
+			r.Log.Warn("cannot foresee what a pass will sweep", "because", err)
+		}
 	}
-	return rep, err
+	return rep, nil
 }
 
 // wanted is one commit as far as it is known before anything is built.

@@ -64,6 +64,22 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	}, err
 }
 
+// hint says on stderr that files were changed and not committed, where the work tree's own commit is what counts: people
+// edit a file and wonder why nothing happens.
+func (f *passFlags) hint(cmd *cobra.Command, r *repo.Repo) {
+	commit, err := r.Resolve(f.branch)
+	if err != nil || f.branch != "HEAD" {
+		return
+	}
+	files, err := r.Files(cmd.Context(), commit)
+	if err != nil {
+		return // the pass says why
+	}
+	if changed := r.Uncommitted(files); len(changed) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "pomona: not part of commit %.12s: uncommitted changes in %s\n", commit.ID, desired.Few(changed))
+	}
+}
+
 // siteDir is the site that a command works on: its argument, or the working directory.
 func siteDir(args []string) string {
 	if len(args) > 0 {

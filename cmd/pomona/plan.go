@@ -35,6 +35,7 @@ With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 			if err != nil {
 				return err
 			}
+			f.hint(cmd, r.Repo)
 			rep, err := makePlan(cmd, r, f.base)
 			if problems := (desired.Problems)(nil); errors.As(err, &problems) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%v\npomona: %s\n", err, tally(problems)) // err says of which revision

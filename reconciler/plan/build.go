@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -20,6 +21,8 @@ type Build struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
 	Size int64  `json:"size"` // bytes, compressed
+
+	Digest artifact.Digest `json:"-"`
 }
 
 // Needs are all parts of a site's tree, sorted.
