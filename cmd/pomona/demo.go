@@ -64,19 +64,19 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
+	s, err := newService(r)
+	if err != nil {
+		return err
+	}
+	defer s.close()
 	l, err := listenNear(d.listen)
 	if err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(r.Root)
-	if err != nil {
-		return errors.Join(fmt.Errorf("serve root: %w", err), l.Close())
-	}
-	defer root.Close() // only read
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve.Run(ctx, l, serve.Tree(root, serve.Options{}), serve.Options{}) })
+	g.Go(func() error { return s.run(ctx, l, serve.Options{}, 30*time.Second) })
 	g.Go(func() error {
 		defer stop()
 		return d.boot(ctx, "http://"+l.Addr().String(), once)
@@ -165,9 +165,9 @@ func (d *demo) boot(ctx context.Context, address string, once bool) error {
 	d.say(`
 Where to look:
   %[1]s/fecs/                        what FECs fetch
-  %[2]s/site                         the site: change it, commit, then
-  %[3]s plan %[2]s/site --root %[2]s/root
-  %[3]s reconcile %[2]s/site --root %[2]s/root --key %[2]s/key.sec
+  %[2]s/site                         the site: what you commit there is published
+  %[3]s kick --root %[2]s/root       what that did, and what is wrong with it
+  %[3]s history %[2]s/site --root %[2]s/root
   %[2]s/fecs/FEC/root/current/       what a FEC has unpacked
   %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0])
 	if !once && ctx.Err() == nil {
