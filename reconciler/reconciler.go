@@ -29,15 +29,16 @@ import (
 
 // Reconciler brings a root to what a branch of a repository says.
 type Reconciler struct {
-	Repo    *repo.Repo
-	Branch  string           // branch, tag, commit or HEAD
-	Root    string           // the served directory; made if it is not there
-	Keys    []tree.SecretKey // sign everything that is published; two while one replaces the other
-	Loader  *load.Loader     // remembers what it has evaluated, from pass to pass
-	Version string           // Pomona's own
-	Log     *slog.Logger     // one line for each stage
-	Now     func() time.Time
-	Hook    durable.Hook // stands before every change of the root; nil applies them
+	Repo     *repo.Repo
+	Branch   string           // branch, tag, commit or HEAD
+	Root     string           // the served directory; made if it is not there
+	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
+	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
+	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
+	Version  string           // Pomona's own
+	Log      *slog.Logger     // one line for each stage
+	Now      func() time.Time
+	Hook     durable.Hook // stands before every change of the root; nil applies them
 }
 
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
@@ -149,7 +150,7 @@ func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
 	if w.files, err = r.Repo.Files(w.commit); err != nil {
 		return w, err
 	}
-	site, problems, err := Validate(ctx, w.files, r.Loader, r.Now())
+	site, problems, err := Validate(ctx, w.files, r.Loader, r.Verdicts, r.Now())
 	if err != nil {
 		return w, err
 	}
@@ -164,13 +165,13 @@ func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
 }
 
 // Validate evaluates a site and finds everything that is wrong with it.
-func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, now time.Time) (desired.Site, desired.Problems, error) {
+func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, now time.Time) (desired.Site, desired.Problems, error) {
 	loaded, err := loader.Site(ctx, src)
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
 	}
 	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
-	payloads, err := build.Check(ctx, src, loaded.Site)
+	payloads, err := build.Check(ctx, src, loaded.Site, verdicts)
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
 	}

@@ -22,6 +22,7 @@ var rooms = map[string][]string{
 	"durable":  {},
 	"store":    {"artifact", "durable"},
 	"repo":     {"artifact"},
+	"memo":     {},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -29,10 +30,10 @@ var rooms = map[string][]string{
 	"plan":     {"artifact", "desired", "tree", "observed"},
 	"report":   {"artifact", "desired", "tree", "observed", "plan"},
 	// done: known and ground, never each other
-	"load":      {"artifact", "desired", "load/eval", "load/wire", "schema"},
+	"load":      {"artifact", "memo", "desired", "load/eval", "load/wire", "schema"},
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
-	"build":     {"artifact", "desired"},
+	"build":     {"artifact", "memo", "desired"},
 	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},

@@ -8,6 +8,7 @@ import (
 
 	bench "github.com/pomona-gitops/pomona/e2e/bench/site"
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -29,6 +30,7 @@ func BenchmarkChangedFEC(b *testing.B) {
 				b.Fatal(err)
 			}
 			l := load.New(load.Options{Worker: []string{self, "eval-worker"}})
+			verdicts := build.NewVerdicts("", nil)
 			validate := func() {
 				c, err := r.Resolve("HEAD")
 				if err != nil {
@@ -38,7 +40,7 @@ func BenchmarkChangedFEC(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				_, ps, err := reconciler.Validate(b.Context(), files, l, time.Now())
+				_, ps, err := reconciler.Validate(b.Context(), files, l, verdicts, time.Now())
 				if err != nil || len(ps) > 0 {
 					b.Fatal(err, ps)
 				}

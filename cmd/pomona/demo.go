@@ -124,19 +124,21 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	loader, err := newLoader()
+	log := slog.New(slog.DiscardHandler)
+	cache := cacheFolder("", d.path("root"), true)
+	loader, err := newLoader(cache, log)
 	if err != nil {
 		return nil, err
 	}
 	r := &reconciler.Reconciler{
 		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Version: version(),
-		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Log: log, Now: time.Now,
 	}
 	rep, err := r.Reconcile(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if d.site, _, err = validate(ctx, d.path("site"), "HEAD"); err != nil {
+	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", cache, log); err != nil {
 		return nil, err
 	}
 	d.say("3. Validated it, built %d parts, published the tree in %s in %s.", rep.Built, r.Root, rep.Elapsed.Round(time.Millisecond))

@@ -25,7 +25,7 @@ With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			r, err := f.reconciler(cmd, args)
+			r, err := f.reconciler(cmd, args, false)
 			if err != nil {
 				return err
 			}

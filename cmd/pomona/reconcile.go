@@ -16,7 +16,7 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			r, err := f.reconciler(cmd, args)
+			r, err := f.reconciler(cmd, args, !dryRun)
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func serveCommand() *cobra.Command {
 be made, what is published stays served.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := f.reconciler(cmd, args)
+			r, err := f.reconciler(cmd, args, true)
 			if err != nil {
 				return err
 			}

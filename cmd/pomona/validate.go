@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,12 +13,14 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 func validateCommand() *cobra.Command {
-	var rev, output string
+	var rev, output, cache string
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "validate [DIR]",
 		Short: "Find everything that is wrong with a site",
@@ -28,7 +31,12 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 			if !slices.Contains(announce.Formats, output) {
 				return fmt.Errorf("unknown output format %q: want one of %s", output, strings.Join(announce.Formats, ", "))
 			}
-			site, problems, err := validate(cmd.Context(), siteDir(args), rev)
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			site, problems, err := validate(cmd.Context(), siteDir(args), rev, cacheFolder(cache, "", false), log)
 			if err != nil {
 				return err
 			}
@@ -45,21 +53,23 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		},
 	}
 	cmd.Flags().StringVar(&rev, "rev", "", "commit, branch or tag; default: the files as they are now")
+	addCache(cmd, &cache, ownCache)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say how much was evaluated and checked anew")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "one of "+strings.Join(announce.Formats, ", "))
 	return cmd
 }
 
-func validate(ctx context.Context, dir, rev string) (desired.Site, desired.Problems, error) {
+func validate(ctx context.Context, dir, rev, cache string, log *slog.Logger) (desired.Site, desired.Problems, error) {
 	src, done, err := source(dir, rev)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
 	defer done()
-	loader, err := newLoader()
+	loader, err := newLoader(cache, log)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
-	return reconciler.Validate(ctx, src, loader, time.Now())
+	return reconciler.Validate(ctx, src, loader, build.NewVerdicts(cache, log), time.Now())
 }
 
 // source opens a folder as it is now, or a commit of its repository.

@@ -20,15 +20,16 @@ const lints = 4
 
 // Check lints the content of every payload and script of a site without writing anything. What the commit's listing
 // alone tells, such as a missing folder, desired checks: Check passes over it. An error is the machine's, not the
-// site's.
-func Check(ctx context.Context, src artifact.Source, site desired.Site) (desired.Problems, error) {
+// site's. What verdicts know is not read again.
+func Check(ctx context.Context, src artifact.Source, site desired.Site, verdicts *Verdicts) (desired.Problems, error) {
 	cs := append(append(softwareCases(site), configurationCases(site)...), scriptCases(site)...)
 	problems := make([]desired.Problems, len(cs))
+	known := verdicts.recall(src.Files())
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), lints))
 	for n, c := range cs {
 		group.Go(func() error {
-			found, err := c.lint(ctx, src)
+			found, err := known.lint(ctx, src, c)
 			if err != nil {
 				return fmt.Errorf("check %s: %w", c.at, err)
 			}
@@ -39,6 +40,7 @@ func Check(ctx context.Context, src artifact.Source, site desired.Site) (desired
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	known.done(len(cs))
 	return slices.Concat(problems...).Sorted(), nil
 }
 

@@ -137,11 +137,7 @@ func packItem(src artifact.Source, i item, t *tar.Writer) error {
 	})
 }
 
-// below are the files below dir, sorted whatever the order of files.
+// below are the files below dir.
 func below(files artifact.Files, dir string) artifact.Files {
-	byPath := func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) }
-	if !slices.IsSortedFunc(files, byPath) {
-		files = slices.SortedFunc(slices.Values(files), byPath)
-	}
 	return files.Under(dir)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load/wire"
+	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
 // exchange sends a job to a child and takes its answers. When the child died, alive is false and started is the unit that
@@ -81,7 +82,7 @@ func (p *pool) failAll(j job, f wire.Frame) {
 	defer p.mu.Unlock()
 	for _, u := range j.units {
 		if p.paths == nil {
-			u.fragment = &fragment{failed: true, problems: f.Problems}
+			_ = u.answer(wire.Frame{Failed: true, Problems: f.Problems}, p.loader.shelf) // without objects, nothing can be wrong with them
 		}
 	}
 }
@@ -94,22 +95,36 @@ func (p *pool) accept(u *unit, f wire.Frame) error {
 		p.positions[u] = f.Positions
 		return nil
 	}
-	u.fragment = &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}, drafts: map[object]any{}}
+	return u.answer(f, p.loader.shelf)
+}
+
+// answer takes what a child said, and keeps it as a shelf does if there is one.
+func (u *unit) answer(f wire.Frame, shelf memo.Shelf) (err error) {
+	if shelf != (memo.Shelf{}) {
+		u.said = encodeFrame(f)
+	}
+	u.fragment, err = newFragment(f)
+	return err
+}
+
+// newFragment is an answer as Go values.
+func newFragment(f wire.Frame) (*fragment, error) {
+	out := &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}, drafts: map[object]any{}}
 	for _, o := range f.Objects {
 		name := object{o.Section, o.Name}
 		v, err := decode(o)
 		switch {
 		case o.JSON == nil && err == nil && drafted[o.Section]:
-			u.fragment.values[name], u.fragment.drafts[name] = nil, v
+			out.values[name], out.drafts[name] = nil, v
 		case o.JSON == nil:
-			u.fragment.values[name] = nil // a draft that has not even the right types: its problems are known
+			out.values[name] = nil // a draft that has not even the right types: its problems are known
 		case err != nil:
-			return fmt.Errorf("decode %s: %w", objectPath(name), err)
+			return nil, fmt.Errorf("decode %s: %w", objectPath(name), err)
 		default:
-			u.fragment.values[name] = v
+			out.values[name] = v
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // drafted are the sections whose broken objects are looked at further. Of the others, on which the rest is built, half a

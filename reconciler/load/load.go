@@ -9,12 +9,14 @@ package load
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
 // Options say how a site is evaluated. The zero value of each but Worker has a default.
@@ -23,6 +25,8 @@ type Options struct {
 	Children int           // how many at once; default 4, at most one per processor
 	Deadline time.Duration // for loading a batch, and again for each unit; default 10s
 	Batch    int           // units that share a context; default 25
+	Cache    string        // folder in which units are remembered for later processes; "": none
+	Log      *slog.Logger  // default: none
 }
 
 func (o Options) withDefaults() Options {
@@ -34,6 +38,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Batch <= 0 {
 		o.Batch = 25
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
@@ -48,14 +55,24 @@ const (
 // Loader remembers the values of units that it has evaluated. It is safe for concurrent use.
 type Loader struct {
 	options Options
+	shelf   memo.Shelf
+	version string // of everything that decides about values, besides a unit's files
 	passes  atomic.Int64
-	headers cache[header]   // by blob id
-	values  cache[fragment] // by unit key
+	headers memo.Recent[header]    // by blob id
+	values  memo.Recent[*fragment] // by unit key
 }
 
 // New is a Loader that remembers nothing yet.
 func New(o Options) *Loader {
-	return &Loader{options: o.withDefaults()}
+	l := &Loader{options: o.withDefaults()}
+	if len(o.Worker) == 0 || o.Cache == "" {
+		return l
+	}
+	version, err := memo.Programs(o.Worker[0])
+	if err == nil {
+		l.shelf, l.version = memo.NewShelf(o.Cache, "units"), version
+	} // else the first evaluation says what is wrong with the command
+	return l
 }
 
 // Site evaluates every unit of a commit. Loaded.Problems lists everything that a person must change; err is a failure of
@@ -79,13 +96,13 @@ type Loaded struct {
 
 // Site evaluates those units of a commit that l does not remember.
 func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error) {
-	pass := l.passes.Add(1)
-	c, problems, err := l.scan(src, pass)
+	m := l.recall()
+	c, problems, err := m.scan(src)
 	if err != nil || c == nil {
 		return &Loaded{Problems: problems.Sorted()}, err
 	}
 	units := c.units()
-	if err := l.fill(ctx, c, units, pass); err != nil {
+	if err := m.fill(ctx, c, units); err != nil {
 		return nil, err
 	}
 	c.forgetContent()
@@ -99,28 +116,16 @@ func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error)
 }
 
 // fill sets the fragments of units: from memory, else by evaluation.
-func (l *Loader) fill(ctx context.Context, c *commit, units []*unit, pass int64) error {
-	var todo []*unit
-	for _, u := range units {
-		if u.fragment != nil {
-			continue // a limit forbids evaluation
-		}
-		if f, ok := l.values.get(u.key, pass); ok {
-			u.fragment = &f
-			continue
-		}
-		todo = append(todo, u)
-	}
-	if err := l.evaluate(ctx, c, todo); err != nil {
+func (m *recall) fill(ctx context.Context, c *commit, units []*unit) error {
+	todo := m.fragments(units)
+	if err := m.evaluate(ctx, c, todo); err != nil {
 		return err
 	}
+	m.options.Log.Debug("evaluated folders", "folders", len(units), "evaluated", len(todo))
 	for _, u := range todo {
-		if !u.fragment.killed {
-			l.values.put(u.key, *u.fragment, pass)
-		}
+		m.keep(u)
 	}
-	l.headers.sweep(pass)
-	l.values.sweep(pass)
+	m.done()
 	return nil
 }
 

@@ -39,7 +39,7 @@ type commit struct {
 }
 
 // scan reads the headers of all CUE files. The commit is nil when it is no CUE module.
-func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problems, error) {
+func (m *recall) scan(src artifact.Source) (*commit, desired.Problems, error) {
 	c := &commit{src: src, folders: map[string][]*source{}}
 	ps, err := c.readModule()
 	if err != nil || len(ps) > 0 {
@@ -53,7 +53,7 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 		s := &source{File: f}
 		if f.Size > maxFile {
 			ps = append(ps, tooLarge(f))
-		} else if err := l.readHeader(c, s, pass); err != nil {
+		} else if err := m.readHeader(c, s); err != nil {
 			return nil, nil, err
 		}
 		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
@@ -97,8 +97,8 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	return ps
 }
 
-func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
-	if h, ok := l.headers.get(s.ID, pass); ok {
+func (m *recall) readHeader(c *commit, s *source) error {
+	if h, ok := m.header(s.ID); ok {
 		s.header = h
 		return nil
 	}
@@ -107,7 +107,7 @@ func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
 		return err
 	}
 	s.content, s.header = b, parseHeader(b)
-	l.headers.put(s.ID, s.header, pass)
+	m.keepHeader(s.ID, s.header)
 	return nil
 }
 

@@ -23,6 +23,7 @@ type unit struct {
 	files    map[string]*source // everything that its evaluation sees, by path, without the module file
 	key      string             // names everything that its value depends on
 	fragment *fragment          // nil until it is evaluated, and when a limit forbids that
+	said     []byte            // what the fragment was made from, for the shelf
 }
 
 // first is the unit's first own file, for problems of the unit as a whole.
