@@ -170,7 +170,10 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, ver
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
 	}
-	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
+	proof := loaded.Proof()
+	checks, sound := desired.CheckChanged(loaded.Site, src.Files(), now, proof.Holds)
+	proof.Extend(sound)
+	checks = checks.WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
 	payloads, err := build.Check(ctx, src, loaded.Site, verdicts)
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)

@@ -22,9 +22,13 @@ const lints = 4
 // alone tells, such as a missing folder, desired checks: Check passes over it. An error is the machine's, not the
 // site's. What verdicts know is not read again.
 func Check(ctx context.Context, src artifact.Source, site desired.Site, verdicts *Verdicts) (desired.Problems, error) {
-	cs := append(append(softwareCases(site), configurationCases(site)...), scriptCases(site)...)
+	cs := append(softwareCases(site), configurationCases(site)...)
 	problems := make([]desired.Problems, len(cs))
 	known := verdicts.recall(src.Files())
+	scripts, err := known.scripts(ctx, src, site)
+	if err != nil {
+		return nil, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), lints))
 	for n, c := range cs {
@@ -40,8 +44,8 @@ func Check(ctx context.Context, src artifact.Source, site desired.Site, verdicts
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	known.done(len(cs))
-	return slices.Concat(problems...).Sorted(), nil
+	known.done()
+	return append(slices.Concat(problems...), scripts...).Sorted(), nil
 }
 
 // lintCase is one thing to lint: a payload or a plain file.
@@ -78,20 +82,6 @@ func configurationCases(site desired.Site) (out []lintCase) {
 				c.fits = []desired.Platform{pl}
 			}
 			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func scriptCases(site desired.Site) (out []lintCase) {
-	for name, s := range site.Settings.Scripts {
-		out = append(out, lintCase{at: desired.CUEPath("site", "scripts", name, "file"), file: s.File})
-	}
-	for name, fec := range site.FECs {
-		for script, i := range fec.Init {
-			if i.File != "" {
-				out = append(out, lintCase{at: desired.CUEPath("fecs", name, "init", script, "file"), file: i.File})
-			}
 		}
 	}
 	return out

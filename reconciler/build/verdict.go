@@ -1,15 +1,14 @@
 package build
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
@@ -81,8 +80,8 @@ func (h *hearing) remembered(key string) (Findings, bool) {
 	if !ok {
 		return nil, false
 	}
-	found, err := decodeFindings(b)
-	if err != nil {
+	var found Findings
+	if memo.Decode(b, &found) != nil {
 		return nil, false
 	}
 	h.recent.Put(key, found, h.pass)
@@ -94,13 +93,13 @@ func (h *hearing) keep(key string, found Findings) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.linted++
-	if b, err := encodeFindings(found); err == nil {
+	if b, err := memo.Encode(found); err == nil {
 		h.fresh[h.version+key] = b
 	}
 }
 
 // done saves what is new and forgets what is old. That nothing can be saved harms only the next process.
-func (h *hearing) done(cases int) {
+func (h *hearing) done() {
 	h.recent.Sweep(h.pass)
 	err := h.shelf.Save(h.fresh, func(key string) bool {
 		n := len(h.version)
@@ -109,27 +108,36 @@ func (h *hearing) done(cases int) {
 	if h.log == nil {
 		return
 	}
-	h.log.Debug("checked payloads and scripts", "all", cases, "read", h.linted)
+	h.log.Debug("checked payloads and scripts", "read", h.linted)
 	if err != nil {
 		h.log.Warn("checked payloads not remembered", "err", err)
 	}
 }
 
-// encodeFindings is empty when there are none. The names in findings may be any bytes.
-func encodeFindings(found Findings) ([]byte, error) {
-	if len(found) == 0 {
-		return nil, nil
+// scripts lints the files of scripts, each once, however many FECs run it.
+func (h *hearing) scripts(ctx context.Context, src artifact.Source, site desired.Site) (ps desired.Problems, err error) {
+	found := map[string]Findings{}
+	look := func(file string, at func() string) {
+		if _, done := found[file]; !done && err == nil {
+			if found[file], err = h.lint(ctx, src, lintCase{file: file}); err != nil {
+				err = fmt.Errorf("check %s: %w", at(), err)
+			}
+		}
+		if len(found[file]) > 0 {
+			ps = append(ps, found[file].Problems(at())...)
+		}
 	}
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(found)
-	return b.Bytes(), err
-}
-
-func decodeFindings(b []byte) (found Findings, err error) {
-	if len(b) > 0 {
-		err = gob.NewDecoder(bytes.NewReader(b)).Decode(&found)
+	for name, s := range site.Settings.Scripts {
+		look(s.File, func() string { return desired.CUEPath("site", "scripts", name, "file") })
 	}
-	return found, err
+	for name, fec := range site.FECs {
+		for script, i := range fec.Init {
+			if i.File != "" {
+				look(i.File, func() string { return desired.CUEPath("fecs", name, "init", script, "file") })
+			}
+		}
+	}
+	return ps, err
 }
 
 // key names everything that the findings of c depend on; false when there is nothing to read.

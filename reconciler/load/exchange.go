@@ -8,7 +8,6 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load/wire"
-	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
 // exchange sends a job to a child and takes its answers. When the child died, alive is false and started is the unit that
@@ -82,29 +81,27 @@ func (p *pool) failAll(j job, f wire.Frame) {
 	defer p.mu.Unlock()
 	for _, u := range j.units {
 		if p.paths == nil {
-			_ = u.answer(wire.Frame{Failed: true, Problems: f.Problems}, p.loader.shelf) // without objects, nothing can be wrong with them
+			u.fragment = &fragment{failed: true, problems: f.Problems}
 		}
 	}
 }
 
 // accept takes a unit's answer.
 func (p *pool) accept(u *unit, f wire.Frame) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.paths != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.positions[u] = f.Positions
 		return nil
 	}
-	return u.answer(f, p.loader.shelf)
-}
-
-// answer takes what a child said, and keeps it as a shelf does if there is one.
-func (u *unit) answer(f wire.Frame, shelf memo.Shelf) (err error) {
-	if shelf != (memo.Shelf{}) {
-		u.said = encodeFrame(f)
+	made, err := newFragment(f)
+	if err != nil {
+		return err
 	}
-	u.fragment, err = newFragment(f)
-	return err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u.fragment = made
+	return nil
 }
 
 // newFragment is an answer as Go values.
@@ -134,35 +131,47 @@ var drafted = map[string]bool{"fecs": true, "pilots": true, "campaigns": true, "
 // decode is an object as Go, from its draft when it has problems; nil without one. That the schema lets pass what Go
 // does not know is an error of Pomona's.
 func decode(o wire.Object) (any, error) {
-	switch {
-	case o.JSON == nil && o.Draft == nil:
+	if o.JSON == nil && o.Draft == nil {
 		return nil, nil
-	case o.Section == wire.Settings:
-		return decodeAs[desired.Settings](o)
-	case o.Section == "software":
-		return decodeAs[desired.Software](o)
-	case o.Section == "configuration":
-		return decodeAs[desired.Configuration](o)
-	case o.Section == "fecs":
-		return decodeAs[desired.FEC](o)
-	case o.Section == "pilots":
-		return decodeAs[desired.Pilot](o)
-	case o.Section == "campaigns":
-		return decodeAs[desired.Campaign](o)
-	case o.Section == "prerequisites":
-		return decodeAs[desired.Prerequisite](o)
 	}
-	return nil, fmt.Errorf("unknown section %q", o.Section)
+	return fromSection(o.Section, exported(o))
 }
 
-func decodeAs[T any](o wire.Object) (any, error) {
-	var v T
+// exported reads an object as a child said it.
+type exported wire.Object
+
+func (o exported) into(v any) error {
 	if o.JSON == nil {
-		err := json.Unmarshal(o.Draft, &v)
-		return v, err
+		return json.Unmarshal(o.Draft, v)
 	}
 	d := json.NewDecoder(bytes.NewReader(o.JSON))
 	d.DisallowUnknownFields()
-	err := d.Decode(&v)
+	return d.Decode(v)
+}
+
+// fromSection is an object of a section as Go.
+func fromSection(section string, from interface{ into(any) error }) (any, error) {
+	switch section {
+	case wire.Settings:
+		return as[desired.Settings](from)
+	case "software":
+		return as[desired.Software](from)
+	case "configuration":
+		return as[desired.Configuration](from)
+	case "fecs":
+		return as[desired.FEC](from)
+	case "pilots":
+		return as[desired.Pilot](from)
+	case "campaigns":
+		return as[desired.Campaign](from)
+	case "prerequisites":
+		return as[desired.Prerequisite](from)
+	}
+	return nil, fmt.Errorf("unknown section %q", section)
+}
+
+func as[T any](from interface{ into(any) error }) (any, error) {
+	var v T
+	err := from.into(&v)
 	return v, err
 }

@@ -60,6 +60,7 @@ type Loader struct {
 	passes  atomic.Int64
 	headers memo.Recent[header]    // by blob id
 	values  memo.Recent[*fragment] // by unit key
+	sound   memo.Recent[struct{}]  // by what Proof.base and unit keys name
 }
 
 // New is a Loader that remembers nothing yet.
@@ -92,6 +93,9 @@ type Loaded struct {
 	commit *commit
 	owners map[object]*unit
 	loader *Loader
+	pass   int64
+	units  []*unit
+	proofs memo.Entries
 }
 
 // Site evaluates those units of a commit that l does not remember.
@@ -106,7 +110,7 @@ func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error)
 		return nil, err
 	}
 	c.forgetContent()
-	loaded := &Loaded{commit: c, loader: l}
+	loaded := &Loaded{commit: c, loader: l, pass: m.pass, units: units, proofs: m.proofsOf()}
 	more, err := loaded.merge(ctx, units)
 	if err != nil {
 		return nil, err
@@ -122,9 +126,7 @@ func (m *recall) fill(ctx context.Context, c *commit, units []*unit) error {
 		return err
 	}
 	m.options.Log.Debug("evaluated folders", "folders", len(units), "evaluated", len(todo))
-	for _, u := range todo {
-		m.keep(u)
-	}
+	m.keep(todo)
 	m.done()
 	return nil
 }

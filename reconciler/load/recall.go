@@ -2,6 +2,7 @@ package load
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -24,7 +25,7 @@ func (l *Loader) recall() *recall {
 	return &recall{Loader: l, pass: l.passes.Add(1), fresh: memo.Entries{}}
 }
 
-// Kinds of entries on the shelf; keys begin with one.
+// Kinds of entries on the shelf, all of one length; keys begin with one, after the version.
 const (
 	unitEntry   = "unit "
 	headerEntry = "file "
@@ -57,16 +58,19 @@ func (m *recall) header(id string) (header, bool) {
 	if !ok {
 		return header{}, false
 	}
-	h, ok := decodeHeader(b)
-	if ok {
-		m.headers.Put(id, h, m.pass)
+	var h header
+	if memo.Decode(b, &h) != nil {
+		return header{}, false
 	}
-	return h, ok
+	m.headers.Put(id, h, m.pass)
+	return h, true
 }
 
 func (m *recall) keepHeader(id string, h header) {
 	m.headers.Put(id, h, m.pass)
-	m.shelve(headerEntry, id, encodeHeader(h))
+	if b, err := memo.Encode(h); err == nil {
+		m.shelve(headerEntry, id, b)
+	}
 }
 
 // fragments sets the fragments of units that are remembered; the others are to be evaluated.
@@ -84,7 +88,7 @@ func (m *recall) fragments(units []*unit) (todo []*unit) {
 		todo = append(todo, u)
 		if b, ok := m.shelved(unitEntry, u.key); ok {
 			g.Go(func() error {
-				u.recite(b)
+				u.fragment = decodeFragment(b)
 				return nil
 			})
 		}
@@ -101,21 +105,32 @@ func (m *recall) fragments(units []*unit) (todo []*unit) {
 	return left
 }
 
-// recite takes what a child said in another process.
-func (u *unit) recite(b []byte) {
-	if f, ok := decodeFrame(b); ok {
-		u.fragment, _ = newFragment(f)
+// keep remembers what units were evaluated to.
+func (m *recall) keep(units []*unit) {
+	stored := make([][]byte, len(units))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, u := range units {
+		if u.fragment.killed {
+			continue
+		}
+		m.values.Put(u.key, u.fragment, m.pass)
+		if m.shelf != (memo.Shelf{}) {
+			g.Go(func() (err error) {
+				stored[i], err = encodeFragment(u.fragment)
+				return err
+			})
+		}
 	}
-}
-
-// keep remembers what a unit was evaluated to.
-func (m *recall) keep(u *unit) {
-	if u.fragment.killed {
+	if err := g.Wait(); err != nil {
+		m.options.Log.Warn("evaluated folders not remembered", "err", err)
 		return
 	}
-	m.values.Put(u.key, u.fragment, m.pass)
-	m.shelve(unitEntry, u.key, u.said)
-	u.said = nil
+	for i, u := range units {
+		if stored[i] != nil {
+			m.shelve(unitEntry, u.key, stored[i])
+		}
+	}
 }
 
 // done saves what is new and forgets what is old. That nothing can be saved harms only the next process.
@@ -128,12 +143,19 @@ func (m *recall) done() {
 }
 
 // used says whether an entry of the shelf was of use lately.
-func (m *recall) used(key string) bool {
-	n := len(m.version)
-	if len(key) < n+len(unitEntry) || key[:n] != m.version {
+func (l *Loader) used(key string) bool {
+	rest, ok := strings.CutPrefix(key, l.version)
+	if !ok || len(rest) < len(unitEntry) {
 		return false
 	}
-	kind, rest := key[n:n+len(unitEntry)], key[n+len(unitEntry):]
-	return kind == unitEntry && m.values.Has(rest) || kind == headerEntry && m.headers.Has(rest)
+	kind, rest := rest[:len(unitEntry)], rest[len(unitEntry):]
+	switch kind {
+	case unitEntry:
+		return l.values.Has(rest)
+	case headerEntry:
+		return l.headers.Has(rest)
+	case soundEntry:
+		return l.sound.Has(rest)
+	}
+	return false
 }
-

@@ -19,9 +19,9 @@ const moduleFile = "cue.mod/module.cue"
 
 // header is what the beginning of a CUE file says.
 type header struct {
-	pkg     string // "" without a package clause
-	imports []string
-	embeds  bool // it may embed files of its folder
+	Package string // "" without a package clause
+	Imports []string
+	Embeds  bool // it may embed files of its folder
 }
 
 // source is one CUE file of a commit.
@@ -71,7 +71,7 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	imported := map[string]bool{}
 	for _, folder := range c.folders {
 		for _, s := range folder {
-			for _, i := range s.imports {
+			for _, i := range s.Imports {
 				i, _, _ = strings.Cut(i, ":")
 				i, _, _ = strings.Cut(i, "@")
 				imported[strings.TrimPrefix(strings.TrimPrefix(i, c.module), "/")] = true
@@ -80,16 +80,16 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	}
 	for dir, folder := range c.folders {
 		for _, s := range folder {
-			if s.pkg == wire.Package || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
+			if s.Package == wire.Package || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
 				continue
 			}
 			p := desired.Problem{File: s.Path, Line: 1, Column: 1, Text: "the file is no part of the site", Advice: `begin it with "package site", or remove it`}
-			if s.pkg != "" {
-				p.Text = fmt.Sprintf("package %s is no part of the site, and nothing imports it", s.pkg)
+			if s.Package != "" {
+				p.Text = fmt.Sprintf("package %s is no part of the site, and nothing imports it", s.Package)
 				p.Advice = `write "package site", or remove it`
-				p.Warning = desired.Suggest(s.pkg, []string{wire.Package}) == "" // perhaps a template that nothing uses yet
+				p.Warning = desired.Suggest(s.Package, []string{wire.Package}) == "" // perhaps a template that nothing uses yet
 			}
-			if s.pkg == "" || !imported[dir] {
+			if s.Package == "" || !imported[dir] {
 				ps = append(ps, p)
 			}
 		}
@@ -113,21 +113,21 @@ func (m *recall) readHeader(c *commit, s *source) error {
 
 // parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
 func parseHeader(b []byte) header {
-	h := header{embeds: bytes.Contains(b, []byte("@extern("))}
+	h := header{Embeds: bytes.Contains(b, []byte("@extern("))}
 	f, err := parser.ParseFile("", b, parser.ImportsOnly)
 	if err != nil {
-		h.pkg = wire.Package
+		h.Package = wire.Package
 	}
 	if f == nil {
 		return h
 	}
 	if name := f.PackageName(); name != "" {
-		h.pkg = name
+		h.Package = name
 	} else if _, err := parser.ParseFile("", b); err != nil {
-		h.pkg = wire.Package // perhaps the package clause itself is misspelt
+		h.Package = wire.Package // perhaps the package clause itself is misspelt
 	}
 	for spec := range f.ImportSpecs() {
-		h.imports = append(h.imports, strings.Trim(spec.Path.Value, `"`))
+		h.Imports = append(h.Imports, strings.Trim(spec.Path.Value, `"`))
 	}
 	return h
 }

@@ -23,7 +23,6 @@ type unit struct {
 	files    map[string]*source // everything that its evaluation sees, by path, without the module file
 	key      string             // names everything that its value depends on
 	fragment *fragment          // nil until it is evaluated, and when a limit forbids that
-	said     []byte            // what the fragment was made from, for the shelf
 }
 
 // first is the unit's first own file, for problems of the unit as a whole.
@@ -50,7 +49,7 @@ func (u *unit) within(v *unit) bool {
 // units are the units of a commit, parents first. A unit that exceeds a limit has no key and is not evaluated.
 func (c *commit) units() (all []*unit) {
 	for _, dir := range slices.Sorted(maps.Keys(c.folders)) {
-		if !slices.ContainsFunc(c.folders[dir], func(s *source) bool { return s.pkg == wire.Package }) {
+		if !slices.ContainsFunc(c.folders[dir], func(s *source) bool { return s.Package == wire.Package }) {
 			continue
 		}
 		u := &unit{dir: dir, files: map[string]*source{}}
@@ -95,7 +94,7 @@ func (c *commit) collect(u *unit, dir, pkg string, visited map[string]bool) {
 	for at := dir; ; at = path.Dir(at) {
 		for _, s := range c.folders[at] {
 			u.files[s.Path] = s
-			if s.pkg == pkg {
+			if s.Package == pkg {
 				c.follow(u, s, visited)
 			}
 		}
@@ -107,12 +106,12 @@ func (c *commit) collect(u *unit, dir, pkg string, visited map[string]bool) {
 
 // follow adds what one file imports and may embed.
 func (c *commit) follow(u *unit, s *source, visited map[string]bool) {
-	for _, imp := range s.imports {
+	for _, imp := range s.Imports {
 		if dir, pkg, ok := c.resolve(imp); ok {
 			c.collect(u, dir, pkg, visited)
 		}
 	}
-	if !s.embeds {
+	if !s.Embeds {
 		return
 	}
 	under := path.Dir(s.Path)
