@@ -27,42 +27,80 @@ type Files struct {
 	files artifact.Files
 }
 
-// Files lists a commit's files. It reads trees only, no content.
+// Files lists a commit's files. It reads trees only, no content, and only those that it has not read lately.
 func (r *Repo) Files(c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fs := &Files{repo: r}
-	if err := fs.walk(plumbing.NewHash(c.Tree), "", 0); err != nil {
+	w := walk{Files: &Files{repo: r}, past: &r.past, sizes: r.git.Storer}
+	if len(r.past.folders) == 0 {
+		many := r.manySizes()
+		defer many.Close() // only read
+		w.sizes = many
+	}
+	r.past.pass++
+	if err := w.folder(place{tree: plumbing.NewHash(c.Tree)}, 0); err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
-	fs.files = fs.files.Sorted()
-	return fs, nil
+	r.past.sweep()
+	w.files = w.files.Sorted()
+	return w.Files, nil
 }
 
-func (s *Files) walk(id plumbing.Hash, prefix string, depth int) error {
+// walk is one walk through a commit.
+type walk struct {
+	*Files
+	past  *remembered
+	sizes sizes
+}
+
+func (w *walk) folder(at place, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("%q lies deeper than %d folders", prefix, maxDepth)
+		return fmt.Errorf("%q lies deeper than %d folders", at.prefix, maxDepth)
 	}
-	t, err := object.GetTree(s.repo.git.Storer, id)
-	if err != nil {
-		return fmt.Errorf("read folder %q: %w", prefix, err)
-	}
-	for _, e := range t.Entries {
-		path := prefix + e.Name
-		if err := checkEntry(e.Name, path); err != nil {
+	f, ok := w.past.get(at)
+	if !ok {
+		entries, err := w.read(at)
+		if err != nil {
 			return err
 		}
-		if e.Mode == filemode.Dir {
-			if err := s.walk(e.Hash, path+"/", depth+1); err != nil {
+		f = w.past.put(at, entries)
+	}
+	for _, e := range f.entries {
+		if e.below != (place{}) {
+			if err := w.folder(e.below, depth+1); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.add(path, e); err != nil {
-			return err
+		if w.files = append(w.files, e.file); len(w.files) > maxFiles {
+			return fmt.Errorf("more than %d files", maxFiles)
 		}
 	}
 	return nil
+}
+
+// read lists what lies directly in a folder.
+func (w *walk) read(at place) (entries []entry, err error) {
+	t, err := object.GetTree(w.repo.git.Storer, at.tree)
+	if err != nil {
+		return nil, fmt.Errorf("read folder %q: %w", at.prefix, err)
+	}
+	for _, e := range t.Entries {
+		path := at.prefix + e.Name
+		if err := checkEntry(e.Name, path); err != nil {
+			return nil, err
+		}
+		if e.Mode == filemode.Dir {
+			entries = append(entries, entry{below: place{e.Hash, path + "/"}})
+			continue
+		}
+		f, err := w.file(path, e)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{file: f})
+	}
+	return entries, nil
 }
 
 // checkEntry refuses names that git itself would never write, but that a crafted tree may hold.
@@ -76,7 +114,7 @@ func checkEntry(name, path string) error {
 	return nil
 }
 
-func (s *Files) add(path string, e object.TreeEntry) error {
+func (w *walk) file(path string, e object.TreeEntry) (artifact.File, error) {
 	f := artifact.File{Path: path, ID: e.Hash.String()}
 	switch e.Mode {
 	case filemode.Executable:
@@ -88,17 +126,15 @@ func (s *Files) add(path string, e object.TreeEntry) error {
 	default:
 		f.Mode = artifact.Regular
 	}
-	if f.Mode != artifact.Module {
-		size, err := s.repo.git.Storer.EncodedObjectSize(e.Hash)
-		if err != nil {
-			return fmt.Errorf("read size of %q: %w", path, err)
-		}
-		f.Size = size
+	if f.Mode == artifact.Module {
+		return f, nil
 	}
-	if s.files = append(s.files, f); len(s.files) > maxFiles {
-		return fmt.Errorf("more than %d files", maxFiles)
+	size, err := w.sizes.EncodedObjectSize(e.Hash)
+	if err != nil {
+		return f, fmt.Errorf("read size of %q: %w", path, err)
 	}
-	return nil
+	f.Size = size
+	return f, nil
 }
 
 // Files lists them by path.

@@ -29,6 +29,7 @@ type Repo struct {
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
 	mu   sync.Mutex
 	git  *git.Repository // not safe for concurrent use; guarded by mu
+	past remembered      // guarded by mu
 }
 
 // Commit is one commit.
