@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/boot"
 	"github.com/pomona-gitops/pomona/reconciler/build"
@@ -170,11 +172,17 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, ver
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
 	}
+	var payloads desired.Problems
+	group, building := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		payloads, err = build.Check(building, src, loaded.Site, verdicts)
+		return err
+	})
 	proof := loaded.Proof()
 	checks, sound := desired.CheckChanged(loaded.Site, src.Files(), now, proof.Holds)
 	proof.Extend(sound)
 	checks = checks.WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
-	payloads, err := build.Check(ctx, src, loaded.Site, verdicts)
+	err = group.Wait()
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
 	}

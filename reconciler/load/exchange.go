@@ -121,7 +121,7 @@ func newFragment(f wire.Frame) (*fragment, error) {
 			out.values[name] = v
 		}
 	}
-	return out, nil
+	return out.index(), nil
 }
 
 // drafted are the sections whose broken objects are looked at further. Of the others, on which the rest is built, half a

@@ -10,7 +10,10 @@ package load
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +98,7 @@ type Loaded struct {
 	loader *Loader
 	pass   int64
 	units  []*unit
+	around []object // all that are no FECs
 	proofs memo.Entries
 }
 
@@ -141,4 +145,31 @@ type fragment struct {
 	values   map[object]any // nil for an object with problems
 	drafts   map[object]any // of objects with problems, as far as they can be read
 	problems desired.Problems
+
+	names []object                   // the keys of values, sorted
+	sums  map[object]artifact.Digest // of values that other units see or look at: all but FECs
+}
+
+// index completes a fragment that has its values.
+func (f *fragment) index() *fragment {
+	f.names = slices.SortedFunc(maps.Keys(f.values), compareObjects)
+	f.sums = map[object]artifact.Digest{}
+	for _, o := range f.names {
+		if v := f.values[o]; v != nil && o.section != "fecs" {
+			if b, err := memo.Encode(v); err == nil { // else it is compared as it is
+				f.sums[o] = artifact.Sum(b)
+			}
+		}
+	}
+	return f
+}
+
+// agrees says whether two fragments have the same value of an object.
+func (f *fragment) agrees(g *fragment, o object) bool {
+	a, ok := f.sums[o]
+	b, both := g.sums[o]
+	if ok && both {
+		return a == b
+	}
+	return reflect.DeepEqual(f.values[o], g.values[o])
 }

@@ -3,9 +3,11 @@ package load
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load/wire"
 	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
@@ -26,40 +28,40 @@ func (l *Loaded) Proof() *Proof {
 	if l.commit == nil {
 		return p
 	}
-	base, err := l.base()
-	if err != nil {
+	if p.base = l.base(); p.base == "" {
 		return p
 	}
-	p.base = base
 	for _, u := range l.units {
-		_, recent := l.loader.sound.Get(base+u.key, l.pass)
-		_, shelved := l.proofs[l.loader.version+soundEntry+base+u.key]
+		_, recent := l.loader.sound.Get(p.base+u.key, l.pass)
+		_, shelved := l.proofs[l.loader.version+soundEntry+p.base+u.key]
 		if shelved && !recent {
-			l.loader.sound.Put(base+u.key, struct{}{}, l.pass)
+			l.loader.sound.Put(p.base+u.key, struct{}{}, l.pass)
 		}
 		p.held[u] = recent || shelved
 	}
 	return p
 }
 
-// base is a digest of everything that checks of a FEC look at, besides the FEC.
-func (l *Loaded) base() (string, error) {
-	values, err := memo.Encode(struct {
-		Settings      desired.Settings
-		Software      map[string]desired.Software
-		Configuration map[string]desired.Configuration
-	}{l.Site.Settings, l.Site.Software, l.Site.Configuration})
-	if err != nil {
-		return "", err
-	}
+// base names everything that checks of a FEC look at, besides the FEC; it is empty when some of that is broken.
+func (l *Loaded) base() string {
 	h := sha256.New()
-	h.Write(values)
-	var names []byte
-	for _, f := range l.commit.src.Files() {
-		names = append(append(append(names[:0], f.Path...), 0), byte(f.Mode))
-		h.Write(names)
+	around := slices.SortedFunc(slices.Values(l.around), compareObjects)
+	for _, o := range around {
+		if o.section != wire.Settings && o.section != "software" && o.section != "configuration" {
+			continue
+		}
+		sum, ok := l.owners[o].fragment.sums[o]
+		if !ok {
+			return ""
+		}
+		fmt.Fprintf(h, "%s %q %s\n", o.section, o.name, sum)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16]) + " ", nil
+	var line []byte
+	for _, f := range l.commit.src.Files() {
+		line = append(append(append(line[:0], f.Path...), 0), byte(f.Mode))
+		h.Write(line) // never fails
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]) + " "
 }
 
 // Holds says whether a FEC needs no check.

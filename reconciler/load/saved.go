@@ -65,7 +65,7 @@ func decodeFragment(b []byte) *fragment {
 			f.drafts[name] = draft
 		}
 	}
-	return f
+	return f.index()
 }
 
 func decodeObject(section string, b []byte) (any, error) {

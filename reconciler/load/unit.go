@@ -1,8 +1,6 @@
 package load
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -135,13 +133,12 @@ func (c *commit) resolve(imp string) (dir, pkg string, ok bool) {
 
 // keyOf names everything that a unit's value depends on. A child sees only the unit's files, so nothing else can matter.
 func (c *commit) keyOf(u *unit) string {
-	h := sha256.New()
 	module, _ := c.src.Files().Find(moduleFile)
-	fmt.Fprintf(h, "%s\n%s\n%s\n", schemaDigest(), module.ID, u.dir)
+	b := fmt.Appendf(nil, "%s\n%s\n%s\n", schemaDigest(), module.ID, u.dir)
 	for _, p := range slices.Sorted(maps.Keys(u.files)) {
-		fmt.Fprintf(h, "%s %s\n", u.files[p].ID, p)
+		b = append(append(append(append(b, u.files[p].ID...), ' '), p...), '\n')
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return artifact.Sum(b).String()
 }
 
 // schemaDigest is the digest of the embedded schema.
