@@ -64,6 +64,9 @@ func TestWhatVerdictsDependOn(t *testing.T) {
 			p := s.Software["bpm"].Versions["1.0.0"].Payload
 			p["big"] = desired.Payload{Archive: "bpm.tar.xz", Install: "/opt/other"}
 		},
+		"memory for a folder": func(_ *memory, s desired.Site) {
+			s.Settings.Platforms["zstd"] = desired.Platform{Format: artifact.Zstd, UnpackMemory: "64MiB"}
+		},
 		"memory of a platform": func(_ *memory, s desired.Site) {
 			s.Settings.Platforms["small"] = desired.Platform{UnpackMemory: "2MiB"}
 		},

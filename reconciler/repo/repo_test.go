@@ -283,3 +283,52 @@ func TestErrorsSayWhat(t *testing.T) {
 		t.Errorf("empty repository: %v", err)
 	}
 }
+
+// TestListingsAreRemembered lists commits of one repository in turn: each list is that of a repository opened anew, and
+// nothing is read for the second list of a commit.
+func TestListingsAreRemembered(t *testing.T) {
+	dir := site(t)
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(rev string) []string {
+		c, err := r.Resolve(rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs, err := r.Files(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list(t, fs)
+	}
+	listed("HEAD")
+	changes := []func(){
+		func() { write(t, dir, "a/run", "changed", 0o755) },
+		func() { write(t, dir, "b/c/d", "new", 0o644) },
+		func() { git(t, dir, "mv", "a", "z") },              // the same tree elsewhere
+		func() { git(t, dir, "rm", "-q", "z/run") },         // less of it
+		func() { git(t, dir, "checkout", "HEAD~4", ".") },   // as at first
+		func() { git(t, dir, "rm", "-rq", "--", "b", "z") }, // and only that
+	}
+	for i, change := range changes {
+		change()
+		git(t, dir, "add", "-A")
+		git(t, dir, "commit", "-qm", fmt.Sprint(i))
+		fresh, _ := files(t, dir, "HEAD")
+		if d := cmp.Diff(list(t, fresh), listed("HEAD")); d != "" {
+			t.Errorf("after change %d (-fresh +remembered):\n%s", i, d)
+		}
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".git", "objects")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(c); err != nil {
+		t.Errorf("a listed commit was read again: %v", err)
+	}
+}
