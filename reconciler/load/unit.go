@@ -34,6 +34,16 @@ func (u *unit) first() string {
 	return first
 }
 
+// size is how many bytes the files in the unit's own folder have.
+func (u *unit) size() (n int64) {
+	for p, s := range u.files {
+		if path.Dir(p) == u.dir {
+			n += s.Size
+		}
+	}
+	return n
+}
+
 // problem is one of the unit as a whole.
 func (u *unit) problem(text, advice string) desired.Problems {
 	return desired.Problems{{File: u.first(), Line: 1, Column: 1, Text: text, Advice: advice}}
