@@ -3,7 +3,7 @@
 export CGO_ENABLED = 0
 BIN := build/pomona
 
-.PHONY: help demo test lint vulnerabilities race fuzz golden soak setup setup-demo clean $(BIN)
+.PHONY: help demo test lint vulnerabilities race fuzz golden bench soak setup setup-demo clean $(BIN)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
@@ -47,8 +47,11 @@ fuzz: ## every fuzz target, FUZZTIME each
 golden: ## write the expected results of golden tests anew; look at the difference
 	go test ./reconciler ./reconciler/load ./cmd/pomona -update
 
+bench: setup ## Pomona beside its peers, every figure from the same run; ROWS=storm for some
+	go run ./e2e/bench -rows '$(or $(ROWS),.)'
+
 soak: setup ## the long fault campaigns, in full
-	POMONA_KILLS=200 go test -count=1 -v -timeout 60m -run 'Kill|Crash' ./reconciler/boot ./reconciler ./e2e
+	POMONA_SOAK=1 POMONA_KILLS=200 go test -count=1 -v -timeout 120m -run 'Kill|Crash|PowerCut|Hostile03' ./reconciler/boot ./reconciler ./e2e
 
 clean:
 	rm -rf build

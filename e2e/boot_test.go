@@ -221,7 +221,7 @@ fecs: tower1: {
 	w.write("fecs/clock/show", "#!/bin/sh\ncp opt/clock/face \"$POMONA_RUN/face\"\n", 0o755)
 	w.commit("add a clock")
 	w.reconcile()
-	address, _ := w.serve()
+	address, log := w.serve()
 	f := w.newFEC("tower1", "http://"+address)
 	face := func() string {
 		f.mustBoot()
@@ -236,17 +236,15 @@ fecs: tower1: {
 	}
 	one := f.slot("current")
 	w.edit("fecs/clock/tower.cue", `"1.0.0"`, `"2.0.0"`)
-	if out, _, _ := pomona(t, "plan", w.site, "--root", w.root); !strings.Contains(out, "clock 1.0.0 → 2.0.0") {
-		t.Errorf("plan does not say what changes:\n%s", out)
-	}
-	if out := w.reconcile(); !strings.Contains(out, "built 0 parts") {
-		t.Errorf("an unchanged payload is built again:\n%s", out)
+	w.kick()
+	if builds := strings.Count(log(), "built parts"); builds != 0 {
+		t.Errorf("an unchanged payload is built again, %d times:\n%s", builds, log())
 	}
 	if got := face(); got != "two" || f.slot("previous") != one {
 		t.Errorf("after the update: %q, previous is %s", got, f.slot("previous"))
 	}
 	git(t, w.site, "revert", "--no-edit", "HEAD")
-	w.reconcile()
+	w.kick()
 	if got := face(); got != "one" {
 		t.Errorf("after the revert: %q", got)
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -153,37 +154,63 @@ func (w world) commit(message string) {
 }
 
 // serve runs pomona serve until the test ends and returns its address and its log.
-func (w world) serve() (address string, log func() string) {
+func (w world) serve(more ...string) (address string, log func() string) {
 	w.t.Helper()
-	address = freeAddress(w.t)
-	logFile := filepath.Join(w.dir, "serve.log")
-	f, err := os.Create(logFile)
+	p := w.start(more...)
+	w.t.Cleanup(func() {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			w.t.Errorf("pomona serve ends with %v", err)
+		}
+	})
+	eventually(w.t, "pomona serve is ready", func() bool { return get("http://"+p.address+"/-/readyz") == 200 })
+	return p.address, p.log
+}
+
+// service is a running pomona serve.
+type service struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	address string
+	logFile *os.File
+}
+
+func (w world) start(more ...string) *service {
+	w.t.Helper()
+	address := freeAddress(w.t)
+	f, err := os.CreateTemp(w.dir, "serve-*.log")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "serve", w.site, "--root", w.root, "--key", filepath.Join(w.dir, "key.sec"), "--listen", address)
+	args := append([]string{"serve", w.site, "--root", w.root, "--key", filepath.Join(w.dir, "key.sec"), "--listen", address}, more...)
+	cmd := exec.Command(binary, args...)
 	cmd.Stderr = f
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			w.t.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			w.t.Errorf("pomona serve ends with %v", err)
-		}
-		f.Close()
-	})
-	log = func() string {
-		b, err := os.ReadFile(logFile)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return string(b)
+	return &service{w.t, cmd, address, f}
+}
+
+func (p *service) end(signal os.Signal) error {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Error(err)
 	}
-	eventually(w.t, "pomona serve is ready", func() bool { return get("http://"+address+"/-/readyz") == 200 })
-	return address, log
+	return errors.Join(p.cmd.Wait(), p.logFile.Close())
+}
+
+func (p *service) log() string {
+	p.t.Helper()
+	b, err := os.ReadFile(p.logFile.Name())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// kick has the running service make a pass.
+func (w world) kick() string {
+	w.t.Helper()
+	return must(w.t, "kick", "--root", w.root)
 }
 
 func freeAddress(t *testing.T) string {

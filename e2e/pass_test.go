@@ -150,14 +150,27 @@ func TestSameTreeAnywhere(t *testing.T) {
 
 // TestNginxServesTheTree boots a FEC from the shipped nginx configuration.
 func TestNginxServesTheTree(t *testing.T) {
-	nginx := debian(t, "nginx-light", "nginx")
 	w := newWorld(t)
 	w.reconcile()
+	address := w.nginx()
+	w.newFEC(w.fecs()[0], "http://"+address).mustBoot()
+	for path, want := range map[string]int{"/.pomona/known": 404, "/current/index": 404, "/generations/1/index": 404} {
+		if got := get("http://" + address + path); got != want {
+			t.Errorf("%s gives %d, want %d", path, got, want)
+		}
+	}
+}
+
+// nginx runs the shipped configuration until the test ends and returns its address.
+func (w world) nginx() (address string) {
+	t := w.t
+	t.Helper()
+	nginx := debian(t, "nginx-light", "nginx")
 	shipped, err := os.ReadFile("../docs/nginx/pomona.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address = freeAddress(t)
 	conf := string(shipped)
 	conf = regexp.MustCompile(`(?m)^(\s*)listen .*;`).ReplaceAllString(conf, "${1}listen "+address+";")
 	conf = strings.ReplaceAll(conf, "/srv/pomona", w.root)
@@ -184,12 +197,7 @@ func TestNginxServesTheTree(t *testing.T) {
 		}
 	})
 	eventually(t, "nginx answers", func() bool { return get("http://"+address+"/index") == 200 })
-	w.newFEC(w.fecs()[0], "http://"+address).mustBoot()
-	for path, want := range map[string]int{"/.pomona/known": 404, "/current/index": 404, "/generations/1/index": 404} {
-		if got := get("http://" + address + path); got != want {
-			t.Errorf("%s gives %d, want %d", path, got, want)
-		}
-	}
+	return address
 }
 
 // TestStockCUE holds the template and a broken site to the cue that engineers have, offline.

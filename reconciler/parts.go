@@ -31,14 +31,17 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 	var all, missing []recipe
 	seen := map[artifact.Digest]bool{} // FECs with equal scripts share one archive
 	for _, need := range plan.Needs(w.site, w.releases) {
-		rc := newRecipe(w.files, need)
+		rc, err := newRecipe(w, need)
+		if err != nil {
+			return p, err
+		}
 		all = append(all, rc)
 		if seen[rc.key] {
 			continue
 		}
 		seen[rc.key] = true
 		a, ok := have.Known[rc.key]
-		if ok && (!keeps || holds.Has(a.Digest)) {
+		if ok && (!keeps || holds.Has(a.Digest) && (a.SBOM.IsZero() || holds.Has(a.SBOM))) {
 			p.known[rc.key] = a
 			continue
 		}
@@ -46,16 +49,23 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 		p.built = append(p.built, plan.Build{What: need.Part.String(), Why: why(ok)})
 	}
 	if len(missing) > 0 {
+		brought, err := r.bring(ctx, w, missing)
+		if err != nil {
+			return p, err
+		}
 		if err := begin(); err != nil {
 			return p, err
 		}
-		if err := p.make(ctx, w, missing, sink); err != nil {
+		if err := p.make(ctx, brought, missing, sink); err != nil {
 			return p, err
 		}
 		r.Log.Info("built parts", "commit", w.commit.ID, "built", len(missing), "known", len(p.known)-len(missing))
 	}
 	for _, rc := range all {
 		p.artifacts[rc.need.Part] = p.known[rc.key]
+	}
+	for i, rc := range missing {
+		p.built[i].Size = p.known[rc.key].Size
 	}
 	return p, nil
 }
@@ -67,13 +77,13 @@ func why(known bool) string {
 	return "new or changed"
 }
 
-func (p *parts) make(ctx context.Context, w wanted, missing []recipe, sink build.Sink) error {
+func (p *parts) make(ctx context.Context, from map[string]brought, missing []recipe, sink build.Sink) error {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, rc := range missing {
 		g.Go(func() error {
-			a, err := rc.make(ctx, w.files, sink)
+			a, err := rc.from(from).make(ctx, sink)
 			if err != nil {
 				return fmt.Errorf("build %s: %w", rc.need.Part, err)
 			}
@@ -88,37 +98,55 @@ func (p *parts) make(ctx context.Context, w wanted, missing []recipe, sink build
 
 // recipe says how one part is made and which key stands for its inputs.
 type recipe struct {
-	need plan.Need
-	key  artifact.Digest
-	make func(context.Context, artifact.Source, build.Sink) (artifact.Artifact, error)
+	need    plan.Need
+	key     artifact.Digest
+	source  artifact.Source
+	spec    build.Spec               // of an archive of software or configuration
+	scripts map[string]artifact.File // of an archive of scripts
+	script  artifact.File            // of a plain script
 }
 
-func newRecipe(src artifact.Source, need plan.Need) recipe {
+func newRecipe(w wanted, need plan.Need) (rc recipe, err error) {
+	rc = recipe{need: need, source: w.files}
+	files := w.files.Files()
 	switch need.Part.Kind {
 	case tree.ScriptPart:
-		return scriptRecipe(src, need)
+		rc.script, _ = files.Find(need.Part.Name) // desired.Check has found it
+		rc.key = build.FileKey(rc.script)
 	case tree.ScriptsPart:
-		return scriptsRecipe(src, need)
+		rc.scripts = map[string]artifact.File{}
+		for name, file := range need.Scripts {
+			rc.scripts[name], _ = files.Find(file) // desired.Check has found it
+		}
+		rc.key = build.ScriptsKey(rc.scripts)
+	default:
+		p := need.Payload
+		rc.spec = build.Spec{
+			Folder: p.Folder, Archive: p.Archive, Install: p.Install, Format: need.Part.Format,
+			About: build.About{Name: need.Part.Name, Version: need.Part.Version, Source: p},
+		}
+		rc.spec.Origin, err = origin(p, w.site)
+		rc.key = build.Key(files, rc.spec)
 	}
-	spec := build.Spec{Folder: need.Payload.Folder, Archive: need.Payload.Archive, Install: need.Payload.Install, Format: need.Part.Format}
-	return recipe{need, build.Key(src.Files(), spec), func(ctx context.Context, src artifact.Source, sink build.Sink) (artifact.Artifact, error) {
-		return build.Make(ctx, src, spec, sink)
-	}}
+	return rc, err
 }
 
-func scriptRecipe(src artifact.Source, need plan.Need) recipe {
-	f, _ := src.Files().Find(need.Part.Name) // desired.Check has found it
-	return recipe{need, build.FileKey(f), func(ctx context.Context, src artifact.Source, sink build.Sink) (artifact.Artifact, error) {
-		return build.File(ctx, src, f, sink)
-	}}
+// from is the recipe with the source of its payload, if that has been brought from elsewhere.
+func (rc recipe) from(elsewhere map[string]brought) recipe {
+	if rc.spec.Origin == "" {
+		return rc
+	}
+	b := elsewhere[payloadPath(rc.need.Part)]
+	rc.source, rc.spec.Folder, rc.spec.Archive = b.source, b.local.Folder, b.local.Archive
+	return rc
 }
 
-func scriptsRecipe(src artifact.Source, need plan.Need) recipe {
-	scripts := map[string]artifact.File{}
-	for name, file := range need.Scripts {
-		scripts[name], _ = src.Files().Find(file) // desired.Check has found it
+func (rc recipe) make(ctx context.Context, sink build.Sink) (artifact.Artifact, error) {
+	switch rc.need.Part.Kind {
+	case tree.ScriptPart:
+		return build.File(ctx, rc.source, rc.script, sink)
+	case tree.ScriptsPart:
+		return build.Scripts(ctx, rc.source, rc.scripts, sink)
 	}
-	return recipe{need, build.ScriptsKey(scripts), func(ctx context.Context, src artifact.Source, sink build.Sink) (artifact.Artifact, error) {
-		return build.Scripts(ctx, src, scripts, sink)
-	}}
+	return build.Make(ctx, rc.source, rc.spec, sink)
 }

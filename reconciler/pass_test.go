@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -110,6 +111,23 @@ func (s site) commit(name, old, new string) {
 	}
 }
 
+// grow is a copy of the repository with one more commit, so that earlier ones are there too.
+func (s site) grow(name, old, new string) site {
+	s.t.Helper()
+	more := site{s.t, copyRoot(s.t, s.dir)}
+	b, err := os.ReadFile(filepath.Join(more.dir, name))
+	if err != nil || !bytes.Contains(b, []byte(old)) {
+		s.t.Fatalf("%s does not hold %q: %v", name, old, err)
+	}
+	more.write(name, strings.Replace(string(b), old, new, 1))
+	git := exec.Command("git", "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qam", "change "+name)
+	git.Dir = more.dir
+	if out, err := git.CombinedOutput(); err != nil {
+		s.t.Fatalf("git commit: %v: %s", err, out)
+	}
+	return more
+}
+
 func signingKey(b byte) tree.SecretKey { return tree.NewSecretKey([32]byte{b}, tree.KeyID{b}) }
 
 // loader is shared by all passes of the tests, as in a running service.
@@ -182,9 +200,7 @@ func listing(t *testing.T, root, at string) []string {
 			case info.IsDir():
 				out = append(out, name+"/")
 				walk(path, name+"/")
-			case e.Name() == tree.ManifestName, shown == "" && e.Name() != tree.IndexFile:
-				out = append(out, name)
-			case e.Name() == tree.IndexFile:
+			case e.Name() == tree.ManifestName, e.Name() == tree.IndexFile, shown == "":
 				out = append(out, name)
 			default:
 				b, err := os.ReadFile(path)
@@ -421,6 +437,69 @@ func TestAnotherKeySignsEverythingAnew(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheOrderOfKeysDoesNotMatter(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	r := s.reconciler(root)
+	r.Keys = []tree.SecretKey{signingKey(1), signingKey(2)}
+	pass(t, r)
+	r.Keys = []tree.SecretKey{signingKey(2), signingKey(1), signingKey(2)}
+	if have := pass(t, r); have.Current != 1 {
+		t.Errorf("generation %d was published for the same keys", have.Current)
+	}
+}
+
+// TestARepublishedCommitKeepsItsLink publishes a commit again in the pass that prunes its first generation.
+func TestARepublishedCommitKeepsItsLink(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	s.commit("site.cue", "scripts:", "retention: generations: 3\n\tscripts:")
+	first := site{t, copyRoot(t, s.dir)}
+	hours := 0
+	publish := func(s site) observed.Root {
+		hours += 48
+		r := s.reconciler(root)
+		r.Now = func() time.Time { return now.Add(time.Duration(hours) * time.Hour) }
+		return pass(t, r)
+	}
+	publish(first)
+	for _, v := range []string{"two", "three"} {
+		s.commit("payload/bpm/dev/bin/bpm", "echo", "echo "+v+";echo")
+		publish(s)
+	}
+	if have := publish(first); have.Current != 4 || have.Generations[0].Number == 1 {
+		t.Fatalf("generation %d is current, %d the oldest", have.Current, have.Generations[0].Number)
+	}
+	clean(t, root)
+}
+
+func TestARemovalMustBeAnnounced(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	must(t, os.Remove(filepath.Join(s.dir, "fecs/fecs.cue")))
+	before := snapshot(t, root)
+	commit := func(message string) {
+		git := exec.Command("git", "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "--allow-empty", "-qam", message)
+		git.Dir = s.dir
+		if out, err := git.CombinedOutput(); err != nil {
+			t.Fatalf("git commit: %v: %s", err, out)
+		}
+	}
+	commit("remove all FECs")
+	_, err := s.reconciler(root).Reconcile(t.Context())
+	var problems desired.Problems
+	if !errors.As(err, &problems) || len(problems) != 1 || !strings.Contains(problems[0].Advice, `"Pomona-Allow-Removal: 3 fecs"`) {
+		t.Fatalf("error is %v", err)
+	}
+	if d := cmp.Diff(before, snapshot(t, root)); d != "" {
+		t.Errorf("the root changed (-before +after):\n%s", d)
+	}
+	commit("remove all FECs, really\n\nPomona-Allow-Removal: 3 fecs")
+	commit("something else")
+	if have := pass(t, s.reconciler(root)); have.Current != 2 || len(have.Index.FECs) != 0 {
+		t.Errorf("generation %d serves %v", have.Current, have.Index.FECs)
+	}
+	pass(t, s.reconciler(root))
 }
 
 func TestUnsignedIsRefused(t *testing.T) {

@@ -1,12 +1,14 @@
 package reconciler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +18,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -37,6 +40,7 @@ type Reconciler struct {
 	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
 	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
+	Payloads *fetch.Fetcher   // brings what lies outside the repository
 	Version  string           // Pomona's own
 	Log      *slog.Logger     // one line for each stage
 	Now      func() time.Time
@@ -45,17 +49,6 @@ type Reconciler struct {
 
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
 var ErrUnsigned = errors.New("no key to sign with: make one with pomona keygen and give it with --key, or let the site say boot: allowUnverified: true")
-
-// Depth says how closely a pass looks at what is published already.
-type Depth int
-
-// Depths. A pass of a running service trusts what it has written; a single one looks at every name; once a day every byte
-// is read.
-const (
-	Trusting Depth = iota
-	Names          // lstat of everything that the current generation names
-	Digests        // and the digest of every object
-)
 
 // Reconcile is one pass that looks at every name: Pass at the depth of Names.
 func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) { return r.Pass(ctx, Names) }
@@ -73,53 +66,73 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	if rep.Recovered, err = dir.Recover(); err != nil {
 		return rep, fmt.Errorf("recover root: %w", err)
 	}
-	want, err := r.want(ctx)
-	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
-	if err != nil {
-		return rep, err
-	}
-	if len(r.Keys) == 0 && !want.site.Settings.Boot.AllowUnverified {
-		return rep, ErrUnsigned
-	}
-	have, err := observe.Root(dir.Root())
-	if err != nil {
-		return rep, err
-	}
-	if err := errors.Join(sameSite(want.site, have), r.heal(dir, have)); err != nil {
-		return rep, err
-	}
 	objects := store.New(dir)
+	have, repaired, err := r.mend(ctx, dir, objects, depth)
+	rep.Repaired = repaired
+	if err != nil {
+		return rep, err
+	}
+	want, err := r.want(ctx, r.Branch)
+	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
+	if last := have.LastCommit(); err != nil && last != "" && !have.Whole() {
+		// What was published stays served and repaired, whatever the branch says now.
+		r.Log.Warn("publishing the last commit again", "commit", last, "because", err)
+		var again error
+		if want, again = r.want(ctx, last); again == nil {
+			again = r.publish(ctx, dir, objects, want, have, &rep)
+		}
+		return rep, errors.Join(err, again)
+	}
+	if err != nil {
+		return rep, err
+	}
+	err = r.publish(ctx, dir, objects, want, have, &rep)
+	rep.Elapsed = time.Since(start)
+	return rep, err
+}
+
+// publish makes a commit current, and prunes.
+func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *store.Store, want wanted, have observed.Root, rep *report.Report) error {
+	if len(r.Keys) == 0 && !want.site.Settings.Boot.AllowUnverified {
+		return ErrUnsigned
+	}
+	if err := sameSite(want.site, have); err != nil {
+		return err
+	}
 	parts, err := r.build(ctx, want, have, objects, r.unfinished(dir))
 	if err != nil {
-		return rep, err
+		return err
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, dir.Root())
+	if err == nil && len(rep.Plan.Refused) > 0 {
+		return errors.Join(rep.Plan.Refused, dir.Remove(durable.Unfinished))
+	}
 	if err != nil || rep.Plan.Empty() && rep.Built == 0 {
-		rep.Elapsed = time.Since(start)
-		return rep, err
+		return err
 	}
-	if err := r.act(ctx, dir, objects, parts, &rep); err != nil {
-		return rep, err
-	}
-	rep.Elapsed = time.Since(start)
-	return rep, nil
+	return r.act(ctx, dir, objects, parts, have, rep)
 }
 
 // Plan is what Reconcile would do. It writes nothing, and needs no root to exist.
 func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
-	want, err := r.want(ctx)
+	want, err := r.want(ctx, r.Branch)
 	rep := report.Report{Commit: want.commit.ID, Warnings: want.warnings}
 	if err != nil {
 		return rep, err
 	}
 	var have observed.Root
+	var damage []observed.Damage
 	root, err := os.OpenRoot(r.Root)
 	if err == nil {
 		defer root.Close() // only read
-		have, err = observe.Root(root)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if have, err = observe.Root(root); err != nil {
+			return rep, err
+		}
+		if damage, err = observe.Damage(ctx, root, have, r.scrub(Names)); err != nil {
+			return rep, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return rep, err
 	}
 	if err := sameSite(want.site, have); err != nil {
@@ -131,6 +144,13 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	}
 	rep.Built = len(parts.built)
 	rep.Plan, err = r.plan(want, parts, &have, root)
+	if err != nil {
+		return rep, err
+	}
+	rep.Plan.Repair = plan.RepairOf(damage)
+	if rep.Plan.Prune.Sweep && len(damage) == 0 && root != nil { // of a damaged root nobody can tell yet
+		rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan)
+	}
 	return rep, err
 }
 
@@ -139,38 +159,66 @@ type wanted struct {
 	commit   repo.Commit
 	files    *repo.Files
 	site     desired.Site
+	loaded   *load.Loaded
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
 }
 
-// want reads and checks the commit that the branch names now.
-func (r *Reconciler) want(ctx context.Context) (w wanted, err error) {
-	if w.commit, err = r.Repo.Resolve(r.Branch); err != nil {
+// want reads and checks the commit that a revision names now, with the givens of today.
+func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error) {
+	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
-	if w.files, err = r.Repo.Files(w.commit); err != nil {
+	w.expired = plan.Expired(w.site, r.Now())
+	return w, nil
+}
+
+// read loads and checks one revision. Its givens are for the caller to say.
+func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error) {
+	if w.commit, err = r.Repo.Resolve(rev); err != nil {
 		return w, err
 	}
-	site, problems, err := Validate(ctx, w.files, r.Loader, r.Verdicts, r.Now())
+	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
+		return w, err
+	}
+	loaded, problems, err := check(ctx, w.files, r.Loader, r.Verdicts, r.Now())
 	if err != nil {
 		return w, err
 	}
+	site := loaded.Site
 	if blocking := problems.Blocking(); len(blocking) > 0 {
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.warnings = site, problems
+	w.site, w.loaded, w.warnings = site, loaded, problems
 	w.releases = plan.Releases(plan.Retain(site))
-	w.expired = plan.Expired(site, r.Now())
 	return w, nil
 }
 
-// Validate evaluates a site and finds everything that is wrong with it.
-func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, now time.Time) (desired.Site, desired.Problems, error) {
+// Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
+// payloads, nothing is fetched. A host that is unavailable gives a *remote.Unavailable, if the site has no problem anyway.
+func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, payloads *fetch.Fetcher, now time.Time) (desired.Site, desired.Problems, error) {
+	loaded, problems, err := check(ctx, src, loader, verdicts, now)
+	if err != nil {
+		return desired.Site{}, nil, err
+	}
+	more, err := checkElsewhere(ctx, loaded, payloads, len(problems.Blocking()) > 0)
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
+	}
+	located, err := loaded.Locate(ctx, more.WithoutEchoes(problems, nil, false))
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("locate problems: %w", err)
+	}
+	return loaded.Site, append(problems, located...).Sorted(), nil
+}
+
+// check is Validate of what the repository alone holds.
+func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, now time.Time) (*load.Loaded, desired.Problems, error) {
 	loaded, err := loader.Site(ctx, src)
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("load site: %w", err)
+		return nil, nil, fmt.Errorf("load site: %w", err)
 	}
 	var payloads desired.Problems
 	group, building := errgroup.WithContext(ctx)
@@ -184,29 +232,34 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, ver
 	checks = checks.WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
 	err = group.Wait()
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
+		return nil, nil, fmt.Errorf("check payloads: %w", err)
 	}
 	located, err := loaded.Locate(ctx, append(checks, payloads...))
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("locate problems: %w", err)
+		return nil, nil, fmt.Errorf("locate problems: %w", err)
 	}
-	return loaded.Site, append(loaded.Problems, located...).Sorted(), nil
+	return loaded, append(loaded.Problems, located...).Sorted(), nil
 }
 
-// plan lays out the tree and compares it with the root.
-func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+// layOut lays out what a commit wants from the parts that have been built for it.
+func (w wanted) layOut(p parts) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
 		expired[path] = true
 	}
-	t, err := tree.Of(tree.Wanted{
+	return tree.Of(tree.Wanted{
 		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
 		}),
 	})
+}
+
+// plan compares the tree that is wanted with the root.
+func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+	t, err := w.layOut(p)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -216,16 +269,33 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 			return plan.Plan{}, err
 		}
 	}
-	keys := keyIDs(r.Keys)
-	if current, ok := have.Published(); ok && len(keys) == 0 && !settings.Boot.AllowUnverified {
+	have.Folders = map[string][]tree.Node{}
+	for _, f := range plan.ChangedFolders(t, *have) {
+		if nodes, err := observe.Folder(root, f.Folder); err == nil { // of a damaged one nobody knows what it held
+			have.Folders[f.Path] = nodes
+		}
+	}
+	keys := keyIDs(r.signers())
+	if current, ok := have.Published(); ok && len(keys) == 0 && !w.site.Settings.Boot.AllowUnverified {
 		keys = current.Keys // a plan may be made without the keys
 	}
-	made := plan.Make(plan.Want{
+	current, _ := have.Published()
+	messages, err := r.Repo.Messages(w.commit.ID, current.Commit)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Make(plan.Want{
+		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
 		Givens: observed.Givens{Holds: []string{}, Expired: w.expired},
-	}, *have, r.Now())
-	made.Builds = p.built
-	return made, nil
+	}, *have, r.Now()), nil
+}
+
+// signers are the keys in an order that does not depend on how they were given.
+func (r *Reconciler) signers() []tree.SecretKey {
+	keys := slices.Clone(r.Keys)
+	slices.SortFunc(keys, func(a, b tree.SecretKey) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return slices.CompactFunc(keys, func(a, b tree.SecretKey) bool { return a.ID == b.ID })
 }
 
 func keyIDs(keys []tree.SecretKey) []string {
@@ -237,7 +307,7 @@ func keyIDs(keys []tree.SecretKey) []string {
 }
 
 // act publishes, then prunes, then takes the mark of an unfinished pass away.
-func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.Store, p parts, rep *report.Report) error {
+func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.Store, p parts, have observed.Root, rep *report.Report) error {
 	if err := r.unfinished(dir)(); err != nil {
 		return err
 	}
@@ -247,22 +317,26 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		}
 	}
 	if pub := rep.Plan.Publish; pub != nil {
-		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.Keys))
+		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
 		if err != nil {
 			return err
 		}
 		if err := publish.Generation(dir, staged, pub.Generation); err != nil {
 			return err
 		}
-		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "changes", len(pub.Changes))
+		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "fecs", len(rep.Plan.FECs))
 	}
-	if err := r.prune(dir, objects, p, rep); err != nil {
+	if err := r.prune(dir, objects, p, have, rep); err != nil {
 		return err
 	}
 	return dir.Remove(durable.Unfinished)
 }
 
-func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep *report.Report) error {
+func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, have observed.Root, rep *report.Report) error {
+	pins, err := r.pin(dir, have, rep.Plan)
+	if err != nil {
+		return err
+	}
 	if err := prune.Generations(dir, rep.Plan.Prune); err != nil {
 		return err
 	}
@@ -273,11 +347,11 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	if err != nil {
 		return err
 	}
-	reachable, err := observe.Reachable(dir.Root(), rep.Plan.Prune.Kept())
+	reachable, err := observe.Reachable(dir.Root(), rep.Plan.Prune.Kept(), pins)
 	if err != nil {
 		return err
 	}
-	gone := plan.Sweep(all, reachable, rep.Plan.Prune.Grace, r.Now())
+	gone, due := plan.Sweep(all, reachable, rep.Plan.Prune.Grace, r.Now())
 	lost := map[artifact.Digest]bool{}
 	for _, o := range gone {
 		rep.Freed += o.Size
@@ -287,6 +361,27 @@ func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, rep 
 	if err := prune.Objects(objects, gone); err != nil {
 		return err
 	}
+	if err := prune.Later(dir, due); err != nil {
+		return err
+	}
 	r.Log.Info("swept objects", "objects", rep.Swept, "bytes", rep.Freed)
 	return store.WriteKnown(dir, p.known.Without(lost))
+}
+
+// pin notes, before generations go, which releases FECs said that they run.
+func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map[string]observed.Pin, error) {
+	if len(p.Prune.Remove()) == 0 || len(have.Reported) == 0 {
+		return have.Pins, nil
+	}
+	pins := r.pins(dir.Root(), have, p.Tree)
+	return pins, prune.Pin(dir, pins)
+}
+
+// Reported remembers which release a FEC says that it runs, so that it is not pruned.
+func (r *Reconciler) Reported(fec string, serial int64) error {
+	dir, err := durable.Open(r.Root, r.Hook)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.AppendReported(dir, fec, serial), dir.Close())
 }

@@ -21,8 +21,9 @@ var rooms = map[string][]string{
 	"artifact": {},
 	"durable":  {},
 	"store":    {"artifact", "durable"},
-	"repo":     {"artifact"},
 	"memo":     {},
+	"remote":   {"artifact"},
+	"repo":     {"artifact", "remote"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -30,6 +31,7 @@ var rooms = map[string][]string{
 	"plan":     {"artifact", "desired", "tree", "observed"},
 	"report":   {"artifact", "desired", "tree", "observed", "plan"},
 	// done: known and ground, never each other
+	"fetch":     {"artifact", "durable", "store", "repo", "remote", "desired"},
 	"load":      {"artifact", "memo", "desired", "load/eval", "load/wire", "schema"},
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
@@ -37,10 +39,11 @@ var rooms = map[string][]string{
 	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},
+	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
 	"announce":  {"desired", "plan", "report"},
 	"boot":      {"artifact", "tree"},
-	"serve":     {"artifact", "store", "tree"},
+	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
 }
@@ -49,12 +52,19 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval"},
 	"github.com/go-git/":             {"repo"},
+	"github.com/CycloneDX/":          {"build"},
+	"golang.org/x/crypto/":           {"repo"},
+	"oras.land/oras-go/":             {"remote"},
+	"github.com/opencontainers/":     {"remote"},
 	"github.com/klauspost/":          {"build"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
-	"golang.org/x/sync/":             {"", "build", "load", "boot", "serve"},
-	"golang.org/x/sys/":              {"durable", "load", "load/eval", "boot", "serve"},
+	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "serve"},
+	"github.com/fsnotify/fsnotify":   {"repo"},
+	"github.com/cenkalti/backoff/":   {""},
+	"golang.org/x/time/":             {"", "observe"},
+	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.

@@ -10,7 +10,6 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
-	"github.com/pomona-gitops/pomona/reconciler/publish"
 )
 
 // open makes this process the one writer of the root.
@@ -40,10 +39,7 @@ func (r *Reconciler) open() (*durable.Dir, func(), error) {
 func MakeRoot(path string) error {
 	there, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			return err
-		}
-		return os.Chmod(path, 0o755)
+		return makeFolder(path)
 	}
 	if err != nil || len(there) == 0 {
 		return err
@@ -52,6 +48,32 @@ func MakeRoot(path string) error {
 		return fmt.Errorf("%q holds something and is no root: name an empty folder or a new one", path)
 	}
 	return nil
+}
+
+// makeFolder makes a folder below the nearest one that is there.
+func makeFolder(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(path)
+	for !isFolder(above) && above != filepath.Dir(above) {
+		above = filepath.Dir(above)
+	}
+	below, err := filepath.Rel(above, path)
+	if err != nil {
+		return err
+	}
+	dir, err := durable.Open(above, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.MkdirAll(filepath.ToSlash(below)), dir.Close())
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // unfinished marks the root before its first change, once, so that the next pass knows if this one dies.
@@ -73,28 +95,11 @@ func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
 
 // sameSite refuses to publish one site over another: FECs accept manifests of their own site only.
 func sameSite(want desired.Site, have observed.Root) error {
-	g, ok := have.Published()
-	if ok && g.Site != want.Settings.Name {
-		return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", g.Site, want.Settings.Name)
-	}
-	return nil
-}
-
-// heal mends what a pass that died may have left behind it. What it wrote is synced, since a folder that is there may not
-// have reached the disk. The current generation's commit is linked, if the pass died between publishing and linking.
-func (r *Reconciler) heal(dir *durable.Dir, have observed.Root) error {
-	if have.Interrupted {
-		if err := dir.SyncFileSystem(); err != nil {
-			return fmt.Errorf("sync what an interrupted pass left: %w", err)
+	g, _ := have.Published()
+	for _, site := range []string{g.Site, have.Index.Site} { // of a damaged generation one is empty
+		if site != "" && site != want.Settings.Name {
+			return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", site, want.Settings.Name)
 		}
 	}
-	return r.relink(dir, have)
-}
-
-func (r *Reconciler) relink(dir *durable.Dir, have observed.Root) error {
-	g, ok := have.Published()
-	if !ok || have.Commits[g.Commit] == g.Number {
-		return nil
-	}
-	return publish.Commit(dir, g)
+	return nil
 }

@@ -37,11 +37,11 @@ func BenchmarkChangedFEC(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				files, err := r.Files(c)
+				files, err := r.Files(b.Context(), c)
 				if err != nil {
 					b.Fatal(err)
 				}
-				_, ps, err := reconciler.Validate(b.Context(), files, l, verdicts, time.Now())
+				_, ps, err := reconciler.Validate(b.Context(), files, l, verdicts, nil, time.Now())
 				if err != nil || len(ps) > 0 {
 					b.Fatal(err, ps)
 				}

@@ -16,11 +16,11 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// change replaces old by new in a file; an empty new name removes the file.
-type change struct{ name, old, new string }
+// replacement puts new in the place of old in a file; an empty new name removes the file.
+type replacement struct{ name, old, new string }
 
-// changes each make or mend problems of FECs, most of them without touching the FEC's own file.
-var changes = []change{
+// replacements each make or mend problems of FECs, most of them without touching the FEC's own file.
+var replacements = []replacement{
 	{"fecs/b/b.cue", `"1.1.0"`, `"1.7.0"`}, // no such version
 	{"fecs/b/b.cue", `"1.7.0"`, `"1.1.0"`},
 	{"software/bpm.cue", `"1.1.0": payload`, `"1.2.0": payload`}, // what b runs is gone
@@ -43,7 +43,7 @@ var changes = []change{
 	{"fecs/b/b.cue", `hots:`, `host:`},
 }
 
-func (c change) apply(s site) {
+func (c replacement) apply(s site) {
 	file := filepath.Join(s.dir, c.name)
 	b, err := os.ReadFile(file)
 	if c.old == "" && c.new == "" {
@@ -83,7 +83,7 @@ func (s site) validate(l *load.Loader, v *build.Verdicts, at time.Time) (desired
 		s.t.Fatal(err)
 	}
 	defer work.Close()
-	site, problems, err := reconciler.Validate(s.t.Context(), work, l, v, at)
+	site, problems, err := reconciler.Validate(s.t.Context(), work, l, v, nil, at)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestMemoryChangesNoVerdict(t *testing.T) {
 	l, v := newLoader(cache), build.NewVerdicts(cache, nil)
 	s.validate(l, v, now)
 	seen := map[string]bool{}
-	for _, c := range changes {
+	for _, c := range replacements {
 		c.apply(s)
 		site, want := s.validate(newLoader(""), nil, now)
 		seen[want.Error()] = true
@@ -118,7 +118,7 @@ func TestMemoryChangesNoVerdict(t *testing.T) {
 			t.Errorf("after %v, on disk (-fresh +remembered):\n%s", c, d)
 		}
 	}
-	if len(seen) < len(changes)/2 {
+	if len(seen) < len(replacements)/2 {
 		t.Errorf("only %d different verdicts", len(seen))
 	}
 }

@@ -13,7 +13,7 @@ import (
 const ownCache = "your own cache folder"
 
 func addCache(cmd *cobra.Command, cache *string, otherwise string) {
-	cmd.Flags().StringVar(cache, "cache", "", "folder that remembers what was evaluated and checked; default: "+otherwise)
+	cmd.Flags().StringVar(cache, "cache", "", "folder that remembers what was evaluated, checked and fetched; default: "+otherwise)
 }
 
 // cacheFolder is what --cache names; without it a folder below the root if writes says that the root is this command's,

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/boot"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
@@ -131,14 +132,14 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 		return nil, err
 	}
 	r := &reconciler.Reconciler{
-		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Version: version(),
-		Log: log, Now: time.Now,
+		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		Version: version(), Log: log, Now: time.Now,
 	}
 	rep, err := r.Reconcile(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", cache, log); err != nil {
+	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", cache, nil, log); err != nil {
 		return nil, err
 	}
 	d.say("3. Validated it, built %d parts, published the tree in %s in %s.", rep.Built, r.Root, rep.Elapsed.Round(time.Millisecond))

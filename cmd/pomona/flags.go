@@ -24,24 +24,25 @@ func environmentName(flag string) string {
 // passFlags are what every command needs that makes or plans a pass.
 type passFlags struct {
 	root, branch string
-	cache        string
+	base         string // of plan: a revision in place of a root
 	keys         []string
+	payloads     payloadFlags
 }
 
 func (f *passFlags) add(cmd *cobra.Command, branch string) {
 	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
 	cmd.Flags().StringVar(&f.branch, branch, "HEAD", "branch, tag or commit that is wanted")
 	cmd.Flags().StringSliceVar(&f.keys, "key", nil, "file of a secret key that signs; two while one replaces the other")
-	otherwise := "below --root, private"
-	if cmd.Name() == "plan" {
-		otherwise = ownCache
+	otherwise := ownCache
+	if cmd.Name() != "plan" {
+		otherwise = "below --root, private"
 	}
-	addCache(cmd, &f.cache, otherwise)
+	f.payloads.add(cmd, otherwise)
 }
 
 // reconciler opens the repository at dir and reads the keys. Writes says whether a pass will be made, or only planned.
 func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (*reconciler.Reconciler, error) {
-	if f.root == "" {
+	if f.root == "" && f.base == "" {
 		return nil, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
 	}
 	opened, err := repo.Open(siteDir(args))
@@ -52,13 +53,17 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	if err != nil {
 		return nil, err
 	}
+	cache := cacheFolder(f.payloads.cache, f.root, writes)
+	payloads, err := f.payloads.fetcher(cache, f.root)
+	if err != nil {
+		return nil, err
+	}
 	// A command says what it did by itself; only what the next pass must heal is worth a line.
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cache := cacheFolder(f.cache, f.root, writes)
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
 		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
-		Version: version(), Log: log, Now: time.Now,
+		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
 }
 

@@ -56,7 +56,7 @@ func writeNew(file string, data []byte, mode os.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// outside refuses a key that would be served.
+// outside refuses a secret that would be served.
 func outside(root, file string) error {
 	real, err := filepath.EvalSymlinks(file)
 	if err != nil {
@@ -75,7 +75,7 @@ func outside(root, file string) error {
 		return err
 	}
 	if strings.HasPrefix(absReal, strings.TrimSuffix(absBase, "/")+"/") {
-		return fmt.Errorf("secret key %q lies in the served directory %q: move it out", file, root)
+		return fmt.Errorf("secret %q lies in the served directory %q: move it out", file, root)
 	}
 	return nil
 }

@@ -1,15 +1,20 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+)
 
 func reconcileCommand() *cobra.Command {
 	var f passFlags
 	var output string
-	var dryRun bool
+	var dryRun, digests bool
 	cmd := &cobra.Command{
 		Use:   "reconcile [DIR]",
 		Short: "Publish what a repository says, prune what nothing keeps, then exit",
-		Long: `Make one pass: publish what the branch of the repository at DIR says below --root, prune what nothing keeps, exit.
+		Long: `Make one pass: repair what is damaged below --root, publish what the branch of the repository at DIR says, prune what
+nothing keeps, exit.
 Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not run.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,7 +32,11 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 				}
 				return write(cmd.OutOrStdout(), output, rep.Plan, rep.Plan.Text)
 			}
-			rep, err := r.Reconcile(cmd.Context())
+			depth := reconciler.Names
+			if digests {
+				depth = reconciler.Digests
+			}
+			rep, err := r.Pass(cmd.Context(), depth)
 			if err != nil {
 				return err
 			}
@@ -36,6 +45,7 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 	}
 	f.add(cmd, "branch")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().BoolVar(&digests, "digests", false, "read every archive of the root too, to find damage")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be published and pruned")
 	return cmd
 }

@@ -15,16 +15,19 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 func validateCommand() *cobra.Command {
-	var rev, output, cache string
-	var verbose bool
+	var rev, output, root string
+	var offline, verbose bool
+	var f payloadFlags
 	cmd := &cobra.Command{
 		Use:   "validate [DIR]",
 		Short: "Find everything that is wrong with a site",
-		Long: `Find everything that is wrong with the site in DIR, as its files are now or, with --rev, as a commit has them.
+		Long: `Find everything that is wrong with the site in DIR, as its files are now or, with --rev, as a commit has them. Payloads
+that lie outside the repository are fetched once and kept.
 Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,7 +39,15 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			site, problems, err := validate(cmd.Context(), siteDir(args), rev, cacheFolder(cache, "", false), log)
+			cache := cacheFolder(f.cache, "", false)
+			var payloads *fetch.Fetcher
+			if !offline {
+				var err error
+				if payloads, err = f.fetcher(cache, root); err != nil {
+					return err
+				}
+			}
+			site, problems, err := validate(cmd.Context(), siteDir(args), rev, cache, payloads, log)
 			if err != nil {
 				return err
 			}
@@ -53,14 +64,17 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		},
 	}
 	cmd.Flags().StringVar(&rev, "rev", "", "commit, branch or tag; default: the files as they are now")
-	addCache(cmd, &cache, ownCache)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say how much was evaluated and checked anew")
+	cmd.Flags().BoolVar(&offline, "offline", false, "fetch nothing: payloads outside the repository are not checked")
+	cmd.Flags().StringVar(&root, "root", "", "served directory whose blob store and objects are looked into")
+	f.add(cmd, ownCache)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "one of "+strings.Join(announce.Formats, ", "))
 	return cmd
 }
 
-func validate(ctx context.Context, dir, rev, cache string, log *slog.Logger) (desired.Site, desired.Problems, error) {
-	src, done, err := source(dir, rev)
+// validate remembers in folder cache what was evaluated and checked; without payloads nothing is fetched.
+func validate(ctx context.Context, dir, rev, cache string, payloads *fetch.Fetcher, log *slog.Logger) (desired.Site, desired.Problems, error) {
+	src, done, err := source(ctx, dir, rev)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
@@ -69,11 +83,11 @@ func validate(ctx context.Context, dir, rev, cache string, log *slog.Logger) (de
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
-	return reconciler.Validate(ctx, src, loader, build.NewVerdicts(cache, log), time.Now())
+	return reconciler.Validate(ctx, src, loader, build.NewVerdicts(cache, log), payloads, time.Now())
 }
 
 // source opens a folder as it is now, or a commit of its repository.
-func source(dir, rev string) (artifact.Source, func(), error) {
+func source(ctx context.Context, dir, rev string) (artifact.Source, func(), error) {
 	if rev == "" {
 		w, err := repo.OpenWorkTree(dir)
 		if err != nil {
@@ -89,6 +103,6 @@ func source(dir, rev string) (artifact.Source, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := r.Files(c)
+	files, err := r.Files(ctx, c)
 	return files, func() {}, err
 }

@@ -45,4 +45,15 @@ type Artifact struct {
 	Size   int64  `json:"size"`             // bytes, as stored
 	Format Format `json:"format,omitempty"` // empty for a plain file
 	Memory int64  `json:"memory,omitempty"` // bytes that unpacking needs for its window
+	SBOM   Digest `json:"sbom,omitzero"`    // bill of materials, an object of its own; zero for none
+	Bill   int64  `json:"bill,omitempty"`   // bytes of that
+}
+
+// Sizes are the sizes of an artifact's objects.
+func (a Artifact) Sizes() map[Digest]int64 {
+	out := map[Digest]int64{a.Digest: a.Size}
+	if !a.SBOM.IsZero() {
+		out[a.SBOM] = a.Bill
+	}
+	return out
 }

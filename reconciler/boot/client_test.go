@@ -16,7 +16,7 @@ func rendered() []byte {
 }
 
 func TestClientPassesShellcheck(t *testing.T) {
-	pipe(t, exec.Command(need(t, "shellcheck", "shellcheck"), "-s", "sh", "-"))
+	pipe(t, exec.Command(need(t, "shellcheck", "install shellcheck"), "-s", "sh", "-"))
 }
 
 func TestBusyboxReadsTheClient(t *testing.T) {

@@ -33,37 +33,32 @@ var oldKey, newKey, otherKey = key(1), key(2), key(3)
 
 func key(b byte) tree.SecretKey { return tree.NewSecretKey([32]byte{b}, tree.KeyID{b, 7}) }
 
-// need is the path of a program of a Debian package.
-func need(t *testing.T, program, debianPackage string) string {
+// need is the path of a program; remedy says how to get it.
+func need(t *testing.T, program, remedy string) string {
 	t.Helper()
 	if found, err := exec.LookPath(program); err == nil {
 		return found
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: install %s", program, debianPackage)
+		t.Fatalf("%s is missing: %s", program, remedy)
 	}
-	t.Skipf("SKIPPED: %s is missing: install %s", program, debianPackage)
+	t.Skipf("SKIPPED: %s is missing: %s", program, remedy)
 	return ""
-}
-
-// busybox is Debian's, or the one that POMONA_BUSYBOX names, for instance of a Yocto image.
-func busybox(t *testing.T) string {
-	if path := os.Getenv("POMONA_BUSYBOX"); path != "" {
-		return path
-	}
-	return need(t, "busybox", "busybox-static")
 }
 
 // site is a served tree and the FECs that boot from it.
 type site struct {
 	*server
 	t        *testing.T
+	on       machine          // that the FECs are
 	keys     []tree.SecretKey // sign what is published
 	settings boot.Settings
 }
 
-func newSite(t *testing.T) *site {
-	s := &site{server: newServer(t), t: t, keys: []tree.SecretKey{oldKey}}
+func newSite(t *testing.T) *site { return siteOn(t, native(t)) }
+
+func siteOn(t *testing.T, on machine) *site {
+	s := &site{server: newServer(t), t: t, on: on, keys: []tree.SecretKey{oldKey}}
 	s.settings = boot.Settings{Site: "linac", Channel: "production", Servers: []string{s.URL}}
 	return s
 }
@@ -74,10 +69,10 @@ func (s *site) fec() *boot.FEC {
 	dir := s.t.TempDir()
 	f := &boot.FEC{
 		Name: fecName, Server: s.URL, Dir: filepath.Join(dir, "fec"), Client: boot.Client(s.settings),
-		Busybox: busybox(s.t), Emulator: os.Getenv("POMONA_EMULATOR"),
+		Busybox: s.on.busybox, Emulator: s.on.emulator,
 		Keys:  []string{publicKey(s.t, oldKey)},
-		Tools: []string{verifier(s.t)},
-		Env:   []string{"POMONA_WAIT=0", "POMONA_RETRIES=3", "POMONA_STALL=1"},
+		Tools: []string{s.on.verifier},
+		Env:   []string{"POMONA_WAIT=0", "POMONA_RETRIES=3", fmt.Sprintf("POMONA_STALL=%d", s.on.stall)},
 	}
 	s.t.Cleanup(func() {
 		if err := f.Stop(); err != nil {
@@ -100,11 +95,11 @@ func publicKey(t *testing.T, k tree.SecretKey) string {
 	return file
 }
 
-// boots boots f and checks how that ended. A client that hangs is killed after a minute.
+// boots boots f and checks how that ended. A client that hangs is killed after some minutes.
 func boots(t *testing.T, f *boot.FEC, state string, serial int64, detail string) boot.Outcome {
 	t.Helper()
 	status := map[string]int{"running": 0, "fallback": 0, "init-failed": 1, "failed": 2}[state]
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	o, err := f.Boot(ctx)
 	if err != nil {
@@ -149,14 +144,15 @@ func payload(serial int64) string {
 	return string(b)
 }
 
-// withScripts gives m init scripts: name or name=software that it starts, to what it does.
+// withScripts gives m init scripts: name or name=software that it starts, to what it does. Their shell is the FEC's own:
+// /bin/sh would be this machine's.
 func (s *site) withScripts(m tree.Manifest, scripts map[string]string) tree.Manifest {
 	s.t.Helper()
 	files := map[string]string{}
 	m.Init = nil
 	for _, key := range slices.Sorted(maps.Keys(scripts)) {
 		name, starts, _ := strings.Cut(key, "=")
-		files["/"+name] = "#!/bin/sh\n" + scripts[key] + "\n"
+		files["/"+name] = "#!/usr/bin/env sh\n" + scripts[key] + "\n"
 		m.Init = append(m.Init, tree.Script{Name: name, Starts: starts, Digest: artifact.Sum([]byte(files["/"+name]))})
 	}
 	m.Scripts = s.object(artifact.Gzip, files)
@@ -222,8 +218,8 @@ func compress(t *testing.T, format artifact.Format, b []byte) []byte {
 		}
 		return out.Bytes()
 	}
-	debian := map[artifact.Format]string{artifact.Xz: "xz-utils", artifact.Zstd: "zstd"}[format]
-	c := exec.Command(need(t, string(format), debian), "-c", "-q")
+	remedy := map[artifact.Format]string{artifact.Xz: "install xz-utils", artifact.Zstd: "install zstd"}[format]
+	c := exec.Command(need(t, string(format), remedy), "-c", "-q")
 	c.Stdin, c.Stdout = bytes.NewReader(b), &out
 	if err := c.Run(); err != nil {
 		t.Fatal(err)

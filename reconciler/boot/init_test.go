@@ -139,7 +139,7 @@ func TestDBus(t *testing.T) {
 	s := newSite(t)
 	f := s.fec()
 	for program, debian := range map[string]string{"dbus-daemon": "dbus-daemon", "dbus-send": "dbus-bin", "dbus-test-tool": "dbus-tests"} {
-		f.Tools = append(f.Tools, need(t, program, debian))
+		f.Tools = append(f.Tools, need(t, program, "install "+debian))
 	}
 	s.publish(s.withScripts(s.release(100), map[string]string{
 		"10-bus":     "dbus-daemon --session --fork --address=unix:path=$POMONA_RUN/bus",

@@ -18,12 +18,14 @@ import (
 
 // TestKill kills the client at random times, over many releases. After each kill current is nothing or a whole release,
 // and an undisturbed boot brings the newest.
-func TestKill(t *testing.T) {
-	kills := fromEnv(t, "POMONA_KILLS", 40)
+func TestKill(t *testing.T) { onEach(t, testKill) }
+
+func testKill(t *testing.T, on machine) {
+	kills := fromEnv(t, "POMONA_KILLS", on.kills)
 	seed := fromEnv(t, "POMONA_SEED", 1)
 	t.Logf("%d kills, seed %d", kills, seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	s := newSite(t)
+	s := siteOn(t, on)
 	f := s.fec()
 	f.Env = append(f.Env, "POMONA_REPORT=no")
 	releases := map[string]tree.Manifest{}
@@ -35,24 +37,31 @@ func TestKill(t *testing.T) {
 		s.publish(m)
 	}
 	publish()
-	start := time.Now()
-	boots(t, f, "running", serial, "")
-	whole := time.Since(start)
-	killed := 0
+	var whole time.Duration // that a boot takes which nobody disturbs
+	boot := func() {
+		start := time.Now()
+		started(t, f, boots(t, f, "running", serial, ""))
+		whole = time.Since(start)
+	}
+	boot()
+	killed, ended := 0, 0
 	for killed < kills {
 		publish()
 		for range 1 + random.IntN(3) {
 			if killAfter(t, f, time.Duration(random.Int64N(int64(whole)))) {
 				killed++
+			} else {
+				ended++
 			}
 			checkCurrent(t, f, releases)
 		}
-		started(t, f, boots(t, f, "running", serial, ""))
+		boot()
 		checkCurrent(t, f, releases)
 		if n := len(names(t, f.Root(), "slots")); n > 2 {
 			t.Fatalf("%d slots are left", n)
 		}
 	}
+	t.Logf("%d boots were killed, %d ended before that, %d releases booted", killed, ended, len(releases))
 }
 
 func fromEnv(t *testing.T, name string, otherwise int) int {

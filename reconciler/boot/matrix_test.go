@@ -18,7 +18,9 @@ import (
 const manifestPath = "/fecs/" + fecName + "/boot.manifest"
 
 // TestFaults is what networks and servers do to a boot.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { onEach(t, testFaults) }
+
+func testFaults(t *testing.T, on machine) {
 	for _, c := range []struct {
 		name      string
 		installed bool  // serial 100 has booted before
@@ -49,7 +51,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := siteOn(t, on)
 			f := s.fec()
 			if c.installed {
 				s.publish(s.release(100))
@@ -113,8 +115,10 @@ func started(t *testing.T, f *boot.FEC, o boot.Outcome) {
 	}
 }
 
-func TestUnchangedRebootIsOneRequest(t *testing.T) {
-	s := newSite(t)
+func TestUnchangedRebootIsOneRequest(t *testing.T) { onEach(t, testUnchangedRebootIsOneRequest) }
+
+func testUnchangedRebootIsOneRequest(t *testing.T, on machine) {
+	s := siteOn(t, on)
 	f := s.fec()
 	f.Env = append(f.Env, "POMONA_REPORT=no")
 	s.publish(s.release(100))
@@ -144,8 +148,10 @@ func TestSecondServer(t *testing.T) {
 }
 
 // TestNothingIsLeftRunning looks for processes of the client after boots with many short transfers, each with a watcher.
-func TestNothingIsLeftRunning(t *testing.T) {
-	s := newSite(t)
+func TestNothingIsLeftRunning(t *testing.T) { onEach(t, testNothingIsLeftRunning) }
+
+func testNothingIsLeftRunning(t *testing.T, on machine) {
+	s := siteOn(t, on)
 	f := s.fec()
 	f.Env = append(f.Env, "POMONA_RETRIES=30")
 	s.Close()
@@ -174,8 +180,10 @@ func running(t *testing.T, f *boot.FEC) (lines []string) {
 }
 
 // TestReplay serves an older release than the one that booted last.
-func TestReplay(t *testing.T) {
-	s := newSite(t)
+func TestReplay(t *testing.T) { onEach(t, testReplay) }
+
+func testReplay(t *testing.T, on machine) {
+	s := siteOn(t, on)
 	f := s.fec()
 	s.publish(s.release(101))
 	boots(t, f, "running", 101, "")
@@ -195,8 +203,10 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-func TestReports(t *testing.T) {
-	s := newSite(t)
+func TestReports(t *testing.T) { onEach(t, testReports) }
+
+func testReports(t *testing.T, on machine) {
+	s := siteOn(t, on)
 	f := s.fec()
 	s.publish(s.release(100))
 	o := boots(t, f, "running", 100, "")

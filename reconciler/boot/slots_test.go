@@ -126,7 +126,7 @@ func TestFormats(t *testing.T) {
 			if format == artifact.Zstd {
 				f.Env = append(f.Env, "POMONA_RETRIES=1")
 				boots(t, f, "failed", 100, "zstd") // no busybox has it
-				f.Tools = append(f.Tools, need(t, "zstd", "zstd"))
+				f.Tools = append(f.Tools, need(t, "zstd", "install zstd"))
 			}
 			started(t, f, boots(t, f, "running", 100, ""))
 		})
@@ -181,17 +181,17 @@ func TestNoSpace(t *testing.T) {
 // own applets.
 func TestOtherTools(t *testing.T) {
 	for name, tools := range map[string]func(t *testing.T) []string{
-		"curl only": func(t *testing.T) []string { return []string{need(t, "curl", "curl")} },
-		"GNU wget":  func(t *testing.T) []string { return []string{need(t, "wget", "wget")} },
+		"curl only": func(t *testing.T) []string { return []string{need(t, "curl", "install curl")} },
+		"GNU wget":  func(t *testing.T) []string { return []string{need(t, "wget", "install wget")} },
 		"mv without -T": func(t *testing.T) []string {
-			return []string{tool(t, "mv", `[ "$1" != -T ] && exec `+need(t, "busybox", "busybox-static")+` mv "$@"`)}
+			return []string{tool(t, "mv", `[ "$1" != -T ] && exec `+need(t, "busybox", "install busybox-static")+` mv "$@"`)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			f := s.fec()
-			f.Shell = need(t, "dash", "dash")
+			f.Shell = need(t, "dash", "install dash")
 			f.Tools = append(f.Tools, tools(t)...)
 			if name == "curl only" {
 				f.Without = []string{"wget"}

@@ -16,9 +16,9 @@ import (
 // TestVerifiers boots with each verifier alone, and with each refuses a changed byte.
 func TestVerifiers(t *testing.T) {
 	for name, path := range map[string]func(*testing.T) string{
-		"pomona-verify":     verifier,
-		"signify-openbsd":   func(t *testing.T) string { return need(t, "signify-openbsd", "signify-openbsd") },
-		"openssl":           func(t *testing.T) string { return need(t, "openssl", "openssl") },
+		"pomona-verify":     func(t *testing.T) string { return program(t, verifier) },
+		"signify-openbsd":   func(t *testing.T) string { return need(t, "signify-openbsd", "install signify-openbsd") },
+		"openssl":           func(t *testing.T) string { return need(t, "openssl", "install openssl") },
 		"usign of OpenWrt":  usign,
 		"another's signify": notSignify,
 	} {
@@ -50,7 +50,7 @@ func usign(t *testing.T) string {
 	}
 	t.Log("no usign: signify-openbsd stands in for it")
 	link := filepath.Join(t.TempDir(), "usign")
-	if err := os.Symlink(need(t, "signify-openbsd", "signify-openbsd"), link); err != nil {
+	if err := os.Symlink(need(t, "signify-openbsd", "install signify-openbsd"), link); err != nil {
 		t.Fatal(err)
 	}
 	return link
@@ -240,7 +240,7 @@ func TestExpiry(t *testing.T) {
 		t.Parallel()
 		s := newSite(t)
 		f := s.fec()
-		f.Shell, f.Env = need(t, "dash", "dash"), append(f.Env, "FAKE_DATE=86400")
+		f.Shell, f.Env = need(t, "dash", "install dash"), append(f.Env, "FAKE_DATE=86400")
 		f.Tools = append(f.Tools, tool(t, "date", `case $1 in +%s) echo "$FAKE_DATE" ;; *) echo then ;; esac`))
 		expired(s, 100)
 		boots(t, f, "running", 100, "clock not set, expiry unchecked")
@@ -252,7 +252,7 @@ func TestExpiry(t *testing.T) {
 		t.Parallel()
 		s := newSite(t)
 		f := s.fec()
-		f.Shell, f.Env = need(t, "dash", "dash"), append(f.Env, "FAKE_DATE=6000000000")
+		f.Shell, f.Env = need(t, "dash", "install dash"), append(f.Env, "FAKE_DATE=6000000000")
 		f.Tools = append(f.Tools, tool(t, "date", `case $1 in +%s) echo "$FAKE_DATE" ;; *) echo then ;; esac`))
 		m := s.release(100)
 		m.Expires = 100_000_000 // minutes; the clock says as many

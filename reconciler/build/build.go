@@ -24,6 +24,8 @@ type Spec struct {
 	Archive string          // a finished archive, which is stored as it is
 	Install string          // absolute path below which the payload is unpacked
 	Format  artifact.Format // of the artifact; an archive must have it already
+	Origin  string          // names content that lies outside the commit, and that never changes; empty for the commit itself
+	About   About           // of whom a bill of materials is made too; zero for none
 }
 
 // Sink is where the bytes go. Put hashes and stores what write produces, or nothing when write fails.
@@ -53,18 +55,34 @@ func (s Spec) check() error {
 }
 
 // Key names what Make would produce. It comes from the commit's listing alone: paths below the folder, modes, blob ids,
-// install location, format and the packer's version. Where the folder lies does not matter.
+// install location, format, the packer's version and what a bill of materials says. Of what lies outside the
+// commit it is the origin that counts, so that nothing is fetched to know the key.
 func Key(files artifact.Files, s Spec) artifact.Digest {
+	if s.Folder != "" {
+		files = inOrder(files)
+	}
+	return key(files, s)
+}
+
+// key is Key of files that are in order for sure: to make sure takes longer than all else for a site of many payloads.
+func key(files artifact.Files, s Spec) artifact.Digest {
 	h := sha256.New()
 	// A hash accepts every write, and no field can hold the zero byte that ends it.
 	fmt.Fprintf(h, "pomona %s\x00%s\x00%s\x00", packer, s.Install, s.Format)
+	if s.About != (About{}) {
+		fmt.Fprintf(h, "about\x00%q\x00", s.About)
+	}
+	if s.Origin != "" {
+		fmt.Fprintf(h, "origin\x00%s\x00", s.Origin)
+		return artifact.Digest(h.Sum(nil))
+	}
 	if s.Archive != "" {
 		f, _ := files.Find(s.Archive) // one that is missing has a key too: Make says what is wrong
 		fmt.Fprintf(h, "archive\x00%d\x00%s\x00", f.Mode, f.ID)
 		return artifact.Digest(h.Sum(nil))
 	}
 	fmt.Fprint(h, "folder\x00")
-	for _, f := range below(files, s.Folder) {
+	for _, f := range files.Under(s.Folder) {
 		fmt.Fprintf(h, "%s\x00%d\x00%s\x00", relative(f.Path, s.Folder), f.Mode, f.ID)
 	}
 	return artifact.Digest(h.Sum(nil))
@@ -77,10 +95,14 @@ func Make(ctx context.Context, src artifact.Source, s Spec, sink Sink) (artifact
 	}
 	var made artifact.Artifact
 	var err error
+	var in contents
 	if s.Archive != "" {
-		made, err = adopt(ctx, src, s, sink)
+		made, err = adopt(ctx, src, s, sink, &in)
 	} else {
-		made, err = packFolder(ctx, src, s, sink)
+		made, err = packFolder(ctx, src, s, sink, &in)
+	}
+	if err == nil && s.About != (About{}) {
+		made.SBOM, made.Bill, err = putSBOM(ctx, made, s, in, sink)
 	}
 	if err != nil {
 		return artifact.Artifact{}, fmt.Errorf("make artifact of %q: %w", s.path(), err)
@@ -88,7 +110,7 @@ func Make(ctx context.Context, src artifact.Source, s Spec, sink Sink) (artifact
 	return made, nil
 }
 
-func packFolder(ctx context.Context, src artifact.Source, s Spec, sink Sink) (artifact.Artifact, error) {
+func packFolder(ctx context.Context, src artifact.Source, s Spec, sink Sink, in *contents) (artifact.Artifact, error) {
 	items, found, err := folderItems(ctx, src, s)
 	if err == nil && len(found) > 0 {
 		err = &LintError{found}
@@ -96,11 +118,11 @@ func packFolder(ctx context.Context, src artifact.Source, s Spec, sink Sink) (ar
 	if err != nil {
 		return artifact.Artifact{}, err
 	}
-	return put(ctx, src, items, s.Format, sink)
+	return put(ctx, src, items, s.Format, sink, in)
 }
 
 // adopt stores a finished archive while linting it: one read, and nothing is stored when there is a finding.
-func adopt(ctx context.Context, src artifact.Source, s Spec, sink Sink) (artifact.Artifact, error) {
+func adopt(ctx context.Context, src artifact.Source, s Spec, sink Sink, in *contents) (artifact.Artifact, error) {
 	f, found := archiveFile(src.Files(), s)
 	if len(found) > 0 {
 		return artifact.Artifact{}, &LintError{found}
@@ -109,7 +131,7 @@ func adopt(ctx context.Context, src artifact.Source, s Spec, sink Sink) (artifac
 	var err error
 	out.Digest, out.Size, err = sink.Put(ctx, func(w io.Writer) error {
 		return reading(src, f, func(r io.Reader) error {
-			found, memory, err := lint(ctx, io.TeeReader(r, w), s.Format, Limits{Install: s.Install})
+			found, memory, err := lint(ctx, io.TeeReader(r, w), s.Format, Limits{Install: s.Install}, in)
 			if err == nil && len(found) > 0 {
 				err = &LintError{found}
 			}

@@ -29,7 +29,7 @@ func (i *inspection) decompressor(in *bufio.Reader, f artifact.Format) (io.Reade
 	case bytes.HasPrefix(head, []byte(lfsPointer)):
 		return nil, i.stop("add the archive to git itself", "is a Git LFS pointer, not the archive")
 	case !bytes.HasPrefix(head, []byte(magic[f])):
-		return nil, i.stop("give it the name that fits its content", "is not %s, as its name promises%s", f, butIs(head))
+		return nil, i.stop("say what it is", "is not %s, as its name or format says%s", f, butIs(head))
 	}
 	switch f {
 	case artifact.Xz:

@@ -35,17 +35,18 @@ func (l Limits) orDefaults() Limits {
 // Lint reads a finished archive to its end and reports everything wrong with it. It stops early where going on would
 // cost more than the limits allow. It never holds more than some megabytes beside the archive's window and names.
 func Lint(r io.Reader, f artifact.Format, l Limits) []Finding {
-	found, _, err := lint(context.Background(), r, f, l)
+	found, _, err := lint(context.Background(), r, f, l, nil)
 	if err != nil {
 		found.add("", "", "cannot be read: %v", err)
 	}
 	return found
 }
 
-// lint is Lint that also says how much memory unpacking takes. Its error is the reader's, never the archive's.
-func lint(ctx context.Context, r io.Reader, f artifact.Format, l Limits) (Findings, int64, error) {
+// lint is Lint that also says how much memory unpacking takes, and notes what is in the archive. Its error is the reader's,
+// never the archive's.
+func lint(ctx context.Context, r io.Reader, f artifact.Format, l Limits, in *contents) (Findings, int64, error) {
 	l = l.orDefaults()
-	i := &inspection{limits: l, entries: newEntries(l), memory: window[artifact.Gzip]}
+	i := &inspection{limits: l, entries: newEntries(l), memory: window[artifact.Gzip], contents: in}
 	i.in = input{ctx: ctx, r: r}
 	err := i.archive(f)
 	if i.in.err != nil {
@@ -59,11 +60,12 @@ func lint(ctx context.Context, r io.Reader, f artifact.Format, l Limits) (Findin
 
 // inspection is one archive being linted.
 type inspection struct {
-	limits  Limits
-	entries *entries
-	in      input
-	memory  int64 // bytes that unpacking takes for the largest window so far
-	stopped bool  // a finding ended the inspection
+	limits   Limits
+	entries  *entries
+	in       input
+	contents *contents
+	memory   int64 // bytes that unpacking takes for the largest window so far
+	stopped  bool  // a finding ended the inspection
 }
 
 // errStop ends an inspection; a finding says why.

@@ -30,12 +30,15 @@ func newItem(name string, typeflag byte, mode int64) item {
 
 // folderItems are the entries of a folder below its install location, sorted, and what is wrong with them.
 func folderItems(ctx context.Context, src artifact.Source, s Spec) ([]item, Findings, error) {
-	files := below(src.Files(), s.Folder)
+	files := inOrder(src.Files()).Under(s.Folder)
 	if len(files) == 0 {
 		return nil, Findings{{Text: "there are no files in this folder", Advice: "add them; git keeps no empty folder"}}, nil
 	}
 	install := strings.TrimPrefix(s.Install, "/")
 	names := newEntries(Limits{Install: s.Install})
+	if len(files) > names.limit {
+		return nil, Findings{{Text: fmt.Sprintf("has more than %d entries", names.limit), Advice: "pack fewer files"}}, nil
+	}
 	items := folders(install, files, s.Folder)
 	for _, f := range files {
 		i, reason, err := fileItem(ctx, src, f, path.Join(install, relative(f.Path, s.Folder)))
@@ -95,49 +98,57 @@ func plainItem(ctx context.Context, src artifact.Source, f artifact.File, name s
 }
 
 // put packs items into sink.
-func put(ctx context.Context, src artifact.Source, items []item, f artifact.Format, sink Sink) (artifact.Artifact, error) {
+func put(ctx context.Context, src artifact.Source, items []item, f artifact.Format, sink Sink, in *contents) (artifact.Artifact, error) {
 	out := artifact.Artifact{Format: f, Memory: window[f]}
 	var err error
-	out.Digest, out.Size, err = sink.Put(ctx, func(w io.Writer) error { return pack(ctx, src, items, f, w) })
+	out.Digest, out.Size, err = sink.Put(ctx, func(w io.Writer) error { return pack(ctx, src, items, f, w, in) })
 	if err != nil {
 		return artifact.Artifact{}, err
 	}
 	return out, nil
 }
 
-func pack(ctx context.Context, src artifact.Source, items []item, f artifact.Format, w io.Writer) error {
+func pack(ctx context.Context, src artifact.Source, items []item, f artifact.Format, w io.Writer, in *contents) error {
 	c, err := compressor(ctx, w, f)
 	if err != nil {
 		return err
 	}
 	// The compressor is closed even after an error: it owns goroutines.
-	return errors.Join(packItems(ctx, src, items, c), c.Close())
+	return errors.Join(packItems(ctx, src, items, c, in), c.Close())
 }
 
-func packItems(ctx context.Context, src artifact.Source, items []item, w io.Writer) error {
+func packItems(ctx context.Context, src artifact.Source, items []item, w io.Writer, in *contents) error {
 	t := tar.NewWriter(w)
 	for _, i := range items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := packItem(src, i, t); err != nil {
+		if err := packItem(src, i, t, in); err != nil {
 			return fmt.Errorf("pack %q: %w", i.header.Name, err)
 		}
 	}
 	return t.Close()
 }
 
-func packItem(src artifact.Source, i item, t *tar.Writer) error {
-	if err := t.WriteHeader(&i.header); err != nil || i.header.Typeflag != tar.TypeReg {
+func packItem(src artifact.Source, i item, t *tar.Writer, in *contents) error {
+	if err := t.WriteHeader(&i.header); err != nil {
+		return err
+	}
+	if i.header.Typeflag != tar.TypeReg {
+		_, err := in.add(&i.header, t, strings.NewReader(""))
 		return err
 	}
 	return reading(src, i.file, func(r io.Reader) error {
-		_, err := io.Copy(t, r)
+		_, err := in.add(&i.header, t, r)
 		return err
 	})
 }
 
-// below are the files below dir.
-func below(files artifact.Files, dir string) artifact.Files {
-	return files.Under(dir)
+// inOrder are files sorted, whatever the order that they come in.
+func inOrder(files artifact.Files) artifact.Files {
+	byPath := func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) }
+	if !slices.IsSortedFunc(files, byPath) {
+		files = slices.SortedFunc(slices.Values(files), byPath)
+	}
+	return files
 }

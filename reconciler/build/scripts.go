@@ -20,7 +20,7 @@ func Scripts(ctx context.Context, src artifact.Source, scripts map[string]artifa
 	}
 	var made artifact.Artifact
 	if err == nil {
-		made, err = put(ctx, src, items, artifact.Gzip, sink)
+		made, err = put(ctx, src, items, artifact.Gzip, sink, nil)
 	}
 	if err != nil {
 		return artifact.Artifact{}, fmt.Errorf("pack scripts: %w", err)

@@ -44,7 +44,7 @@ func (i *inspection) tar(t *tape) error {
 			i.stopped = true // its zeros may be without end; entries has a finding about it
 			return errStop
 		}
-		n, err := io.Copy(io.Discard, r)
+		n, err := i.contents.add(h, io.Discard, r)
 		if err != nil {
 			return fmt.Errorf("read %q: %w", shown(h.Name), err)
 		}

@@ -149,9 +149,9 @@ func (c lintCase) key(files artifact.Files) (string, bool) {
 	case c.payload.Archive != "":
 		format, err := artifact.FormatOf(c.payload.Archive)
 		_, ok := files.Find(c.payload.Archive)
-		k := Key(files, Spec{Archive: c.payload.Archive, Install: c.payload.Install, Format: format})
+		k := key(files, Spec{Archive: c.payload.Archive, Install: c.payload.Install, Format: format})
 		return fmt.Sprintf("archive %s %d", k, c.memory()), ok && err == nil
 	}
-	k := Key(files, Spec{Folder: c.payload.Folder, Install: c.payload.Install})
+	k := key(files, Spec{Folder: c.payload.Folder, Install: c.payload.Install})
 	return fmt.Sprintf("folder %s %q", k, c.windows()), len(files.Under(c.payload.Folder)) > 0
 }

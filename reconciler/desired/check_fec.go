@@ -115,7 +115,7 @@ func (c *checker) archives(fec string, f FEC, parts []part) {
 	for i, p := range parts {
 		format := p.payload.FormatFor(platform)
 		// What a platform's own payload or default gets wrong is reported there, once.
-		if p.key != f.Platform && (p.payload.Archive != "" || p.payload.Format != "") {
+		if p.key != f.Platform && (p.payload.Finished() || p.payload.Format != "") {
 			c.unpacks(f.Platform, format, p, func() string { return CUEPath("fecs", fec, p.section, p.name) })
 		}
 		for _, other := range parts[:i] {

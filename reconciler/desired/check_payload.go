@@ -10,25 +10,65 @@ import (
 
 // payload checks where a payload comes from and where it goes.
 func (c *checker) payload(p Payload, at ...any) {
-	field := func(name string) func() string {
-		return func() string { return CUEPath(append(slices.Clone(at), name)...) }
+	field := func(names ...any) func() string {
+		return func() string { return CUEPath(append(slices.Clone(at), names...)...) }
 	}
-	c.oneOf(CUEPath(at...), "folder", p.Folder, "archive", p.Archive)
+	c.sources(p, CUEPath(at...))
 	c.allowed(p.Install, field("install"))
-	if p.Folder != "" {
+	if p.Local() && p.Folder != "" {
 		c.folder(p.Folder, field("folder"))
 	}
+	if p.Local() && p.Archive != "" {
+		c.file(p.Archive, field("archive"))
+	}
+	named := field("archive")
 	if p.Archive == "" {
+		named = field("https", "url")
+	}
+	c.archiveName(p, named, field("format"))
+}
+
+// sources checks that a payload comes from exactly one place.
+func (c *checker) sources(p Payload, at string) {
+	places := []struct {
+		name string
+		set  bool
+	}{
+		{"folder", p.Folder != ""}, {"archive", p.Archive != ""},
+		{"https", p.HTTPS != Download{}}, {"blob", p.Blob != Blob{}}, {"oci", p.OCI != Image{}},
+	}
+	var set []string
+	for _, place := range places {
+		if place.set {
+			set = append(set, place.name)
+		}
+	}
+	fromGit := p.Git != GitCommit{}
+	switch {
+	case len(set) > 1:
+		c.problem(at, "comes from more than one place: "+strings.Join(set, " and "), "keep one of them")
+	case fromGit && (len(set) == 0 || set[0] != "folder" && set[0] != "archive"):
+		c.problem(at, "names a repository, but nothing in it", "add folder or archive: a path in that repository")
+	case len(set) == 0:
+		c.problem(at, "comes from nowhere", "set folder or archive, https, blob or oci")
+	}
+}
+
+// archiveName checks that the name of a finished archive says its format, and that nothing contradicts it.
+func (c *checker) archiveName(p Payload, at, formatAt func() string) {
+	name := p.named()
+	if name == "" {
 		return
 	}
-	c.file(p.Archive, field("archive"))
-	f, err := artifact.FormatOf(p.Archive)
-	if err != nil {
-		c.problem(field("archive")(), err.Error(), "rename it, or give its content as a folder")
-	} else if p.Format != "" && p.Format != f {
-		c.problem(field("format")(),
-			fmt.Sprintf("%q is a %s archive by its name, not %s", p.Archive, f, p.Format),
-			"remove format: it is for folders")
+	f, err := artifact.FormatOf(name)
+	switch {
+	case err != nil && p.Archive == "" && p.Format != "":
+	case err != nil && p.Archive == "":
+		c.problem(at(), "the address does not say how the archive is compressed", "add format: gzip, xz or zstd")
+	case err != nil:
+		c.problem(at(), err.Error(), "rename it, or give its content as a folder")
+	case p.Format != "" && p.Format != f:
+		c.problem(formatAt(), fmt.Sprintf("%q is a %s archive by its name, not %s", name, f, p.Format), "remove format: the name says it")
 	}
 }
 

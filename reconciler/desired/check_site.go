@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -16,7 +17,14 @@ func (c *checker) settings() {
 	for _, name := range sortedKeys(c.site.Settings.Scripts) {
 		c.file(c.site.Settings.Scripts[name].File, func() string { return CUEPath("site", "scripts", name, "file") })
 	}
+	if life := c.site.Settings.Boot.Life(); life < leastLife {
+		c.problem(CUEPath("site", "boot", "manifestLife"), fmt.Sprintf("manifests that live %s would be renewed all the time", life),
+			"let them live at least 1d")
+	}
 }
+
+// leastLife is the shortest life of a manifest: it is renewed when a third is left, and FECs must find it valid.
+const leastLife = 24 * time.Hour
 
 func (c *checker) platform(name string, p Platform) {
 	at := func(field ...any) string { return CUEPath(append([]any{"site", "platforms", name}, field...)...) }

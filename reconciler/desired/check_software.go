@@ -60,7 +60,7 @@ func (c *checker) softwareRelease(name, version string, r Release) {
 			unknown(c, CUEPath(at...), "platform", key, c.site.Settings.Platforms, "site.platforms, or use the word any")
 			continue
 		}
-		if p.Archive != "" || p.Format != "" { // otherwise, the platform itself is wrong
+		if p.Finished() || p.Format != "" { // otherwise, the platform itself is wrong
 			c.unpacks(key, p.FormatFor(platform), part{name: name, version: version}, func() string { return CUEPath(at...) })
 		}
 	}

@@ -30,7 +30,7 @@ func TestCheckPayloads(t *testing.T) {
 			timing(desired.Payload{Folder: "payload/timing", Install: "/srv/a/timing"})(s)
 		}, ``},
 		{"payload from nowhere", timing(desired.Payload{}),
-			`software.timing.versions."1.0-rc1".payload.any: neither folder nor archive is set; set one of them`},
+			`software.timing.versions."1.0-rc1".payload.any: comes from nowhere; set folder or archive, https, blob or oci`},
 		{"missing folder", timing(desired.Payload{Folder: "payload/timin"}),
 			`software.timing.versions."1.0-rc1".payload.any.folder: this commit has no folder "payload/timin", or nothing is in it; did you mean "payload/timing"?`},
 		{"missing folder on the way", timing(desired.Payload{Folder: "paylod/timing"}),
@@ -58,11 +58,27 @@ func TestCheckPayloads(t *testing.T) {
 			timing(desired.Payload{Archive: "timing.tgz", Format: artifact.Xz})(s)
 			s.files = append(s.files, artifact.File{Path: "timing.tgz"})
 		},
-			`software.timing.versions."1.0-rc1".payload.any.format: "timing.tgz" is a gzip archive by its name, not xz; remove format: it is for folders`},
+			`software.timing.versions."1.0-rc1".payload.any.format: "timing.tgz" is a gzip archive by its name, not xz; remove format: the name says it`},
 		{"format of the archive's name", func(s *state) {
 			timing(desired.Payload{Archive: "timing.tgz", Format: artifact.Gzip})(s)
 			s.files = append(s.files, artifact.File{Path: "timing.tgz"})
 		}, ``},
+		{"two places", timing(desired.Payload{Folder: "payload/timing", HTTPS: desired.Download{URL: "https://a/b.tgz", SHA256: "x"}}),
+			`software.timing.versions."1.0-rc1".payload.any: comes from more than one place: folder and https; keep one of them`},
+		{"three places", timing(desired.Payload{Blob: desired.Blob{SHA256: "x"}, OCI: desired.Image{Image: "a/b"}, Folder: "payload/timing"}),
+			`software.timing.versions."1.0-rc1".payload.any: comes from more than one place: folder and blob and oci; keep one of them`},
+		{"a repository and nothing in it", timing(desired.Payload{Git: desired.GitCommit{URL: "https://a/b"}}),
+			`software.timing.versions."1.0-rc1".payload.any: names a repository, but nothing in it; add folder or archive: a path in that repository`},
+		{"a repository and a blob", timing(desired.Payload{Git: desired.GitCommit{URL: "https://a/b"}, Blob: desired.Blob{SHA256: "x"}}),
+			`software.timing.versions."1.0-rc1".payload.any: names a repository, but nothing in it; add folder or archive: a path in that repository`},
+		{"a folder of another repository is not looked for here", timing(desired.Payload{Git: desired.GitCommit{URL: "https://a/b"}, Folder: "nowhere"}), ``},
+		{"an archive of another repository is not looked for here", timing(desired.Payload{Git: desired.GitCommit{URL: "https://a/b"}, Archive: "no.tgz"}), ``},
+		{"an address without a format", timing(desired.Payload{HTTPS: desired.Download{URL: "https://a/b"}}),
+			`software.timing.versions."1.0-rc1".payload.any.https.url: the address does not say how the archive is compressed; add format: gzip, xz or zstd`},
+		{"an address and its format", timing(desired.Payload{HTTPS: desired.Download{URL: "https://a/b"}, Format: artifact.Gzip}), ``},
+		{"an address against the format", timing(desired.Payload{HTTPS: desired.Download{URL: "https://a/b.tgz"}, Format: artifact.Xz}),
+			`software.timing.versions."1.0-rc1".payload.any.format: "https://a/b.tgz" is a gzip archive by its name, not xz; remove format: the name says it`},
+		{"a blob is gzip unless it says otherwise", timing(desired.Payload{Blob: desired.Blob{SHA256: "x"}}), ``},
 		{"payload of an unknown platform", func(s *state) {
 			s.Software["bpm"].Versions["3.0.0"].Payload["x68"] = desired.Payload{Folder: "payload/bpm/3.0", Install: "/opt/bpm"}
 		}, `software.bpm.versions."3.0.0".payload.x68: unknown platform "x68"; did you mean "x86"?`},
@@ -86,6 +102,10 @@ func TestCheckFormats(t *testing.T) {
 			}})
 		},
 			`software.timing.versions."1.0-rc1".payload.ppc: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with zstd; offer a format that it unpacks (gzip), or add zstd to site.platforms.ppc.unpack if it does unpack that`},
+		{"blob for all, of one that cannot", func(s *state) {
+			s.release("timing", "1.0-rc1", anyPayload(desired.Payload{Blob: desired.Blob{SHA256: "x"}, Install: "/opt/timing", Format: artifact.Zstd}))
+		},
+			`fecs.kgp2cu02.software.timing: platform "ppc" cannot unpack timing 1.0-rc1, which is compressed with zstd; offer a format that it unpacks (gzip), or add zstd to site.platforms.ppc.unpack if it does unpack that`},
 		{"configuration", func(s *state) {
 			s.Configuration["gains"].Versions["2.0"] = desired.ConfigurationVersion{Payload: desired.Payload{Folder: "conf/gains", Install: "/opt/gains", Format: artifact.Zstd}}
 		},
@@ -151,6 +171,14 @@ func TestCheckConfiguration(t *testing.T) {
 			delete(s.FECs["kgp2cu02"].Software, "bpm")
 		},
 			`fecs.kgp2cu02.configuration.orbit: orbit 1.0 is for bpm, and this FEC runs none of it; add the software to the FEC, or remove the configuration`},
+	})
+}
+
+func TestCheckManifestLife(t *testing.T) {
+	runCheckCases(t, []checkCase{
+		{"a day", func(s *state) { s.Settings.Boot.ManifestLife = "24h" }, ""},
+		{"less than a day", func(s *state) { s.Settings.Boot.ManifestLife = "23h" },
+			`site.boot.manifestLife: manifests that live 23h0m0s would be renewed all the time; let them live at least 1d`},
 	})
 }
 

@@ -69,6 +69,15 @@ func (ps Problems) Blocking() Problems {
 	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool { return p.Warning })
 }
 
+// Below puts problems whose paths lie below a value under the value's own path.
+func (ps Problems) Below(path string) Problems {
+	out := slices.Clone(ps)
+	for i := range out {
+		out[i].Path = path + "." + out[i].Path
+	}
+	return out
+}
+
 // WithoutEchoes leaves out problems that known ones cause: those at or below a path that has one already, and references
 // to declarations that are there but have problems of their own. Broken names those; lost says that some declarations
 // could not even be named, and then only references that are near a known word stay.

@@ -5,6 +5,8 @@
 package desired
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -59,6 +61,7 @@ type Retention struct {
 	Production  int    `json:"production,omitempty"`
 	ExtraNamed  string `json:"extraNamed,omitempty"` // problem or warning
 	Generations int    `json:"generations,omitempty"`
+	MaxRemoval  string `json:"maxRemoval,omitempty"` // a percentage
 	Grace       string `json:"grace,omitempty"`
 }
 
@@ -81,6 +84,15 @@ func (r Retention) Keep() int { return or(r.Production, 3) }
 
 // KeepGenerations is how many generations stay besides the named ones.
 func (r Retention) KeepGenerations() int { return or(r.Generations, 10) }
+
+// RemovalShare is the largest percentage of a kind that one commit takes away without saying so.
+func (r Retention) RemovalShare() int {
+	n, err := strconv.Atoi(strings.TrimSuffix(or(r.MaxRemoval, "50%"), "%"))
+	if err != nil {
+		return 0 // the schema has said what is wrong with it
+	}
+	return n
+}
 
 // GracePeriod is how long a superseded generation stays at least.
 func (r Retention) GracePeriod() time.Duration { return mustDuration(or(r.Grace, "24h")) }

@@ -1,7 +1,5 @@
 package desired
 
-import "github.com/pomona-gitops/pomona/reconciler/artifact"
-
 // Dev is the version that labels a development release.
 const Dev = "dev"
 
@@ -12,8 +10,19 @@ const AnyPlatform = "any"
 type Software struct {
 	Description string             `json:"description,omitempty"`
 	Responsible string             `json:"responsible,omitempty"`
+	OnUpdate    string             `json:"onUpdate,omitempty"` // reboot, restart or none
 	Versions    map[string]Release `json:"versions"`
 }
+
+// What a running FEC needs before a change takes effect, from the least to the most.
+const (
+	Nothing = "none"
+	Restart = "restart"
+	Reboot  = "reboot"
+)
+
+// Needs is what a running FEC needs before a change of this software takes effect.
+func (s Software) Needs() string { return or(s.OnUpdate, Reboot) }
 
 // Release is one version with its payload.
 type Release struct {
@@ -33,21 +42,4 @@ func (r Release) For(platform string) (Payload, string, bool) {
 	}
 	p, ok := r.Payload[AnyPlatform]
 	return p, AnyPlatform, ok
-}
-
-// Payload is a folder or a finished archive of the repository and where it goes.
-type Payload struct {
-	Folder  string          `json:"folder,omitempty"`
-	Archive string          `json:"archive,omitempty"`
-	Install string          `json:"install"`
-	Format  artifact.Format `json:"format,omitempty"`
-}
-
-// FormatFor is the compression that a platform gets: the archive's own, else what the payload or the platform says.
-func (p Payload) FormatFor(pl Platform) artifact.Format {
-	if p.Archive != "" {
-		f, _ := artifact.FormatOf(p.Archive) // an unknown name is a problem of its own; "" fits no platform
-		return f
-	}
-	return or(p.Format, pl.Prefers())
 }

@@ -11,13 +11,14 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // Op is one change of the disk.
 type Op struct {
-	Kind string // mkdir, write, symlink, rename, sync, syncfs, remove, chmod
+	Kind string // mkdir, write, append, symlink, rename, sync, syncfs, remove, chmod
 	Path string // relative to the Dir; of a rename, the new name
 	From string // of a rename, the old name
 }
@@ -57,30 +58,47 @@ func (d *Dir) do(kind, path string, f func() error) error {
 	return d.hook(Op{Kind: kind, Path: path}, f)
 }
 
-// MkdirAll makes a folder and its parents, each synced into the one above it, with mode 0755 whatever the umask.
+// MkdirAll makes a folder and its parents, each synced into the one above it, with mode 0755 (in the private part 0700)
+// whatever the umask. One that is there gets that mode: whoever made it may have died before.
 func (d *Dir) MkdirAll(name string) error {
 	if info, err := d.root.Stat(name); err == nil && info.IsDir() {
-		return nil
+		return d.setMode(name, info, folderMode(name))
 	}
 	if parent := path.Dir(name); parent != "." {
 		if err := d.MkdirAll(parent); err != nil {
 			return err
 		}
 	}
-	if err := d.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.Mkdir(name, folderMode(name)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return d.Sync(path.Dir(name))
 }
 
+func folderMode(name string) fs.FileMode {
+	if name == Private || strings.HasPrefix(name, Private+"/") {
+		return 0o700
+	}
+	return 0o755
+}
+
 // Mkdir makes one folder with exactly this mode.
 func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
-	return d.do("mkdir", name, func() error {
-		if err := d.root.Mkdir(name, mode); err != nil {
-			return err
-		}
-		return d.root.Chmod(name, mode)
-	})
+	if err := d.do("mkdir", name, func() error { return d.root.Mkdir(name, mode) }); err != nil {
+		return err
+	}
+	info, err := d.root.Stat(name)
+	if err != nil {
+		return err
+	}
+	return d.setMode(name, info, mode)
+}
+
+func (d *Dir) setMode(name string, info fs.FileInfo, mode fs.FileMode) error {
+	if info.Mode().Perm() == mode {
+		return nil
+	}
+	return d.Chmod(name, mode)
 }
 
 // Write makes a file with exactly this mode; it must not exist. The content survives a power cut once it is synced.
@@ -92,6 +110,18 @@ func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
 		}
 		_, err = f.Write(data)
 		return errors.Join(err, f.Chmod(mode), f.Close())
+	})
+}
+
+// Append adds data to a file, which is made with this mode if it is not there.
+func (d *Dir) Append(name string, data []byte, mode fs.FileMode) error {
+	return d.do("append", name, func() error {
+		f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
 	})
 }
 

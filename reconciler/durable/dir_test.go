@@ -64,6 +64,19 @@ func TestRelinkReplacesALink(t *testing.T) {
 	}
 }
 
+func TestMkdirAllMendsTheModeOfAFolderThatItsMakerLeft(t *testing.T) {
+	d, path := open(t, nil)
+	if err := os.Mkdir(filepath.Join(path, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.MkdirAll("a/b"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(path, "a")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
 func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)

@@ -26,19 +26,29 @@ func (d *Dir) Temp(kind string) string {
 	return Staging + "/" + kind + "-" + rand.Text()
 }
 
-// Prepare makes the private folders of a root.
+// Prepare makes the private folders of a root. The outer one is on the disk before the inner one is made: a root without
+// it is no root.
 func (d *Dir) Prepare() error {
-	if !d.Exists(Private) {
-		if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
+	if d.Exists(Staging) {
+		return d.MkdirAll(Staging)
+	}
+	if err := d.Mkdir(Private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := d.Sync("."); err != nil {
+		return err
 	}
 	return d.MkdirAll(Staging)
 }
 
 // Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
-func (d *Dir) Lock() (unlock func(), err error) {
-	f, err := d.root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
+func (d *Dir) Lock() (unlock func(), err error) { return d.lock(lockName) }
+
+// ServiceLock makes this process the root's one service until it calls unlock or dies. It does not wait.
+func (d *Dir) ServiceLock() (unlock func(), err error) { return d.lock(Private + "/service") }
+
+func (d *Dir) lock(name string) (unlock func(), err error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +62,15 @@ func (d *Dir) Lock() (unlock func(), err error) {
 	return func() { f.Close() }, nil // closing unlocks; nothing was written
 }
 
-// Recover empties staging: leftovers of a crash. Only the root's writer may call it.
+// Recover empties staging: leftovers of a crash. Only the root's writer may call it. What was moved into staging has left
+// its old name on the disk too before anything in it is removed.
 func (d *Dir) Recover() (removed int, err error) {
 	names, err := d.Names(Staging)
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return 0, err
+	}
+	if err := d.SyncFileSystem(); err != nil {
+		return 0, fmt.Errorf("sync leftovers: %w", err)
 	}
 	for _, name := range names {
 		if err := d.Remove(Staging + "/" + name); err != nil {
@@ -69,3 +83,6 @@ func (d *Dir) Recover() (removed int, err error) {
 
 // Unfinished marks a root while a pass writes it. Found at the start of a pass, it says that an earlier one died.
 const Unfinished = Private + "/unfinished"
+
+// SweepDue holds the time, in RFC 3339, when something that nothing needs will be old enough to be removed.
+const SweepDue = Private + "/sweep-due"

@@ -54,7 +54,7 @@ func (p *pool) batch(j job) (wire.Batch, error) {
 	}
 	b.Files[moduleFile] = content
 	for _, u := range j.units {
-		b.Units = append(b.Units, wire.Unit{Dir: u.dir, Paths: p.paths[u]})
+		b.Units = append(b.Units, wire.Unit{Dir: u.dir, Paths: p.paths[u], Stated: p.stated})
 		for path, s := range u.files {
 			if b.Files[path] != nil {
 				continue

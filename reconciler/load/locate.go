@@ -13,16 +13,11 @@ import (
 // Locate fills in File, Line and Column of problems that have only a CUE path, by loading their units once more: places
 // are worked out only when there is something to say. A path that does not exist gets the place of its nearest parent.
 func (l *Loaded) Locate(ctx context.Context, ps desired.Problems) (desired.Problems, error) {
-	paths := map[*unit][]string{}
-	for _, p := range ps {
-		if u := l.owner(p); u != nil && !slices.Contains(paths[u], p.Path) {
-			paths[u] = append(paths[u], p.Path)
-		}
-	}
+	paths := l.byUnit(ps)
 	if len(paths) == 0 {
 		return ps, nil
 	}
-	at, err := l.loader.positions(ctx, l.commit, paths)
+	at, err := l.loader.positions(ctx, l.commit, paths, false)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +29,35 @@ func (l *Loaded) Locate(ctx context.Context, ps desired.Problems) (desired.Probl
 		}
 	}
 	return out, nil
+}
+
+// Stated finds where the values of some CUE paths are stated, if that is not where Locate finds the paths: behind a
+// reference or the variable of a comprehension. Elsewhere File is empty.
+func (l *Loaded) Stated(ctx context.Context, ps desired.Problems) (desired.Problems, error) {
+	paths := l.byUnit(ps)
+	at, err := l.loader.positions(ctx, l.commit, paths, true)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(ps)
+	for i, p := range ps {
+		u := l.owner(p)
+		if j := slices.Index(paths[u], p.Path); u != nil && j >= 0 && j < len(at[u]) {
+			out[i].File, out[i].Line, out[i].Column = at[u][j].File, at[u][j].Line, at[u][j].Column
+		}
+	}
+	return out, nil
+}
+
+// byUnit are the paths of problems without a place, by the unit that defines their object.
+func (l *Loaded) byUnit(ps desired.Problems) map[*unit][]string {
+	paths := map[*unit][]string{}
+	for _, p := range ps {
+		if u := l.owner(p); u != nil && !slices.Contains(paths[u], p.Path) {
+			paths[u] = append(paths[u], p.Path)
+		}
+	}
+	return paths
 }
 
 // owner is the unit that defines the object of a problem without a place; nil when there is none.

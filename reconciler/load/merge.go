@@ -115,7 +115,7 @@ func (l *Loaded) explain(ctx context.Context, clashes []clash) (desired.Problems
 		paths[c.first] = append(paths[c.first], p)
 		paths[c.second] = append(paths[c.second], p)
 	}
-	at, err := l.loader.positions(ctx, l.commit, paths)
+	at, err := l.loader.positions(ctx, l.commit, paths, false)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type pool struct {
 	loader *Loader
 	commit *commit
 	paths  map[*unit][]string // wanted positions; nil: values are wanted
+	stated bool               // of where values are stated
 
 	mu        sync.Mutex
 	changed   *sync.Cond
@@ -51,9 +52,9 @@ func (l *Loader) evaluate(ctx context.Context, c *commit, units []*unit) error {
 	return err
 }
 
-// positions are where paths of units come from; nowhere for a unit that has no value.
-func (l *Loader) positions(ctx context.Context, c *commit, paths map[*unit][]string) (map[*unit][]wire.Position, error) {
-	p := &pool{loader: l, commit: c, paths: paths, positions: map[*unit][]wire.Position{}}
+// positions are where paths of units come from, or where their values are stated; nowhere for a unit that has no value.
+func (l *Loader) positions(ctx context.Context, c *commit, paths map[*unit][]string, stated bool) (map[*unit][]wire.Position, error) {
+	p := &pool{loader: l, commit: c, paths: paths, stated: stated, positions: map[*unit][]wire.Position{}}
 	units := slices.SortedFunc(maps.Keys(paths), func(a, b *unit) int { return len(a.dir) - len(b.dir) })
 	return p.positions, p.run(ctx, units)
 }

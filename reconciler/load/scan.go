@@ -22,6 +22,7 @@ type header struct {
 	Package string // "" without a package clause
 	Imports []string
 	Embeds  bool // it may embed files of its folder
+	Pointer bool // it is no CUE, but where Git LFS keeps it
 }
 
 // source is one CUE file of a commit.
@@ -47,18 +48,44 @@ func (m *recall) scan(src artifact.Source) (*commit, desired.Problems, error) {
 	}
 	skip := nested(src.Files())
 	for _, f := range src.Files() {
-		if !loadable(f) || !strings.HasSuffix(f.Path, ".cue") || hidden(f.Path, skip) {
+		if !strings.HasSuffix(f.Path, ".cue") && f.Mode != artifact.Module || hidden(f.Path, skip) {
 			continue
 		}
-		s := &source{File: f}
-		if f.Size > maxFile {
-			ps = append(ps, tooLarge(f))
-		} else if err := m.readHeader(c, s); err != nil {
+		found, err := m.take(c, f)
+		if err != nil {
 			return nil, nil, err
 		}
-		c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
+		ps = append(ps, found...)
 	}
 	return c, append(ps, c.misplaced()...), nil
+}
+
+// take adds one file to its folder, unless it is not what it stands for.
+func (m *recall) take(c *commit, f artifact.File) (ps desired.Problems, err error) {
+	if !loadable(f) {
+		return desired.Problems{notFollowed(f)}, nil
+	}
+	s := &source{File: f}
+	if f.Size > maxFile {
+		ps = desired.Problems{tooLarge(f)}
+	} else if err := m.readHeader(c, s); err != nil {
+		return nil, err
+	}
+	if s.Pointer {
+		return desired.Problems{{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"}}, nil
+	}
+	c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
+	return ps, nil
+}
+
+// notFollowed is the problem of a link in place of a CUE file, or of a submodule: what it declares would silently be
+// missing. A submodule may hold something else.
+func notFollowed(f artifact.File) desired.Problem {
+	p := desired.Problem{File: f.Path, Line: 1, Column: 1, Text: "the file is a symbolic link, which is not followed", Advice: "commit the file itself"}
+	if f.Mode == artifact.Module {
+		p.Text, p.Advice, p.Warning = "a submodule is not followed: nothing in it is part of the site", "add its files to this repository", true
+	}
+	return p
 }
 
 func tooLarge(f artifact.File) desired.Problem {
@@ -113,7 +140,7 @@ func (m *recall) readHeader(c *commit, s *source) error {
 
 // parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
 func parseHeader(b []byte) header {
-	h := header{Embeds: bytes.Contains(b, []byte("@extern("))}
+	h := header{Embeds: bytes.Contains(b, []byte("@extern(")), Pointer: bytes.HasPrefix(b, []byte("version https://git-lfs"))}
 	f, err := parser.ParseFile("", b, parser.ImportsOnly)
 	if err != nil {
 		h.Package = wire.Package

@@ -1,9 +1,10 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -33,83 +34,53 @@ func Objects(root *os.Root, s *store.Store) ([]observed.Object, error) {
 }
 
 // Reachable are the objects that some generations name: their folders, what the links in these folders lead to, and what
-// the manifests of their FECs name.
-func Reachable(root *os.Root, numbers []int64) (map[artifact.Digest]bool, error) {
+// the manifests of their FECs name; and the same of the folders that are pinned.
+func Reachable(root *os.Root, numbers []int64, pins map[string]observed.Pin) (map[artifact.Digest]bool, error) {
 	seen := map[artifact.Digest]bool{}
+	for fec, p := range pins {
+		if err := reach(root, p.Folder, seen); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("find objects that %s runs: %w", fec, err)
+		}
+	}
 	for _, n := range numbers {
-		x, err := index(root, n)
+		x, err := Index(root, n)
 		if err != nil {
 			return nil, fmt.Errorf("find reachable objects: %w", err)
 		}
-		for _, f := range x.FECs {
-			if err := reachFEC(root, f.Folder, seen); err != nil {
-				return nil, fmt.Errorf("find objects that %s reaches: %w", f.Name, err)
-			}
-		}
-		for _, f := range x.Folders {
-			if err := reach(root, f.Folder, seen); err != nil {
-				return nil, fmt.Errorf("find objects that %s reaches: %w", f.Path, err)
+		for path, d := range foldersOf(x) {
+			if err := reach(root, d, seen); err != nil {
+				return nil, fmt.Errorf("find objects that %s reaches: %w", path, err)
 			}
 		}
 	}
 	return seen, nil
 }
 
-// reachFEC marks one FEC's folder and what its manifest names: the archive of its init scripts has no link.
-func reachFEC(root *os.Root, folder artifact.Digest, seen map[artifact.Digest]bool) error {
-	if seen[folder] {
-		return nil
+// foldersOf maps each path of an index to its folder object.
+func foldersOf(x tree.Index) map[string]artifact.Digest {
+	out := map[string]artifact.Digest{}
+	for _, f := range x.FECs {
+		out["fecs/"+f.Name] = f.Folder
 	}
-	b, err := root.ReadFile(store.Path(folder) + "/" + tree.ManifestName)
-	if err != nil {
-		return err
+	for _, f := range x.Folders {
+		out[f.Path] = f.Folder
 	}
-	m, _, _, err := tree.ParseManifest(b)
-	if err != nil {
-		return err
-	}
-	for _, o := range m.Objects() {
-		seen[o.Digest] = true
-	}
-	return reach(root, folder, seen)
+	return out
 }
 
-// reach marks one folder object and, once, what it links to.
-func reach(root *os.Root, folder artifact.Digest, seen map[artifact.Digest]bool) error {
-	if seen[folder] {
+// reach marks one folder object and, once, what it leads to.
+func reach(root *os.Root, d artifact.Digest, seen map[artifact.Digest]bool) error {
+	if seen[d] {
 		return nil
 	}
-	seen[folder] = true
-	return follow(root, store.Path(folder), seen)
-}
-
-func follow(root *os.Root, dir string, seen map[artifact.Digest]bool) error {
-	f, err := root.Open(dir)
+	seen[d] = true
+	f, err := readFolder(root, d)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // only read
-	entries, err := f.ReadDir(-1)
-	if err != nil {
-		return err
+	to, err := f.references()
+	for _, d := range to {
+		seen[d] = true
 	}
-	for _, e := range entries {
-		name := dir + "/" + e.Name()
-		if e.IsDir() {
-			if err := follow(root, name, seen); err != nil {
-				return err
-			}
-		}
-		if e.Type()&os.ModeSymlink != 0 {
-			target, err := root.Readlink(name)
-			if err != nil {
-				return err
-			}
-			// What is no digest is a link to persistent data.
-			if d, err := artifact.ParseDigest(path.Base(target)); err == nil {
-				seen[d] = true
-			}
-		}
-	}
-	return nil
+	return err
 }

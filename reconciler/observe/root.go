@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -16,92 +18,146 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// Root reads the generations of a root and the index of the current one. An empty root is no error.
+// Root reads the generations of a root and the index of the current one. An empty root is no error, and neither is a
+// damaged one.
 func Root(root *os.Root) (observed.Root, error) {
-	var r observed.Root
-	var err error
-	if r.Generations, err = generations(root); err != nil {
-		return r, fmt.Errorf("observe root: %w", err)
+	r := &rootReader{root: root}
+	if err := r.read(); err != nil {
+		return r.have, fmt.Errorf("observe root: %w", err)
 	}
-	if r.Current, err = current(root, r.Generations); err != nil {
-		return r, fmt.Errorf("observe root: %w", err)
-	}
-	if r.Current > 0 {
-		if r.Index, err = index(root, r.Current); err != nil {
-			return r, fmt.Errorf("observe root: %w", err)
-		}
-	}
-	if r.Commits, err = commits(root); err != nil {
-		return r, fmt.Errorf("observe root: %w", err)
-	}
-	_, err = root.Lstat(durable.Unfinished)
-	r.Interrupted = err == nil
-	r.Known, err = store.ReadKnown(root.FS())
-	if errors.Is(err, fs.ErrPermission) {
-		return r, nil // whoever only plans may not read the private part; then nothing counts as built
-	}
-	return r, err
+	return r.have, nil
 }
 
-// Manifest reads the published manifest of one FEC.
+type rootReader struct {
+	root *os.Root
+	have observed.Root
+}
+
+func (r *rootReader) read() (err error) {
+	if err := r.generations(); err != nil {
+		return err
+	}
+	if err := r.current(); err != nil {
+		return err
+	}
+	if n := r.have.Current; n > 0 {
+		if r.have.Index, err = Index(r.root, n); IsFault(err) {
+			return err
+		} else if err != nil {
+			r.damaged(n, err)
+		}
+	}
+	if r.have.Commits, err = commits(r.root); err != nil {
+		return err
+	}
+	_, err = r.root.Lstat(durable.Unfinished)
+	r.have.Interrupted = err == nil
+	if b, err := r.root.ReadFile(durable.SweepDue); err == nil {
+		r.have.SweepDue, _ = time.Parse(time.RFC3339, string(b)) // what is torn counts as none: the next prune sweeps too
+	}
+	if r.have.Reported, err = store.ReadReported(r.root.FS()); err != nil {
+		return err
+	}
+	pins, err := store.ReadPins(r.root.FS())
+	if err != nil {
+		return err
+	}
+	r.have.Pins = map[string]observed.Pin{}
+	for fec, p := range pins {
+		r.have.Pins[fec] = observed.Pin(p)
+	}
+	r.have.Known, err = store.ReadKnown(r.root.FS())
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // whoever only plans may not read the private part; then nothing counts as built
+	}
+	return err
+}
+
+// Manifest reads the published manifest of one FEC; a damaged root may not have it any more, and then it is empty.
 func Manifest(root *os.Root, fec string) (tree.Manifest, error) {
 	b, err := root.ReadFile(path.Join("current/fecs", fec, tree.ManifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return tree.Manifest{}, nil
+	}
 	if err != nil {
 		return tree.Manifest{}, fmt.Errorf("read manifest of %s: %w", fec, err)
 	}
 	m, _, _, err := tree.ParseManifest(b)
-	return m, err
+	if err != nil {
+		return tree.Manifest{}, nil
+	}
+	return m, nil
 }
 
-func generations(root *os.Root) ([]observed.Generation, error) {
-	names, err := durable.Names(root, tree.GenerationsFolder)
+// generations reads generation.json of each generation. One that cannot be read is damaged, and known by its number only.
+func (r *rootReader) generations() error {
+	names, err := durable.Names(r.root, tree.GenerationsFolder)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []observed.Generation
 	for _, name := range names {
-		n, err := strconv.ParseInt(name, 10, 32)
-		if err != nil || strconv.FormatInt(n, 10) != name {
-			return nil, fmt.Errorf("unknown entry %q: remove it", tree.GenerationsFolder+"/"+name)
+		n := generationNumber(name)
+		if n == 0 {
+			continue // a scrub says what does not belong there
 		}
-		b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
+		g, err := r.generation(n)
+		if IsFault(err) {
+			return err
+		}
 		if err != nil {
-			return nil, fmt.Errorf("read generation %d: %w", n, err)
+			g = observed.Generation{Number: n}
+			r.damaged(n, err)
 		}
-		g, err := observed.ParseGeneration(b)
-		if err != nil {
-			return nil, fmt.Errorf("read generation %d: %w", n, err)
-		}
-		if g.Number != n {
-			return nil, fmt.Errorf("read generation %d: it says that it is %d", n, g.Number)
-		}
-		out = append(out, g)
+		r.have.Generations = append(r.have.Generations, g)
 	}
-	slices.SortFunc(out, func(a, b observed.Generation) int { return int(a.Number - b.Number) })
-	return out, nil
+	slices.SortFunc(r.have.Generations, func(a, b observed.Generation) int { return int(a.Number - b.Number) })
+	return nil
 }
 
-// current follows the one link that publishes. A link to a generation that is gone counts as none: the next pass
-// publishes anew.
-func current(root *os.Root, gs []observed.Generation) (int64, error) {
-	target, err := root.Readlink(tree.CurrentLink)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+func (r *rootReader) damaged(n int64, err error) {
+	if r.have.Damaged == nil {
+		r.have.Damaged = map[int64]string{}
 	}
+	r.have.Damaged[n] = err.Error()
+}
+
+// generationNumber is the number that an entry of generations/ stands for; 0 for none.
+func generationNumber(name string) int64 {
+	n, err := strconv.ParseInt(name, 10, 32)
+	if err != nil || n < 1 || strconv.FormatInt(n, 10) != name {
+		return 0
+	}
+	return n
+}
+
+func (r *rootReader) generation(n int64) (observed.Generation, error) {
+	b, err := r.root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
 	if err != nil {
-		return 0, err
+		return observed.Generation{}, err
 	}
-	n, err := strconv.ParseInt(path.Base(target), 10, 32)
-	if err != nil || target != tree.GenerationPath(n) {
-		return 0, fmt.Errorf("malformed link %s -> %q", tree.CurrentLink, target)
+	g, err := observed.ParseGeneration(b)
+	if err == nil && g.Number != n {
+		err = fmt.Errorf("%s says that it is %d", tree.GenerationFile, g.Number)
 	}
-	if !slices.ContainsFunc(gs, func(g observed.Generation) bool { return g.Number == n }) {
-		return 0, nil
-	}
-	return n, nil
+	return g, err
 }
 
-func index(root *os.Root, n int64) (tree.Index, error) {
+// current follows the one link that publishes. A link that leads to no generation counts as none: the next pass publishes
+// anew.
+func (r *rootReader) current() error {
+	target, err := r.root.Readlink(tree.CurrentLink)
+	if IsFault(err) || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	n := generationNumber(path.Base(target))
+	if n > 0 && target == tree.GenerationPath(n) && slices.ContainsFunc(r.have.Generations, func(g observed.Generation) bool { return g.Number == n }) {
+		r.have.Current = n
+	}
+	return nil
+}
+
+// Index reads the index of one generation.
+func Index(root *os.Root, n int64) (tree.Index, error) {
 	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.IndexFile)
 	if err != nil {
 		return tree.Index{}, fmt.Errorf("read index of generation %d: %w", n, err)
@@ -109,6 +165,8 @@ func index(root *os.Root, n int64) (tree.Index, error) {
 	return tree.ParseIndex(b)
 }
 
+// commits reads the links of by-commit. One that leads to no generation is pruned; what is no link of a commit is not
+// listed.
 func commits(root *os.Root) (map[string]int64, error) {
 	names, err := durable.Names(root, tree.CommitsFolder)
 	if err != nil {
@@ -117,11 +175,17 @@ func commits(root *os.Root) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, name := range names {
 		target, err := root.Readlink(tree.CommitsFolder + "/" + name)
-		if err != nil {
+		if IsFault(err) {
 			return nil, err
 		}
-		// A malformed target gives 0, which no generation has, so the link is pruned.
-		out[name], _ = strconv.ParseInt(path.Base(target), 10, 32)
+		if err != nil || len(name) != 40 || strings.Trim(name, "0123456789abcdef") != "" {
+			continue
+		}
+		n := generationNumber(path.Base(target))
+		if n == 0 || target != "../"+tree.GenerationPath(n) {
+			n = -1 // no generation has that number
+		}
+		out[name] = n
 	}
 	return out, nil
 }

@@ -16,9 +16,21 @@ type Root struct {
 	Current     int64                                 // number of the published generation; 0 for none
 	Index       tree.Index                            // of the current generation
 	Manifests   map[string]tree.Manifest              // of FECs that a pass asked about, as published now
+	Folders     map[string][]tree.Node                // of other folders that a pass asked about, by path
 	Known       map[artifact.Digest]artifact.Artifact // build key to artifact
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end
+	Damaged     map[int64]string                      // generations that cannot be what was published, and why
+	Reported    map[string]int64                      // FEC to the serial that it said last that it runs
+	Pins        map[string]Pin                        // FEC to the release that is kept for it
+	Gone        map[artifact.Digest]bool              // folders of FECs in the index that are not there any more
+	SweepDue    time.Time                             // when something that nothing reaches will be old enough to go; zero: nothing is
+}
+
+// Pin is the release that one FEC said that it runs.
+type Pin struct {
+	Serial int64           // of its manifest
+	Folder artifact.Digest // of the FEC's folder with that manifest
 }
 
 // Generation is generation.json: where one generation comes from.
@@ -72,10 +84,30 @@ func (r Root) Published() (Generation, bool) {
 	return Generation{}, false
 }
 
-// HighestSerial is the highest serial of any manifest so far; 0 for an empty root.
-func (r Root) HighestSerial() int64 {
-	g, _ := r.Published()
-	return g.Serial
+// Whole says whether there is a current generation, and nothing is known to be wrong with it.
+func (r Root) Whole() bool { return r.Current > 0 && r.Damaged[r.Current] == "" }
+
+// LastCommit is the commit that was published last, also when generation and link are damaged; empty for none.
+func (r Root) LastCommit() (commit string) {
+	var newest int64
+	for c, n := range r.Commits {
+		if n == r.Current && n > 0 {
+			return c
+		}
+		if n > newest {
+			commit, newest = c, n
+		}
+	}
+	return commit
+}
+
+// HighestSerial is the highest serial of any manifest so far, also when the link to the current generation is lost; 0 for
+// an empty root.
+func (r Root) HighestSerial() (serial int64) {
+	for _, g := range r.Generations {
+		serial = max(serial, g.Serial)
+	}
+	return serial
 }
 
 // Newest is the largest number of any generation, published or not.

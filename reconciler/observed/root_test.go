@@ -34,6 +34,13 @@ func FuzzParseGeneration(f *testing.F) {
 	})
 }
 
+func TestTheHighestSerialOutlivesTheLinkToTheCurrentGeneration(t *testing.T) {
+	r := observed.Root{Generations: []observed.Generation{{Number: 1, Serial: 7}, {Number: 2, Serial: 5}}}
+	if got := r.HighestSerial(); got != 7 {
+		t.Errorf("highest serial %d, want 7", got)
+	}
+}
+
 func TestNewestCountsWhatWasNeverPublished(t *testing.T) {
 	r := observed.Root{Current: 3, Generations: []observed.Generation{{Number: 3}, {Number: 5}}}
 	if g, ok := r.Published(); !ok || g.Number != 3 || r.Newest() != 5 {

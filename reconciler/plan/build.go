@@ -19,6 +19,7 @@ type Need struct {
 type Build struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
+	Size int64  `json:"size"` // bytes, compressed
 }
 
 // Needs are all parts of a site's tree, sorted.
@@ -36,7 +37,9 @@ func Needs(s desired.Site, releases map[string][]string) []Need {
 	}
 	for name, item := range s.Configuration {
 		for v := range item.Versions {
-			add(tree.ConfigurationParts(s, name, v))
+			if item.FEC == "" || s.FECs[item.FEC].Configuration[name] == v { // no tree holds other versions of a FEC's own
+				add(tree.ConfigurationParts(s, name, v))
+			}
 		}
 	}
 	out = append(out, scriptNeeds(s)...)

@@ -21,28 +21,40 @@ type Want struct {
 	Tree    tree.Tree
 	Givens  observed.Givens
 	Keys    []string // numbers of the keys that sign
-	Site    desired.Site
+	// messages of the commits since the published one: they may allow a removal
+	Messages []string
+	Site     desired.Site
+	Builds   []Build // parts that had to be built for the tree
 }
 
 // Plan is what a pass will do.
 type Plan struct {
-	Site     string     `json:"site"`
-	Commit   string     `json:"commit"`
-	Builds   []Build    `json:"builds"`
-	Publish  *Publish   `json:"publish"` // nil: what is published is what is wanted
-	Prune    Prune      `json:"prune"`
-	Releases []Retained `json:"releases"`
-	Tree     tree.Tree  `json:"-"`
+	Site    string   `json:"site"`
+	Commit  string   `json:"commit"`
+	Base    string   `json:"base,omitempty"` // the commit that it is compared with, in place of a root
+	Totals  Totals   `json:"totals"`
+	FECs    []FEC    `json:"fecs"`    // that change, by name
+	Shared  []Shared `json:"shared"`  // what changes in one place and touches several FECs, the most first
+	Changes []Change `json:"changes"` // of shared folders and links, by path
+	Builds  []Build  `json:"builds"`
+	Publish *Publish `json:"publish"` // nil: what is published is what is wanted
+	Prune   Prune    `json:"prune"`
+	Repair  Repair   `json:"repair"` // before all else
+	// removals that the commit must announce; nothing is published then
+	Refused  desired.Problems `json:"refused"`
+	Releases []Retained       `json:"releases"`
+	Tree     tree.Tree        `json:"-"`
 }
 
 // Empty says whether there is nothing to do.
-func (p Plan) Empty() bool { return p.Publish == nil && p.Prune.Empty() }
+func (p Plan) Empty() bool {
+	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes) == 0
+}
 
 // Publish is the generation to come.
 type Publish struct {
 	Generation observed.Generation `json:"generation"`
 	Reasons    []string            `json:"reasons"`
-	Changes    []Change            `json:"changes"`
 	Seals      map[string]Seal     `json:"-"` // FEC to its manifest's seal
 }
 
@@ -53,30 +65,49 @@ type Seal struct {
 	Folder  artifact.Digest // of the published folder; zero: seal anew
 }
 
+// difference is what a tree changes in another one.
+func difference(want Want, have observed.Root) Plan {
+	p := Plan{
+		Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site), Builds: append([]Build{}, want.Builds...),
+		FECs: fecs(want.Site, want.Tree, have), Changes: changes(want.Tree, have),
+	}
+	p.Shared = blast(want.Site, want.Tree, have, p.FECs)
+	p.Totals = p.totals(want.Site)
+	return p
+}
+
 // Make compares a tree with a root. It is pure: now is an argument.
 func Make(want Want, have observed.Root, now time.Time) Plan {
-	p := Plan{Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site)}
-	p.Publish = publish(want, have, now)
+	p := difference(want, have)
+	p.Publish = publish(want, have, len(p.FECs)+len(p.Changes), now)
+	if p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages); len(p.Refused) > 0 {
+		p.Publish = nil
+		return p
+	}
 	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, now)
 	return p
 }
 
 // publish decides whether a new generation is due, and for which reasons.
-func publish(want Want, have observed.Root, now time.Time) *Publish {
+func publish(want Want, have observed.Root, changes int, now time.Time) *Publish {
 	current, published := have.Published()
 	pub := &Publish{Seals: map[string]Seal{}, Generation: observed.Generation{
 		Number: have.Newest() + 1, Site: want.Tree.Site, Commit: want.Commit, GitTree: want.GitTree,
 		Tree: want.Tree.Digest(), Pomona: want.Pomona, Givens: want.Givens, Keys: want.Keys, Published: now.UTC().Truncate(time.Second),
 	}}
 	resign := published && !slices.Equal(current.Keys, want.Keys)
-	pub.Generation.Serial = current.Serial
+	pub.Generation.Serial = have.HighestSerial()
 	renewed := pub.seal(want.Tree, have, resign, now)
-	pub.Changes = changes(want.Tree, have)
 	switch {
 	case !published:
 		pub.Reasons = append(pub.Reasons, "nothing is published yet")
 	case current.Tree != pub.Generation.Tree:
 		pub.Reasons = append(pub.Reasons, "the tree differs from generation "+number(current.Number))
+	}
+	if why := have.Damaged[current.Number]; published && why != "" {
+		pub.Reasons = append(pub.Reasons, "generation "+number(current.Number)+" is damaged: "+why)
+	} else if published && len(pub.Reasons) == 0 && changes > 0 {
+		pub.Reasons = append(pub.Reasons, "the index differs from the tree")
 	}
 	if published && current.Commit != want.Commit {
 		pub.Reasons = append(pub.Reasons, "commit "+short(current.Commit)+" is published")
@@ -93,8 +124,9 @@ func publish(want Want, have observed.Root, now time.Time) *Publish {
 	return pub
 }
 
-// seal gives each FEC its serial and expiry, and the generation the highest serial so far. A FEC whose content is published and not due for renewal keeps its folder,
-// byte for byte. It returns how many are renewed although their content stays.
+// seal gives each FEC its serial and expiry, and the generation the highest serial so far. A FEC whose content is
+// published and not due for renewal keeps its folder, byte for byte. It returns how many are renewed although their
+// content stays.
 func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Time) (renewed int) {
 	published := map[string]tree.IndexedFEC{}
 	for _, f := range have.Index.FECs {
@@ -108,7 +140,7 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 		was, ok := published[f.Manifest.FEC]
 		due := was.Expires-minutes <= t.Life/3
 		switch {
-		case ok && was.Content == f.Content() && !resign && !due:
+		case ok && was.Content == f.Content() && !resign && !due && !have.Gone[was.Folder]:
 			p.Seals[f.Manifest.FEC] = Seal{was.Serial, was.Expires, was.Folder}
 			continue
 		case ok && was.Content == f.Content():
@@ -128,12 +160,22 @@ func (p *Publish) seal(t tree.Tree, have observed.Root, resign bool, now time.Ti
 	return renewed
 }
 
-// Expired are the permissions of a site that have passed, as givens: CUE paths, sorted.
+// SealsOf are the seals with which a published generation was made.
+func SealsOf(x tree.Index) map[string]Seal {
+	out := map[string]Seal{}
+	for _, f := range x.FECs {
+		out[f.Name] = Seal{Serial: f.Serial, Expires: f.Expires}
+	}
+	return out
+}
+
+// Expired are the permissions of a site that have passed and thereby change what starts, as givens: CUE paths, sorted.
 func Expired(s desired.Site, now time.Time) []string {
 	paths := map[string]bool{}
 	for name, fec := range s.FECs {
 		for sw, pin := range fec.Software {
-			if desired.Expired(pin.Until, now) {
+			dev := s.Software[sw].Versions[pin.Version].IsDev(pin.Version)
+			if desired.Expired(pin.Until, now) && pin.Starts(dev, false) != pin.Starts(dev, true) {
 				paths[tree.StartPermission(name, sw)] = true
 			}
 		}

@@ -76,6 +76,7 @@ func TestLaws(t *testing.T) {
 			w := want(fmt.Sprintf("%040d", rapid.IntRange(1, 5).Draw(t, "commit")), rapid.MapOfN(
 				rapid.SampledFrom([]string{"a", "b", "c"}), rapid.SampledFrom([]string{"1.0", "1.1"}), 0, 3).Draw(t, "versions"))
 			w.Site.Settings.Retention = desired.Retention{Generations: rapid.IntRange(2, 4).Draw(t, "keep")}
+			w.Messages = []string{"Pomona-Allow-Removal: 3 fecs"}
 			before := have.Current
 			p := plan.Make(w, have, clock)
 			have = publish(have, w, p)
@@ -103,6 +104,9 @@ func TestLaws(t *testing.T) {
 				if f.Expires < clock.Unix()/60+w.Tree.Life/3 && f.Expires-clock.Unix()/60 <= w.Tree.Life/3 {
 					t.Fatalf("%s: expires in %d minutes", key, f.Expires-clock.Unix()/60)
 				}
+			}
+			if current, ok := have.Published(); ok && have.Commits[current.Commit] != have.Current {
+				t.Fatalf("by-commit/%s → %d, and %d is current", current.Commit, have.Commits[current.Commit], have.Current)
 			}
 			for c, n := range have.Commits {
 				if !slices.ContainsFunc(have.Generations, func(g observed.Generation) bool { return g.Number == n }) {
@@ -164,9 +168,40 @@ func TestNumbersOrderGenerationsNeverTimes(t *testing.T) {
 func TestSweepKeepsWhatIsReachableOrYoung(t *testing.T) {
 	old, young := now.Add(-25*time.Hour), now.Add(-23*time.Hour)
 	all := []observed.Object{{Digest: digest("reached"), Written: old}, {Digest: digest("young"), Written: young}, {Digest: digest("gone"), Written: old}}
-	got := plan.Sweep(all, map[artifact.Digest]bool{digest("reached"): true}, plan.Grace(24*time.Hour), now)
+	got, due := plan.Sweep(all, map[artifact.Digest]bool{digest("reached"): true}, plan.Grace(24*time.Hour), now)
 	if len(got) != 1 || got[0].Digest != digest("gone") {
 		t.Errorf("sweeps %v", got)
+	}
+	if again := now.Add(time.Hour + time.Second); due != again {
+		t.Errorf("next sweep is due at %v, want %v", due, again)
+	}
+	if got, due := plan.Sweep(all[:1], map[artifact.Digest]bool{digest("reached"): true}, 0, now); len(got) > 0 || !due.IsZero() {
+		t.Errorf("sweeps %v, next due at %v, although all is reached", got, due)
+	}
+}
+
+func TestASweepIsDueWhenSomethingIsOldEnough(t *testing.T) {
+	have := observed.Root{Current: 1, Generations: generations(0), SweepDue: now}
+	w := want(have.Generations[0].Commit, nil)
+	have.Generations[0].Tree = w.Tree.Digest()
+	if p := plan.Make(w, have, now.Add(-time.Second)); !p.Empty() {
+		t.Errorf("sweeps early: %+v", p.Prune)
+	}
+	if p := plan.Make(w, have, now); !p.Prune.Sweep {
+		t.Error("does not sweep")
+	}
+}
+
+func TestOnlyPermissionsThatMatterAreGivens(t *testing.T) {
+	start := true
+	s := desired.Site{
+		Software: map[string]desired.Software{"bpm": {Versions: map[string]desired.Release{"1.0.0": {}, "dev": {}}}},
+		FECs: map[string]desired.FEC{"a": {Software: map[string]desired.Pin{"bpm": {Version: "1.0.0", Start: &start, Until: "2026-01-01"}}},
+			"b": {Software: map[string]desired.Pin{"bpm": {Version: "dev", Start: &start, Until: "2026-01-01"}}},
+			"c": {Software: map[string]desired.Pin{"bpm": {Version: "dev", Until: "2026-01-01"}}}},
+	}
+	if d := cmp.Diff([]string{"fecs.b.software.bpm.start"}, plan.Expired(s, now)); d != "" {
+		t.Errorf("givens (-want +got):\n%s", d)
 	}
 }
 
@@ -186,24 +221,5 @@ func TestRetainGivesAReasonForEachRelease(t *testing.T) {
 	wanted := []string{"2.0.0 true one", "1.10.0 true one", "1.2.0 true one", "1.1.0 false named", "1.0.0 true named", "dev true in"}
 	if d := cmp.Diff(wanted, got); d != "" {
 		t.Errorf("retained (-want +got):\n%s", d)
-	}
-}
-
-func TestChangesSayWhatAFECWillRun(t *testing.T) {
-	w1 := want(strings.Repeat("1", 40), map[string]string{"a": "1.0", "b": "1.0", "gone": "1.0"})
-	have := publish(observed.Root{}, w1, plan.Make(w1, observed.Root{}, now))
-	w2 := want(strings.Repeat("2", 40), map[string]string{"a": "1.1", "b": "1.0", "new": "1.0"})
-	if d := cmp.Diff([]string{"a"}, plan.ChangedFECs(w2.Tree, have)); d != "" {
-		t.Errorf("changed FECs (-want +got):\n%s", d)
-	}
-	have.Manifests = map[string]tree.Manifest{"a": *w1.Tree.Folders[0].Manifest}
-	p := plan.Make(w2, have, now)
-	wanted := []plan.Change{
-		{Path: "fecs/a", What: "changed", Why: []string{"bpm 1.0 → 1.1"}},
-		{Path: "fecs/gone", What: "removed"},
-		{Path: "fecs/new", What: "added"},
-	}
-	if d := cmp.Diff(wanted, p.Publish.Changes); d != "" {
-		t.Errorf("changes (-want +got):\n%s", d)
 	}
 }

@@ -16,7 +16,14 @@ type Prune struct {
 	Generations []Pruned `json:"generations"` // ascending, all that are there
 	Commits     []string `json:"commits"`     // by-commit links to remove
 	Sweep       bool     `json:"sweep"`       // look for objects that nothing reaches
+	Swept       Swept    `json:"swept"`       // what a plan expects of that look; a pass finds out
 	Grace       Grace    `json:"-"`
+}
+
+// Swept are objects that nothing reaches any more.
+type Swept struct {
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
 }
 
 // Pruned is one generation's fate.
@@ -58,6 +65,10 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 			p.Generations = append(p.Generations, Pruned{g.Number, g.Commit, false, "left by an interrupted pass, never published"})
 			continue
 		}
+		if why := have.Damaged[g.Number]; why != "" && (g.Number != have.Current || pub != nil) {
+			p.Generations = append(p.Generations, Pruned{g.Number, g.Commit, false, "damaged: " + why})
+			continue
+		}
 		published = append(published, g)
 	}
 	if pub != nil {
@@ -82,7 +93,7 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 			p.Commits = append(p.Commits, commit)
 		}
 	}
-	p.Sweep = have.Interrupted || len(p.Remove()) > 0
+	p.Sweep = have.Interrupted || len(p.Remove()) > 0 || !have.SweepDue.IsZero() && !now.Before(have.SweepDue)
 	return p
 }
 
@@ -105,12 +116,19 @@ func fate(all []observed.Generation, i int, r desired.Retention, now time.Time) 
 }
 
 // Sweep are the objects to remove: those that no kept generation reaches and that have lain there longer than the grace
-// period.
-func Sweep(all []observed.Object, reachable map[artifact.Digest]bool, g Grace, now time.Time) (out []observed.Object) {
+// period. Due is when the first of the others that nothing reaches may go; zero if there is none.
+func Sweep(all []observed.Object, reachable map[artifact.Digest]bool, g Grace, now time.Time) (gone []observed.Object, due time.Time) {
 	for _, o := range all {
-		if !reachable[o.Digest] && now.Sub(o.Written) > time.Duration(g) {
-			out = append(out, o)
+		if reachable[o.Digest] {
+			continue
+		}
+		if now.Sub(o.Written) > time.Duration(g) {
+			gone = append(gone, o)
+			continue
+		}
+		if at := o.Written.Add(time.Duration(g) + time.Second); due.IsZero() || at.Before(due) {
+			due = at
 		}
 	}
-	return out
+	return gone, due
 }

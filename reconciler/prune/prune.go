@@ -3,6 +3,7 @@ package prune
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -35,6 +36,29 @@ func Generations(dir *durable.Dir, p plan.Prune) error {
 		if err := dir.Remove(temp); err != nil {
 			return fmt.Errorf("prune generation %d: %w", n, err)
 		}
+	}
+	return nil
+}
+
+// Pin keeps what FECs run when their generations go.
+func Pin(dir *durable.Dir, pins map[string]observed.Pin) error {
+	out := map[string]store.Pin{}
+	for fec, p := range pins {
+		out[fec] = store.Pin(p)
+	}
+	return store.WritePins(dir, out)
+}
+
+// Later remembers when another sweep is due; zero: none is.
+func Later(dir *durable.Dir, due time.Time) error {
+	var err error
+	if due.IsZero() {
+		err = dir.Remove(durable.SweepDue)
+	} else {
+		err = dir.Replace(durable.SweepDue, []byte(due.UTC().Format(time.RFC3339)), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("remember next sweep: %w", err)
 	}
 	return nil
 }

@@ -17,13 +17,8 @@ import (
 // Tree writes a tree and says where its generation is staged. All of it is on the disk when it returns.
 func Tree(ctx context.Context, dir *durable.Dir, t tree.Sealed) (staged string, err error) {
 	w := &writer{ctx: ctx, dir: dir}
-	if err := w.folders(t.Folders); err != nil {
-		return "", fmt.Errorf("render folders: %w", err)
-	}
-	for _, fec := range t.Data {
-		if err := dir.MkdirAll(tree.DataFolder + "/" + fec); err != nil {
-			return "", fmt.Errorf("render data folders: %w", err)
-		}
+	if err := w.objects(t); err != nil {
+		return "", err
 	}
 	if staged, err = w.generation(t); err != nil {
 		return "", fmt.Errorf("render generation: %w", err)
@@ -31,10 +26,27 @@ func Tree(ctx context.Context, dir *durable.Dir, t tree.Sealed) (staged string, 
 	return staged, nil
 }
 
+// Objects writes a tree's folders, and no generation. All of it is on the disk when it returns.
+func Objects(ctx context.Context, dir *durable.Dir, t tree.Sealed) error {
+	return (&writer{ctx: ctx, dir: dir}).objects(t)
+}
+
 type writer struct {
 	ctx     context.Context
 	dir     *durable.Dir
 	written []string // files and folders to sync
+}
+
+func (w *writer) objects(t tree.Sealed) error {
+	if err := w.folders(t.Folders); err != nil {
+		return fmt.Errorf("render folders: %w", err)
+	}
+	for _, fec := range t.Data {
+		if err := w.dir.MkdirAll(tree.DataFolder + "/" + fec); err != nil {
+			return fmt.Errorf("render data folders: %w", err)
+		}
+	}
+	return nil
 }
 
 // folders stores every folder that is not there yet: all are written and synced in staging, then named.

@@ -2,6 +2,8 @@ package repo
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,137 +16,162 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
 
-// Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
-const (
-	maxFiles = 1_000_000
-	maxDepth = 64
-	maxPath  = 4096 // bytes
-)
-
 // Files are the files of one commit with their content; it is an artifact.Source.
 type Files struct {
-	repo  *Repo
-	files artifact.Files
+	repo *Repo
+	listing
 }
 
-// Files lists a commit's files. It reads trees only, no content, and only those that it has not read lately.
-func (r *Repo) Files(c Commit) (*Files, error) {
+// Files lists a commit's files. It reads trees and sizes only, no content, and only those that it has not read lately.
+func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := walk{Files: &Files{repo: r}, past: &r.past, sizes: r.git.Storer}
-	if len(r.past.folders) == 0 {
-		many := r.manySizes()
-		defer many.Close() // only read
-		w.sizes = many
+	w := walk{ctx: ctx, repo: r, trees: map[plumbing.Hash][]object.TreeEntry{}, fresh: map[place]*folder{}}
+	err := w.folder(place{tree: plumbing.NewHash(c.Tree)})
+	if err == nil {
+		err = w.measure()
 	}
-	r.past.pass++
-	if err := w.folder(place{tree: plumbing.NewHash(c.Tree)}, 0); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
-	r.past.sweep()
+	r.past.keep(w.fresh, w.used)
+	for _, f := range w.used {
+		w.files = append(w.files, f.files...)
+	}
 	w.files = w.files.Sorted()
-	return w.Files, nil
+	return &Files{r, w.listing}, nil
 }
 
-// walk is one walk through a commit.
+// walk is one walk through a commit. Each entry is counted, folders and what is remembered too, and each tree is read
+// once: a few small trees that name one another many times make any number of paths. Nothing is remembered of a walk that
+// fails.
 type walk struct {
-	*Files
-	past  *remembered
-	sizes sizes
+	listing
+	ctx   context.Context
+	repo  *Repo
+	trees map[plumbing.Hash][]object.TreeEntry
+	fresh map[place]*folder // those not remembered
+	used  []*folder
 }
 
-func (w *walk) folder(at place, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%q lies deeper than %d folders", at.prefix, maxDepth)
+func (w *walk) folder(at place) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
 	}
-	f, ok := w.past.get(at)
-	if !ok {
-		entries, err := w.read(at)
-		if err != nil {
+	f, known := w.repo.past.folders[at]
+	var err error
+	if known {
+		err = w.count(len(f.files) + len(f.below)) // names and depths were checked at this very place
+	} else {
+		f, err = w.read(at)
+		w.fresh[at] = f
+	}
+	if err != nil {
+		return err
+	}
+	w.used = append(w.used, f)
+	for _, below := range f.below {
+		if err := w.folder(below); err != nil {
 			return err
-		}
-		f = w.past.put(at, entries)
-	}
-	for _, e := range f.entries {
-		if e.below != (place{}) {
-			if err := w.folder(e.below, depth+1); err != nil {
-				return err
-			}
-			continue
-		}
-		if w.files = append(w.files, e.file); len(w.files) > maxFiles {
-			return fmt.Errorf("more than %d files", maxFiles)
 		}
 	}
 	return nil
 }
 
-// read lists what lies directly in a folder.
-func (w *walk) read(at place) (entries []entry, err error) {
-	t, err := object.GetTree(w.repo.git.Storer, at.tree)
-	if err != nil {
-		return nil, fmt.Errorf("read folder %q: %w", at.prefix, err)
+// read lists what lies directly in a folder, still without sizes.
+func (w *walk) read(at place) (*folder, error) {
+	entries, known := w.trees[at.tree]
+	if !known {
+		var err error
+		if entries, err = w.repo.tree(at.tree); err != nil {
+			return nil, fmt.Errorf("read folder %q: %w", at.prefix, err)
+		}
+		w.trees[at.tree] = entries
 	}
-	for _, e := range t.Entries {
+	f := &folder{}
+	for _, e := range entries {
 		path := at.prefix + e.Name
-		if err := checkEntry(e.Name, path); err != nil {
+		if err := w.enter(path); err != nil {
 			return nil, err
 		}
 		if e.Mode == filemode.Dir {
-			entries = append(entries, entry{below: place{e.Hash, path + "/"}})
-			continue
+			f.below = append(f.below, place{e.Hash, path + "/"})
+		} else {
+			f.files = append(f.files, artifact.File{Path: path, ID: e.Hash.String(), Mode: modeOf(e.Mode)})
 		}
-		f, err := w.file(path, e)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, entry{file: f})
 	}
-	return entries, nil
+	return f, nil
 }
 
-// checkEntry refuses names that git itself would never write, but that a crafted tree may hold.
-func checkEntry(name, path string) error {
-	switch {
-	case name == "" || name == "." || name == ".." || strings.EqualFold(name, ".git"), strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("malformed name %q", path)
-	case len(path) > maxPath:
-		return fmt.Errorf("name of %d bytes: %q…", len(path), path[:80])
+func modeOf(m filemode.FileMode) artifact.Mode {
+	switch m {
+	case filemode.Executable:
+		return artifact.Executable
+	case filemode.Symlink:
+		return artifact.Link
+	case filemode.Submodule:
+		return artifact.Module
+	}
+	return artifact.Regular
+}
+
+// measure reads the sizes of files that are not remembered from the objects' headers.
+func (w *walk) measure() error {
+	sizeOf, done := w.repo.sizes()
+	defer done()
+	for _, folder := range w.used {
+		if folder.pass > 0 {
+			continue
+		}
+		for i := range folder.files {
+			f := &folder.files[i]
+			if f.Mode == artifact.Module {
+				continue
+			}
+			if err := w.ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			if f.Size, err = sizeOf(plumbing.NewHash(f.ID)); err != nil {
+				return fmt.Errorf("read size of %q: %w", f.Path, err)
+			}
+		}
 	}
 	return nil
 }
 
-func (w *walk) file(path string, e object.TreeEntry) (artifact.File, error) {
-	f := artifact.File{Path: path, ID: e.Hash.String()}
-	switch e.Mode {
-	case filemode.Executable:
-		f.Mode = artifact.Executable
-	case filemode.Symlink:
-		f.Mode = artifact.Link
-	case filemode.Submodule:
-		f.Mode = artifact.Module
-	default:
-		f.Mode = artifact.Regular
-	}
-	if f.Mode == artifact.Module {
-		return f, nil
-	}
-	size, err := w.sizes.EncodedObjectSize(e.Hash)
+// tree are the entries of one folder. A name that stands there twice is refused: of such a tree every reader makes
+// something else.
+func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
+	o, err := r.object(plumbing.TreeObject, id, maxTree)
 	if err != nil {
-		return f, fmt.Errorf("read size of %q: %w", path, err)
+		return nil, err
 	}
-	f.Size = size
-	return f, nil
+	t, err := object.DecodeTree(r.git.Storer, o)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool, len(t.Entries))
+	for _, e := range t.Entries {
+		if strings.Contains(e.Name, "/") {
+			return nil, fmt.Errorf("malformed name %.80q: a slash in it", e.Name)
+		}
+		if seen[e.Name] {
+			return nil, fmt.Errorf("name %q is there twice", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return t.Entries, nil
 }
 
 // Files lists them by path.
 func (s *Files) Files() artifact.Files { return s.files }
 
-// Open reads one file's content. A large one is streamed through a handle of its own, because go-git's storage must
-// not be read from two goroutines at once.
+// Open reads one file's content; the last read fails if that is not what the commit names. A large file is streamed
+// through a handle of its own, because go-git's storage must not be read from two goroutines at once.
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	if f.Size > largeObject {
-		own, err := s.repo.handle()
+		own, _, err := s.repo.handle()
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", f.Path, err)
 		}
@@ -165,9 +192,45 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 }
 
 func open(r *git.Repository, f artifact.File) (io.ReadCloser, error) {
-	blob, err := r.BlobObject(plumbing.NewHash(f.ID))
+	id := plumbing.NewHash(f.ID)
+	blob, err := r.BlobObject(id)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", f.Path, err)
 	}
-	return blob.Reader()
+	content, err := blob.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", f.Path, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{verified(content, plumbing.BlobObject, f.Size, id), content}, nil
+}
+
+// hashing passes an object's content on and compares its hash at the end.
+type hashing struct {
+	from io.Reader
+	hash plumbing.Hasher
+	left int64
+	want plumbing.Hash
+}
+
+func verified(content io.Reader, kind plumbing.ObjectType, size int64, id plumbing.Hash) io.Reader {
+	return &hashing{content, plumbing.NewHasher(kind, size), size, id}
+}
+
+// errDamaged says that the repository does not hold what it should: fetching or cloning it anew helps.
+var errDamaged = errors.New("the repository is damaged: content and id do not agree; see git fsck")
+
+// Read implements io.Reader.
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.from.Read(p)
+	h.left -= int64(n)
+	if _, err := h.hash.Write(p[:n]); err != nil {
+		return n, err
+	}
+	if h.left < 0 || err == io.EOF && h.hash.Sum() != h.want {
+		return n, errDamaged
+	}
+	return n, err
 }

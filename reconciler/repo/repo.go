@@ -5,6 +5,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+	"golang.org/x/sys/unix"
 )
 
 // largeObject is the size, in bytes, from which a blob is streamed from its pack instead of held in memory.
@@ -27,9 +29,12 @@ const largeObject = 1 << 20
 type Repo struct {
 	dir  string // the .git folder, or the bare repository
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
+	seen stamp  // what the handle was opened on
 	mu   sync.Mutex
-	git  *git.Repository // not safe for concurrent use; guarded by mu
-	past remembered      // guarded by mu
+
+	git     *git.Repository // not safe for concurrent use; guarded by mu
+	storage *filesystem.Storage
+	past    remembered // guarded by mu
 }
 
 // Commit is one commit.
@@ -43,20 +48,56 @@ type Commit struct {
 
 // Open opens the repository at or above dir: a work tree, a linked work tree or a bare repository.
 func Open(dir string) (*Repo, error) {
+	if u, err := url.Parse(dir); err == nil && u.Scheme != "" && u.Host != "" {
+		return nil, fmt.Errorf("open repository %q: it is not on this machine; clone it and name its folder", u.Redacted())
+	}
 	r, err := find(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
-	if r.git, err = r.handle(); err != nil {
-		return nil, fmt.Errorf("open repository %q: %w", dir, err)
-	}
-	return r, nil
+	return r, r.refresh()
 }
 
-func (r *Repo) handle() (*git.Repository, error) {
+// refresh opens the repository anew when it is another one than before, or holds other packs: go-git lists packs once.
+func (r *Repo) refresh() error {
+	now := r.stamp()
+	if now == r.seen {
+		return nil
+	}
+	opened, storage, err := r.handle()
+	if err != nil {
+		return fmt.Errorf("open repository %q: %w", r.dir, err)
+	}
+	if now.files != r.seen.files {
+		r.past = remembered{}
+	}
+	r.git, r.storage, r.seen = opened, storage, now
+	return nil
+}
+
+// stamp changes when the repository's folder, its packs or what it borrows from others are replaced; its files only when
+// one of them is another file or folder than before.
+type stamp struct{ files, times string }
+
+func (r *Repo) stamp() stamp {
+	var files, times strings.Builder
+	for _, name := range []string{".", "objects/pack", "objects/info/alternates", "config"} {
+		var s unix.Stat_t
+		if err := unix.Stat(filepath.Join(r.dir, name), &s); err == nil {
+			fmt.Fprintf(&files, "%d %d ", s.Dev, s.Ino)
+			if name != "." { // lock files come and go there
+				fmt.Fprintf(&times, "%d.%d ", s.Mtim.Sec, s.Mtim.Nsec)
+			}
+		}
+	}
+	return stamp{files.String(), times.String()}
+}
+
+func (r *Repo) handle() (*git.Repository, *filesystem.Storage, error) {
 	files := osfs.New(r.dir, osfs.WithBoundOS())
 	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
-	return git.Open(s, nil)
+	opened, err := git.Open(s, nil)
+	return opened, s, err
 }
 
 // find is the git folder of dir or of the nearest folder above it.
@@ -116,25 +157,6 @@ func (r *Repo) own(rev string) string {
 		return rev // resolving it says what is wrong
 	}
 	return strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
-}
-
-// Resolve finds the commit that a revision names: a branch, a tag, a commit id or HEAD, also with ~ and ^.
-func (r *Repo) Resolve(rev string) (Commit, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id, err := r.git.ResolveRevision(plumbing.Revision(r.own(rev)))
-	if errors.Is(err, plumbing.ErrReferenceNotFound) && rev == "HEAD" {
-		return Commit{}, errors.New("the repository has no commit yet")
-	}
-	if err != nil {
-		return Commit{}, fmt.Errorf("resolve revision %q: %w", rev, err)
-	}
-	c, err := r.git.CommitObject(*id)
-	if err != nil {
-		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)
-	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return Commit{ID: c.Hash.String(), Tree: c.TreeHash.String(), Author: c.Author.String(), Time: c.Committer.When, Subject: subject}, nil
 }
 
 // Create makes a repository in an existing folder with one commit of all its files, on branch main.

@@ -1,6 +1,8 @@
 package repo_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +22,13 @@ import (
 // git runs the real git, with nothing of the machine's configuration.
 func git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
+	return gitReading(t, dir, "", args...)
+}
+
+func gitReading(t *testing.T, dir, input string, args ...string) string {
+	t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(input)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
 	out, err := cmd.CombinedOutput()
@@ -95,7 +102,7 @@ func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs, err := r.Files(c)
+	fs, err := r.Files(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +225,7 @@ func TestMalformedNamesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Files(c); err == nil || !strings.Contains(err.Error(), "malformed name") {
+		if _, err := r.Files(t.Context(), c); err == nil || !strings.Contains(err.Error(), "malformed name") {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
@@ -297,7 +304,7 @@ func TestListingsAreRemembered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fs, err := r.Files(c)
+		fs, err := r.Files(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,6 +328,7 @@ func TestListingsAreRemembered(t *testing.T) {
 			t.Errorf("after change %d (-fresh +remembered):\n%s", i, d)
 		}
 	}
+	git(t, dir, "repack", "-adq")
 	c, err := r.Resolve("HEAD")
 	if err != nil {
 		t.Fatal(err)
@@ -328,7 +336,223 @@ func TestListingsAreRemembered(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, ".git", "objects")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Files(c); err != nil {
+	if _, err := r.Files(t.Context(), c); err != nil {
 		t.Errorf("a listed commit was read again: %v", err)
+	}
+}
+
+// TestAnotherRepositoryIsNotRemembered puts another repository in the place of one that was listed.
+func TestAnotherRepositoryIsNotRemembered(t *testing.T) {
+	dir, other := site(t), t.TempDir()
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	git(t, other, "init", "-q", "-b", "main")
+	git(t, other, "commit", "-q", "--allow-empty", "-m", "other")
+	if err := os.Rename(filepath.Join(dir, ".git"), filepath.Join(t.TempDir(), "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(other, ".git"), filepath.Join(dir, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve("HEAD"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(t.Context(), c); err == nil {
+		t.Error("a commit that is not there was listed")
+	}
+}
+
+// TestWhatIsRememberedCounts lists a commit within the limits, then one that has the same folders at the same places and
+// too many others.
+func TestWhatIsRememberedCounts(t *testing.T) {
+	dir := site(t)
+	tree := func(names, below string) string {
+		var b strings.Builder
+		for _, name := range names {
+			fmt.Fprintf(&b, "040000 tree %s\t%c\n", below, name)
+		}
+		return gitReading(t, dir, b.String(), "mktree")
+	}
+	below := tree("", "")
+	for range 5 {
+		below = tree("0123456789", below)
+	}
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ names, want string }{{"ab", ""}, {"abcdefghij", "more than 1000000 files and folders"}, {"ab", ""}} {
+		_, err := r.Files(t.Context(), repo.Commit{Tree: tree(c.names, below)})
+		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %v, want %q", c.names, err, c.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Files(ctx, repo.Commit{Tree: tree("ab", below)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a remembered commit, canceled: %v", err)
+	}
+}
+
+// TestListingStopsWithItsContext lists a commit whose paths would take for ever.
+func TestListingStopsWithItsContext(t *testing.T) {
+	dir := site(t)
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Files(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestAncestors holds ~ and ^ to git.
+func TestAncestors(t *testing.T) {
+	dir := site(t)
+	git(t, dir, "checkout", "-qb", "side")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "side")
+	git(t, dir, "checkout", "-q", "main")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "second")
+	git(t, dir, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := git(t, dir, "rev-parse", "HEAD")
+	for _, rev := range []string{"HEAD", "main~", "main^", "main~0", "main^0", "main^1", "main^2", "main~2", "main^2~1", "main^^", "side", head[:7], head[:8] + "^2", "refs/heads/side~"} {
+		c, err := r.Resolve(rev)
+		if want := git(t, dir, "rev-parse", rev); err != nil || c.ID != want {
+			t.Errorf("%s is %s, %v; git says %s", rev, c.ID, err, want)
+		}
+	}
+	for rev, want := range map[string]string{"main~3": "has no parent 1", "main^3": "has no parent 3", "main~99999999999999999999": "too far back", "abcd": "reference not found", "ffffffffff": "reference not found"} {
+		if _, err := r.Resolve(rev); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", rev, err, want)
+		}
+	}
+}
+
+// TestIgnoredAsGitDoes compares a work tree with what git would add, for rules of every kind, odd ones too.
+func TestIgnoredAsGitDoes(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-q", "-b", "main")
+	write(t, dir, ".gitignore", "# no rule\n\n   \n*.log\n!keep.log\n/build/\ndeep/**/x\n", 0o644)
+	write(t, dir, "a/.gitignore", "!b.log\nonly\r\n", 0o644)
+	write(t, dir, ".git/info/exclude", "secret\n", 0o644)
+	for _, name := range []string{"x.log", "keep.log", "build/y", "a/build/y", "a/b.log", "b/b.log", "a/only", "only", "secret", "a/secret", "deep/1/2/x", "deep/y"} {
+		write(t, dir, name, "", 0o644)
+	}
+	work, err := repo.OpenWorkTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	var got []string
+	for _, f := range work.Files() {
+		got = append(got, f.Path)
+	}
+	if diff := cmp.Diff(strings.Split(git(t, dir, "ls-files", "--others", "--exclude-standard"), "\n"), got); diff != "" {
+		t.Errorf("-git +Pomona:\n%s", diff)
+	}
+}
+
+// FuzzIgnoreFile reads any .gitignore without a panic.
+func FuzzIgnoreFile(f *testing.F) {
+	for _, line := range []string{"!", "/", "//", "**", "***", "a/**", "[", "\\", "\\ ", "! ", "a**b", "/**/", "**/**"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		dir := t.TempDir()
+		write(t, dir, ".gitignore", content, 0o644)
+		write(t, dir, "a/b/c", "", 0o644)
+		work, err := repo.OpenWorkTree(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := work.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestDamageIsNoticed puts another object in the place of one that a commit names: it decompresses well, and is wrong.
+func TestDamageIsNoticed(t *testing.T) {
+	dir := site(t)
+	object := func(rev string) string {
+		id := git(t, dir, "rev-parse", rev)
+		return filepath.Join(dir, ".git/objects", id[:2], id[2:])
+	}
+	write(t, dir, "big2", strings.Repeat("fedcba9876543210", 1<<17), 0o644)
+	write(t, dir, "site.cue", "package elsewhere\n", 0o644)
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "second")
+	attempt := func() error {
+		r, err := repo.Open(dir)
+		if err != nil {
+			return err
+		}
+		c, err := r.Resolve("HEAD")
+		if err != nil {
+			return err
+		}
+		fs, err := r.Files(t.Context(), c)
+		if err != nil {
+			return err
+		}
+		for _, f := range fs.Files() {
+			content, err := fs.Open(f)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := attempt(); err != nil {
+		t.Fatal(err)
+	}
+	for damaged, by := range map[string]string{"HEAD:site.cue": "HEAD~:site.cue", "HEAD:big2": "HEAD:big", "HEAD^{tree}": "HEAD~^{tree}", "HEAD": "HEAD~"} {
+		at, from := object(damaged), object(by)
+		good, err := os.ReadFile(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace(t, at, other)
+		if err := attempt(); err == nil || !strings.Contains(err.Error(), "the repository is damaged") {
+			t.Errorf("%s holds %s: %v", damaged, by, err)
+		}
+		replace(t, at, good)
+	}
+}
+
+func replace(t *testing.T, file string, b []byte) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 
@@ -20,13 +19,13 @@ import (
 // WorkTree is a folder on disk as it would be committed now: without what .gitignore leaves out. It is an
 // artifact.Source whose files' ids are those that git would give them.
 type WorkTree struct {
-	root  *os.Root
-	files artifact.Files
+	root *os.Root
+	listing
 }
 
 // OpenWorkTree lists the folder at dir, whether or not it is a git repository.
 func OpenWorkTree(dir string) (*WorkTree, error) {
-	dir, err := filepath.Abs(dir) // BoundOS refuses a root with .. in it
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open site: %w", err)
 	}
@@ -34,12 +33,8 @@ func OpenWorkTree(dir string) (*WorkTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open site: %w", err)
 	}
-	patterns, err := gitignore.ReadPatterns(osfs.New(dir, osfs.WithBoundOS()), nil)
-	if err != nil {
-		return nil, fmt.Errorf("read .gitignore: %w", err)
-	}
 	w := &WorkTree{root: root}
-	if err := w.walk(gitignore.NewMatcher(patterns)); err != nil {
+	if err := w.walk(); err != nil {
 		return nil, errors.Join(fmt.Errorf("list site %q: %w", dir, err), root.Close())
 	}
 	w.files = w.files.Sorted()
@@ -49,22 +44,51 @@ func OpenWorkTree(dir string) (*WorkTree, error) {
 // Close releases the folder.
 func (w *WorkTree) Close() error { return w.root.Close() }
 
-func (w *WorkTree) walk(ignored gitignore.Matcher) error {
+func (w *WorkTree) walk() error {
+	ignored, err := w.patterns(".git/info/exclude", nil, nil)
+	if err != nil {
+		return err
+	}
 	return fs.WalkDir(w.root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == "." {
+		if err != nil {
 			return err
 		}
-		if e.Name() == ".git" || ignored.Match(strings.Split(path, "/"), e.IsDir()) {
-			if e.IsDir() {
-				return fs.SkipDir
+		var parts []string
+		if path != "." {
+			parts = strings.Split(path, "/")
+			if e.Name() == ".git" || gitignore.NewMatcher(ignored).Match(parts, e.IsDir()) {
+				if e.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
 			}
-			return nil
+			if err := w.enter(path); err != nil {
+				return err
+			}
 		}
-		if e.IsDir() {
-			return nil
+		if !e.IsDir() {
+			return w.add(path, e)
 		}
-		return w.add(path, e)
+		ignored, err = w.patterns(path+"/.gitignore", parts, ignored)
+		return err
 	})
+}
+
+// patterns are those before and those of one file, if it is there. A later one overrules; none reaches beyond its folder.
+func (w *WorkTree) patterns(file string, folder []string, before []gitignore.Pattern) ([]gitignore.Pattern, error) {
+	if info, err := w.root.Lstat(file); err != nil || !info.Mode().IsRegular() {
+		return before, nil // git follows no link there either
+	}
+	b, err := w.root.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" && line[0] != '#' {
+			before = append(before, gitignore.ParsePattern(line, folder))
+		}
+	}
+	return before, nil
 }
 
 // add lists a regular file or a link; what git cannot commit is left out.

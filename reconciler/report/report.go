@@ -2,40 +2,48 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
 // Report is what one pass did.
 type Report struct {
-	Commit    string           `json:"commit"`
-	Plan      plan.Plan        `json:"plan"`
-	Warnings  desired.Problems `json:"warnings,omitempty"`
-	Recovered int              `json:"recovered"` // leftovers of an interrupted pass that were removed
-	Built     int              `json:"built"`     // parts built, not taken from the store
-	Swept     int              `json:"swept"`     // objects removed
-	Freed     int64            `json:"freed"`     // bytes of these objects
-	Elapsed   time.Duration    `json:"elapsed"`   // nanoseconds
+	Commit    string            `json:"commit"`
+	Plan      plan.Plan         `json:"plan"`
+	Warnings  desired.Problems  `json:"warnings,omitempty"`
+	Repaired  []observed.Damage `json:"repaired,omitempty"`
+	Recovered int               `json:"recovered"` // leftovers of an interrupted pass that were removed
+	Built     int               `json:"built"`     // parts built, not taken from the store
+	Swept     int               `json:"swept"`     // objects removed
+	Freed     int64             `json:"freed"`     // bytes of these objects
+	Elapsed   time.Duration     `json:"elapsed"`   // nanoseconds
 }
 
 // Text writes the report for people.
 func (r Report) Text(w io.Writer) error {
+	var b bytes.Buffer
 	for _, p := range r.Warnings {
-		fmt.Fprintln(w, p)
+		fmt.Fprintln(&b, p)
 	}
 	if r.Recovered > 0 {
-		fmt.Fprintf(w, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
+		fmt.Fprintf(&b, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
 	}
-	if err := r.Plan.Text(w); err != nil {
+	for _, d := range r.Repaired {
+		fmt.Fprintf(&b, "repaired: %s %s\n", d.Path, d.What)
+	}
+	if err := r.Plan.Text(&b); err != nil {
 		return err
 	}
 	if r.Swept > 0 {
-		fmt.Fprintf(w, "swept %d objects, %d bytes\n", r.Swept, r.Freed)
+		fmt.Fprintf(&b, "swept %d objects, %d bytes\n", r.Swept, r.Freed)
 	}
-	_, err := fmt.Fprintf(w, "pass done in %s: built %d parts\n", r.Elapsed.Round(time.Millisecond), r.Built)
+	fmt.Fprintf(&b, "pass done in %s: built %d parts\n", r.Elapsed.Round(time.Millisecond), r.Built)
+	_, err := b.WriteTo(w)
 	return err
 }

@@ -42,7 +42,8 @@ func ReadKnown(root fs.FS) (Known, error) {
 func WriteKnown(dir *durable.Dir, k Known) error {
 	var b bytes.Buffer
 	for key, a := range k {
-		fmt.Fprintf(&b, "%s %s %d %q %d\n", key, a.Digest, a.Size, string(a.Format), a.Memory)
+		line := fmt.Sprintf("%s %s %d %q %d %s %d", key, a.Digest, a.Size, string(a.Format), a.Memory, a.SBOM, a.Bill)
+		fmt.Fprintf(&b, "%s %s\n", line, check(line))
 	}
 	if err := dir.Replace(knownFile, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write known artifacts: %w", err)
@@ -53,13 +54,14 @@ func WriteKnown(dir *durable.Dir, k Known) error {
 // Without is what remains when some objects are gone.
 func (k Known) Without(gone map[artifact.Digest]bool) Known {
 	left := maps.Clone(k)
-	maps.DeleteFunc(left, func(_ artifact.Digest, a artifact.Artifact) bool { return gone[a.Digest] })
+	maps.DeleteFunc(left, func(_ artifact.Digest, a artifact.Artifact) bool { return gone[a.Digest] || gone[a.SBOM] })
 	return left
 }
 
 func parseKnown(line string) (key artifact.Digest, a artifact.Artifact, err error) {
 	words := strings.Fields(line)
-	if len(words) != 5 || !strings.HasSuffix(line, "\n") {
+	last := strings.LastIndexByte(line, ' ')
+	if len(words) != 8 || !strings.HasSuffix(line, "\n") || words[7] != check(line[:last]) {
 		return key, a, errors.New("malformed line")
 	}
 	format, err0 := strconv.Unquote(words[3])
@@ -67,5 +69,11 @@ func parseKnown(line string) (key artifact.Digest, a artifact.Artifact, err erro
 	d, err2 := artifact.ParseDigest(words[1])
 	size, err3 := strconv.ParseInt(words[2], 10, 64)
 	memory, err4 := strconv.ParseInt(words[4], 10, 64)
-	return key, artifact.Artifact{Digest: d, Size: size, Format: artifact.Format(format), Memory: memory}, errors.Join(err0, err1, err2, err3, err4)
+	sbom, err5 := artifact.ParseDigest(words[5])
+	bill, err6 := strconv.ParseInt(words[6], 10, 64)
+	a = artifact.Artifact{Digest: d, Size: size, Format: artifact.Format(format), Memory: memory, SBOM: sbom, Bill: bill}
+	return key, a, errors.Join(err0, err1, err2, err3, err4, err5, err6)
 }
+
+// check is the beginning of a line's digest: a line that somebody or a bad disk changed must not decide about a tree.
+func check(line string) string { return artifact.Sum([]byte(line)).String()[:16] }

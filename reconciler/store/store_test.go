@@ -108,7 +108,7 @@ func TestMeasureAgreesWithPut(t *testing.T) {
 func TestKnownSurvivesAndForgetsTornLines(t *testing.T) {
 	_, dir, path := open(t, nil)
 	k := store.Known{
-		artifact.Sum([]byte("a")): {Digest: artifact.Sum([]byte("x")), Size: 7, Format: artifact.Xz, Memory: 8 << 20},
+		artifact.Sum([]byte("a")): {Digest: artifact.Sum([]byte("x")), Size: 7, Format: artifact.Xz, Memory: 8 << 20, SBOM: artifact.Sum([]byte("z"))},
 		artifact.Sum([]byte("b")): {Digest: artifact.Sum([]byte("y")), Size: 0},
 	}
 	if err := store.WriteKnown(dir, k); err != nil {
@@ -128,5 +128,13 @@ func TestKnownSurvivesAndForgetsTornLines(t *testing.T) {
 	}
 	if got, err := store.ReadKnown(dir.Root().FS()); len(got) != 1 || err != nil {
 		t.Errorf("torn file gives %d, %v; want the whole line only", len(got), err)
+	}
+	// A damaged size would be believed and published.
+	changed := bytes.Replace(b, []byte(" 7 "), []byte(" 8 "), 1)
+	if err := os.WriteFile(file, changed, 0o600); err != nil || bytes.Equal(b, changed) {
+		t.Fatalf("the file stays as it is, %v", err)
+	}
+	if got, err := store.ReadKnown(dir.Root().FS()); len(got) != 1 || err != nil {
+		t.Errorf("damaged file gives %v, %v; want the other line only", got, err)
 	}
 }

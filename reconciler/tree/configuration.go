@@ -21,7 +21,8 @@ func ConfigurationParts(s desired.Site, name, version string) map[Part]desired.P
 	return parts
 }
 
-// configurationFolder is configuration/NAME of an item that FECs share: VERSION/ARCHIVE and its checksum.
+// configurationFolder is configuration/NAME of an item that FECs share: VERSION/ARCHIVE, its checksum and its
+// bill of materials.
 func (b *builder) configurationFolder(name string, item desired.Configuration) Folder {
 	f := Folder{Path: "configuration/" + name}
 	for v := range item.Versions {

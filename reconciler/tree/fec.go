@@ -73,10 +73,15 @@ func (b *builder) fecConfiguration(fec desired.FEC, m *Manifest) (nodes []Node) 
 	platform := b.want.Site.Settings.Platforms[fec.Platform]
 	for _, name := range slices.Sorted(maps.Keys(fec.Configuration)) {
 		version := fec.Configuration[name]
-		payload := b.want.Site.Configuration[name].Versions[version].Payload
+		item := b.want.Site.Configuration[name]
+		payload := item.Versions[version].Payload
 		part := Part{Kind: ConfigurationPart, Name: name, Version: version, Format: payload.FormatFor(platform)}
 		a := b.part(part)
 		m.Configuration = append(m.Configuration, Item{Name: name, Version: version, Object: object(a), Install: payload.Install})
+		if item.FEC != "" { // there is no other place for its bill of materials
+			nodes = append(nodes, b.described("configuration/", part, a)...)
+			continue
+		}
 		nodes = append(nodes, b.archive("configuration/", part, a)...)
 	}
 	return nodes

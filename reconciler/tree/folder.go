@@ -15,6 +15,9 @@ const ManifestName = "boot.manifest"
 
 // Content is the digest of what the folder holds, without a manifest's serial, expiry and signatures.
 func (f Folder) Content() artifact.Digest {
+	if !f.content.IsZero() {
+		return f.content
+	}
 	if f.Manifest == nil {
 		return digestNodes(f.Nodes)
 	}
@@ -34,6 +37,9 @@ func (f Folder) Sealed(manifest []byte) ([]Node, artifact.Digest) {
 	}
 	return nodes, digestNodes(nodes)
 }
+
+// FolderDigest names a folder in the object store by its nodes.
+func FolderDigest(nodes []Node) artifact.Digest { return digestNodes(sortNodes(slices.Clone(nodes))) }
 
 func (f Folder) withManifest(b []byte) []Node {
 	return sortNodes(append(slices.Clone(f.Nodes), Node{Path: ManifestName, Data: b}))
@@ -79,6 +85,21 @@ func (n Node) LinkTarget() string {
 		return up + "../../" + strings.TrimPrefix(n.Object.Path(), "sha256/")
 	}
 	return ""
+}
+
+// LinkNode is the node whose link at path holds target: LinkTarget backwards. What no node's link holds is malformed.
+func LinkNode(path, target string) (Node, error) {
+	n := Node{Path: path}
+	to, inRoot := strings.CutPrefix(target, strings.Repeat("../", strings.Count(path, "/"))+"../../../../")
+	if inRoot {
+		n.Target = to
+	} else if d, err := artifact.ParseDigest(to[strings.LastIndex(to, "/")+1:]); err == nil {
+		n.Object = d
+	}
+	if n.LinkTarget() != target {
+		return Node{}, fmt.Errorf("malformed link %s -> %q", path, target)
+	}
+	return n, nil
 }
 
 // checksum is the .sha256 file beside an archive, as sha256sum -c reads it.

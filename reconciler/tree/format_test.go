@@ -235,3 +235,23 @@ func debian(t *testing.T, program, pkg string) string {
 	t.Skipf("SKIPPED: %s is missing; install Debian's package %s", program, pkg)
 	return ""
 }
+
+func FuzzLinkNode(f *testing.F) {
+	for _, n := range []tree.Node{
+		{Path: "init/10-env", Object: artifact.Sum([]byte("a"))}, {Path: "bpm-1.0.tar.gz", Object: artifact.Sum([]byte("b"))},
+		{Path: "data", Target: "data/kgp2cu01"}, {Path: "a/b/c", Target: "data/x"},
+	} {
+		got, err := tree.LinkNode(n.Path, n.LinkTarget())
+		if d := cmp.Diff(n, got); d != "" || err != nil {
+			f.Fatalf("%v (-want +got):\n%s", err, d)
+		}
+		f.Add(n.Path, n.LinkTarget())
+	}
+	f.Add("a", "/etc/passwd")
+	f.Add("a", "../../../../")
+	f.Fuzz(func(t *testing.T, path, target string) {
+		if n, err := tree.LinkNode(path, target); err == nil && n.LinkTarget() != target {
+			t.Errorf("%q -> %q is read as %+v", path, target, n)
+		}
+	})
+}

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -100,5 +99,16 @@ func ParseIndex(b []byte) (Index, error) {
 	return x, nil
 }
 
-// Equal says whether two indexes are the same, byte for byte.
-func (x Index) Equal(y Index) bool { return bytes.Equal(x.Marshal(), y.Marshal()) }
+// Paths are all folders and links.
+func (x Index) Paths() (paths []string) {
+	for _, f := range x.FECs {
+		paths = append(paths, "fecs/"+f.Name)
+	}
+	for _, f := range x.Folders {
+		paths = append(paths, f.Path)
+	}
+	for _, l := range x.Links {
+		paths = append(paths, l.Path)
+	}
+	return paths
+}

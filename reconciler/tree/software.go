@@ -20,7 +20,7 @@ func SoftwareParts(s desired.Site, name, version string) map[Part]desired.Payloa
 	return parts
 }
 
-// softwareFolder is software/NAME: VERSION/ARCHIVE and its checksum.
+// softwareFolder is software/NAME: VERSION/ARCHIVE, its checksum and its bill of materials.
 func (b *builder) softwareFolder(name string) Folder {
 	f := Folder{Path: "software/" + name}
 	for _, v := range b.want.Releases[name] {
@@ -31,11 +31,20 @@ func (b *builder) softwareFolder(name string) Folder {
 	return f
 }
 
-// archives are links to archives, each with its checksum.
+// archives are links to archives, each with its checksum and its bill of materials.
 func (b *builder) archives(dir string, parts []Part) []Node {
 	var nodes []Node
 	for _, p := range parts {
-		nodes = append(nodes, b.archive(dir, p, b.part(p))...)
+		nodes = append(nodes, b.described(dir, p, b.part(p))...)
+	}
+	return nodes
+}
+
+// described is an archive with its bill of materials.
+func (b *builder) described(dir string, p Part, a artifact.Artifact) []Node {
+	nodes := b.archive(dir, p, a)
+	if !a.SBOM.IsZero() {
+		nodes = append(nodes, Node{Path: nodes[0].Path + sbomExtension, Object: a.SBOM})
 	}
 	return nodes
 }
@@ -44,3 +53,6 @@ func (b *builder) archive(dir string, p Part, a artifact.Artifact) []Node {
 	path := dir + desired.ArchiveName(p.Name, p.Version, p.Payload, p.Format)
 	return []Node{{Path: path, Object: a.Digest}, checksum(path, a.Digest)}
 }
+
+// sbomExtension follows an archive's name in that of its bill of materials: CycloneDX in JSON.
+const sbomExtension = ".cdx.json"

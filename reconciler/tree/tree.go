@@ -27,6 +27,8 @@ type Folder struct {
 	Path     string
 	Nodes    []Node    // by path
 	Manifest *Manifest // of a FEC, without serial and expiry
+
+	content artifact.Digest // once it is laid out
 }
 
 // Node is one file or link below a folder. Exactly one of Data, Object and Target says what it holds.
@@ -109,6 +111,9 @@ func Of(w Wanted) (Tree, error) {
 	slices.SortFunc(t.Folders, func(a, b Folder) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortFunc(t.Links, func(a, b Link) int { return cmp.Compare(a.Path, b.Path) })
 	slices.Sort(t.Data)
+	for i, f := range t.Folders {
+		t.Folders[i].content = f.Content()
+	}
 	if b.err != nil {
 		return Tree{}, b.err
 	}

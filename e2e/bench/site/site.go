@@ -31,7 +31,7 @@ const (
 // main: folders of ten FECs of some 1.2 KB of CUE each, and a software for every twenty FECs, from 50 to 500, in three
 // versions with a small payload.
 func Write(dir string, n int) error {
-	w := &writer{dir: dir, fecs: n, software: min(max(n/20, 50), 500)}
+	w := &writer{dir: dir, fecs: n, software: min(max(n/20, 50), 500), archived: archived}
 	w.settings()
 	for i := range w.software {
 		w.product(i)
@@ -93,6 +93,7 @@ func git(dir string, args ...string) error {
 type writer struct {
 	dir            string
 	fecs, software int
+	archived       int // KiB of one archive
 	err            error
 }
 
@@ -164,7 +165,7 @@ func (w *writer) product(i int) {
 
 // archive writes a gzip archive of one incompressible file.
 func (w *writer) archive(at, entry string, seed uint64) {
-	content := make([]byte, archived<<10)
+	content := make([]byte, w.archived<<10)
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	random.Read(content) // never fails
 	var b bytes.Buffer

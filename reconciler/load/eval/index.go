@@ -120,6 +120,25 @@ func locate(x index, raw cue.Value, path string) wire.Position {
 	return wire.Position{}
 }
 
+// stated is where the value of a path is written down, when the line that locate finds only refers to it.
+func stated(x index, raw cue.Value, path string) wire.Position {
+	v := raw.LookupPath(cue.ParsePath(path))
+	if !v.Exists() {
+		return wire.Position{}
+	}
+	candidates := []token.Pos{cue.Dereference(v).Pos()}
+	if v.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0 {
+		candidates = append(candidates, v.Pos())
+	}
+	here := locate(x, raw, path)
+	for _, p := range candidates {
+		if at := position(p); mine(p) && (at.File != here.File || at.Line != here.Line) {
+			return at
+		}
+	}
+	return wire.Position{}
+}
+
 // mine says whether a place is in a file of the site.
 func mine(p token.Pos) bool {
 	return p.IsValid() && p.Filename() != "" && !strings.HasPrefix(p.Filename(), schemaName)
@@ -137,8 +156,12 @@ func (b *batch) locate(i int) wire.Frame {
 		return out
 	}
 	x, raw := indexOf(u.inst), b.ctx.BuildInstance(u.inst)
+	where := locate
+	if u.Stated {
+		where = stated
+	}
 	for j, path := range u.Paths {
-		out.Positions[j] = locate(x, raw, path)
+		out.Positions[j] = where(x, raw, path)
 	}
 	return out
 }

@@ -37,8 +37,9 @@ const Settings = "site"
 
 // Unit is one directory package. With Paths only their positions are wanted.
 type Unit struct {
-	Dir   string // slashes, relative to the site; "." is its root
-	Paths []string
+	Dir    string // slashes, relative to the site; "." is its root
+	Paths  []string
+	Stated bool // wanted is where the values of Paths are stated, if that is elsewhere
 }
 
 // Frame is one answer. A child sends an empty one when it is ready for its first batch. Unit is an index of Batch.Units, or Whole.

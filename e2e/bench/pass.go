@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+const historyCommits = 3000
+
+// pass compares a pass that finds nothing to do, of a running service, with git ls-remote of the same repository.
+func (b *bench) pass(ctx context.Context) error {
+	dir, err := b.site(b.sizes[0])
+	if err != nil {
+		return err
+	}
+	if err := history(dir, historyCommits); err != nil {
+		return err
+	}
+	root := filepath.Join(b.dir, "pass-root")
+	if _, err := measure(exec.CommandContext(ctx, b.pomona, "keygen", filepath.Join(b.dir, "pass"))); err != nil {
+		return err
+	}
+	c, err := server(ctx, "127.0.0.1:18081", b.pomona, "serve", dir, "--root", root, "--key", filepath.Join(b.dir, "pass.sec"), "--listen", "127.0.0.1:18081")
+	if c != nil {
+		defer stop(c)
+	}
+	if err != nil {
+		return err
+	}
+	for range 600 {
+		if _, err := os.Stat(filepath.Join(root, "current")); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	kick := func() (usage, error) {
+		return measure(exec.CommandContext(ctx, b.pomona, "kick", "--root", root, "--wait"))
+	}
+	if _, err := kick(); err != nil {
+		return err
+	}
+	ours, peer, err := b.both(4*b.runs, kick, func() (usage, error) {
+		return measure(exec.CommandContext(ctx, "git", "ls-remote", dir, "refs/heads/main"))
+	})
+	if err != nil {
+		return err
+	}
+	b.table.ratio(fmt.Sprintf("pass with nothing to do, %d FECs, with the command that asks for it", b.sizes[0]),
+		ours.seconds*1000, peer.seconds*1000, "ms", "git ls-remote", 3, false)
+	return nil
+}
+
+// history adds commits, each changing one small file beside the site.
+func history(dir string, n int) error {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, "commit refs/heads/main\ncommitter bench <bench@example.org> %d +0000\ndata 6\nchange\n", 1_770_000_000+i)
+		if i == 0 {
+			b.WriteString("from refs/heads/main^0\n")
+		}
+		line := fmt.Sprintf("%d\n", i)
+		fmt.Fprintf(&b, "M 100644 inline notes/n%03d\ndata %d\n%s\n", i%500, len(line), line)
+	}
+	c := exec.Command("git", "fast-import", "--quiet")
+	c.Dir, c.Stdin = dir, &b
+	out, err := c.CombinedOutput()
+	if err == nil {
+		c = exec.Command("git", "reset", "-q", "--hard")
+		c.Dir = dir
+		out, err = c.CombinedOutput()
+	}
+	if err != nil {
+		return fmt.Errorf("make history: %w: %s", err, out)
+	}
+	return nil
+}

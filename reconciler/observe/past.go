@@ -1,0 +1,52 @@
+package observe
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// Past are the generations of a root that are there, newest first, and the number of the current one. The root may be
+// written meanwhile: what is pruned while it is read counts as gone.
+func Past(root *os.Root) (past []observed.Past, current int64, err error) {
+	names, err := durable.Names(root, tree.GenerationsFolder)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list generations: %w", err)
+	}
+	for _, name := range names {
+		n, err := strconv.ParseInt(name, 10, 32)
+		if err != nil || strconv.FormatInt(n, 10) != name {
+			continue // no pass wrote it
+		}
+		p, err := pastOne(root, n)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("read generation %d: %w", n, err)
+		}
+		past = append(past, p)
+	}
+	slices.SortFunc(past, func(a, b observed.Past) int { return int(b.Number - a.Number) })
+	// Asked for last, so that nothing that was listed and is published looks unpublished.
+	return past, numbered(root, tree.CurrentLink, ""), nil
+}
+
+func pastOne(root *os.Root, n int64) (observed.Past, error) {
+	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
+	if err != nil {
+		return observed.Past{}, err
+	}
+	g, err := observed.ParseGeneration(b)
+	if err != nil {
+		return observed.Past{}, err
+	}
+	g.Number = n // what it is called by counts
+	x, err := Index(root, n)
+	return observed.Past{Generation: g, Index: x}, err
+}

@@ -1,0 +1,73 @@
+package reconciler_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+)
+
+// TestWhatAFECRunsIsKept is law 5 for last reports: FECs that stay on an old release keep its objects, as long as they are
+// in the site and say that they run what was published to them.
+func TestWhatAFECRunsIsKept(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	s.commit("site.cue", "scripts:", "retention: generations: 2\n\tscripts:")
+	first := pass(t, s.reconciler(root))
+	serial := map[string]int64{}
+	for _, f := range first.Index.FECs {
+		serial[f.Name] = f.Serial
+	}
+	kept, gone := follow(t, root, "fecs/kgp2cu03"), follow(t, root, "fecs/kgp2cu02")
+	archive := follow(t, root, "fecs/kgp2cu03/software/bpm-dev.tar.gz")
+	r := s.reconciler(root)
+	must(t, r.Reported("kgp2cu03", serial["kgp2cu03"]), r.Reported("kgp2cu02", serial["kgp2cu02"]), r.Reported("kgp2cu02", serial["kgp2cu02"]+7),
+		r.Reported("nobody", 1))
+	passes := func(from, to int) (have observed.Root) {
+		for i := from; i < to; i++ {
+			s.commit("payload/bpm/dev/bin/bpm", "echo", "echo again;echo")
+			s.commit("payload/bpm/1.1.0/bin/bpm", "echo", "echo again;echo")
+			r := s.reconciler(root)
+			r.Now = func() time.Time { return time.Now().AddDate(0, 0, 2*i) }
+			have = pass(t, r)
+		}
+		return have
+	}
+	if have := passes(1, 6); have.Generations[0].Number == 1 {
+		t.Fatal("generation 1 is still there")
+	}
+	for _, path := range []string{kept, archive} {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("what kgp2cu03 runs was pruned: %v", err)
+		}
+	}
+	if _, err := os.Stat(gone); err == nil {
+		t.Error("a serial that was never published pins a release")
+	}
+	// Once it reports the newest, the old one goes.
+	have := observeRoot(t, root)
+	for _, f := range have.Index.FECs {
+		must(t, s.reconciler(root).Reported(f.Name, f.Serial))
+	}
+	passes(6, 11)
+	for _, path := range []string{kept, archive} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there although nobody runs it", filepath.Base(path))
+		}
+	}
+}
+
+func TestFloodOfReportsIsBounded(t *testing.T) {
+	root := t.TempDir()
+	r := newSite(t).reconciler(root)
+	pass(t, r)
+	must(t, os.WriteFile(filepath.Join(root, ".pomona/reported"), make([]byte, 5<<20), 0o600))
+	if err := r.Reported("kgp2cu01", 1); err == nil {
+		t.Error("the file of reports grows without bound")
+	}
+	if _, err := r.Pass(t.Context(), reconciler.Names); err != nil {
+		t.Error(err)
+	}
+}

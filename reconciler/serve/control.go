@@ -1,0 +1,105 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+)
+
+// ErrNoService says that no service of this root listens for operators.
+var ErrNoService = errors.New("no pomona serves this root")
+
+const controlSocket = "control"
+
+// Answer is what a service tells an operator about a pass.
+type Answer struct {
+	Text   string          `json:"text"`            // for people
+	Report json.RawMessage `json:"report"`          // of the pass
+	Code   int             `json:"code"`            // exit code of a command that shows this
+	Error  string          `json:"error,omitempty"` // why the pass was not done
+}
+
+// ListenControl opens the socket by which operators talk to the one service of a root. Whoever may enter the private part of
+// the root may use it: nobody but its owner.
+func ListenControl(root *os.Root) (net.Listener, error) {
+	dir, address, err := control(root)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close() // only used as a path
+	// The caller holds the service's lock: a socket that is there belongs to nobody any more.
+	if err := root.Remove(durable.Private + "/" + controlSocket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove old control socket: %w", err)
+	}
+	l, err := net.Listen("unix", address)
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	// Its address is gone with dir; the next service removes it.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	return l, root.Chmod(durable.Private+"/"+controlSocket, 0o600)
+}
+
+// control is the socket's address by way of an open folder: the path of a socket may have no more than 107 bytes.
+func control(root *os.Root) (*os.File, string, error) {
+	dir, err := root.Open(durable.Private)
+	if err != nil {
+		return nil, "", fmt.Errorf("open private part of root: %w", err)
+	}
+	return dir, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlSocket), nil
+}
+
+// Control answers operators: POST /kick makes a pass.
+func Control(kick func(context.Context) Answer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /kick", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(kick(r.Context())) // whoever asked may have gone
+	})
+	return mux
+}
+
+// Kick asks the service of a root for a pass and waits for its end.
+func Kick(ctx context.Context, root *os.Root) (Answer, error) {
+	var a Answer
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dir, address, err := control(root)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close() // only used as a path
+		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", address)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoService, err)
+		}
+		return c, nil
+	}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://pomona/kick", http.NoBody)
+	if err != nil {
+		return a, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return a, fmt.Errorf("kick: %w", errors.Unwrap(err))
+	}
+	defer resp.Body.Close() // read whole or reported below
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("kick: the service answers %s", resp.Status)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(b, &a)
+	}
+	if err != nil {
+		return a, fmt.Errorf("kick: read answer: %w", err)
+	}
+	return a, nil
+}
