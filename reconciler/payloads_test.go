@@ -104,7 +104,7 @@ func TestDownloadedPayloadIsFetchedOnce(t *testing.T) {
 	}
 	s.commit("fecs/fecs.cue", `version: "1.1.0"`, `version: "2.0.0"`)
 	pass(t, s.fetching(root, h))
-	_, problems, err := reconciler.Validate(t.Context(), worktree(t, s.dir), loader, s.fetching(root, h).Payloads, now)
+	_, problems, err := reconciler.Validate(t.Context(), worktree(t, s.dir), loader, nil, s.fetching(root, h).Payloads, now)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("validate with the objects of the root: %v, %v", problems, err)
 	}
@@ -178,7 +178,7 @@ func TestWhatAHostSaysIsToldApart(t *testing.T) {
 			r := s.fetching(root, h)
 			_, err := r.Reconcile(t.Context())
 			checkTold(t, err, c.wrong, strings.ReplaceAll(c.want, "HOST", h.Listener.Addr().String()))
-			_, problems, err := reconciler.Validate(t.Context(), worktree(t, s.dir), loader, r.Payloads, now)
+			_, problems, err := reconciler.Validate(t.Context(), worktree(t, s.dir), loader, nil, r.Payloads, now)
 			if c.wrong {
 				err = errors.Join(err, problems)
 			}

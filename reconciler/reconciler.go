@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/boot"
 	"github.com/pomona-gitops/pomona/reconciler/build"
@@ -37,6 +39,7 @@ type Reconciler struct {
 	Root     string           // the served directory; made if it is not there
 	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
+	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
 	Payloads *fetch.Fetcher   // brings what lies outside the repository
 	Version  string           // Pomona's own
 	Log      *slog.Logger     // one line for each stage
@@ -184,7 +187,7 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
 		return w, err
 	}
-	loaded, problems, err := check(ctx, w.files, r.Loader, r.Now())
+	loaded, problems, err := check(ctx, w.files, r.Loader, r.Verdicts, r.Now())
 	if err != nil {
 		return w, err
 	}
@@ -200,8 +203,8 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 
 // Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
 // payloads, nothing is fetched. A host that is unavailable gives a *remote.Unavailable, if the site has no problem anyway.
-func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, payloads *fetch.Fetcher, now time.Time) (desired.Site, desired.Problems, error) {
-	loaded, problems, err := check(ctx, src, loader, now)
+func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, payloads *fetch.Fetcher, now time.Time) (desired.Site, desired.Problems, error) {
+	loaded, problems, err := check(ctx, src, loader, verdicts, now)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
@@ -217,13 +220,22 @@ func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, pay
 }
 
 // check is Validate of what the repository alone holds.
-func check(ctx context.Context, src artifact.Source, loader *load.Loader, now time.Time) (*load.Loaded, desired.Problems, error) {
+func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, now time.Time) (*load.Loaded, desired.Problems, error) {
 	loaded, err := loader.Site(ctx, src)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load site: %w", err)
 	}
-	checks := desired.Check(loaded.Site, src.Files(), now).WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
-	payloads, err := build.Check(ctx, src, loaded.Site)
+	var payloads desired.Problems
+	group, building := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		payloads, err = build.Check(building, src, loaded.Site, verdicts)
+		return err
+	})
+	proof := loaded.Proof()
+	checks, sound := desired.CheckChanged(loaded.Site, src.Files(), now, proof.Holds)
+	proof.Extend(sound)
+	checks = checks.WithoutEchoes(loaded.Problems, loaded.Broken, loaded.Lost)
+	err = group.Wait()
 	if err != nil {
 		return nil, nil, fmt.Errorf("check payloads: %w", err)
 	}

@@ -21,6 +21,7 @@ var rooms = map[string][]string{
 	"artifact": {},
 	"durable":  {},
 	"store":    {"artifact", "durable"},
+	"memo":     {},
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "remote"},
 	// known: each imports those before it
@@ -31,10 +32,10 @@ var rooms = map[string][]string{
 	"report":   {"artifact", "desired", "tree", "observed", "plan"},
 	// done: known and ground, never each other
 	"fetch":     {"artifact", "durable", "store", "repo", "remote", "desired"},
-	"load":      {"artifact", "desired", "load/eval", "load/wire", "schema"},
+	"load":      {"artifact", "memo", "desired", "load/eval", "load/wire", "schema"},
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
-	"build":     {"artifact", "desired"},
+	"build":     {"artifact", "memo", "desired"},
 	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},

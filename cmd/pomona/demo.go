@@ -22,6 +22,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/boot"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
@@ -124,19 +125,21 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	loader, err := newLoader()
+	log := slog.New(slog.DiscardHandler)
+	cache := cacheFolder("", d.path("root"), true)
+	loader, err := newLoader(cache, log)
 	if err != nil {
 		return nil, err
 	}
 	r := &reconciler.Reconciler{
-		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Version: version(),
-		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		Version: version(), Log: log, Now: time.Now,
 	}
 	rep, err := r.Reconcile(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", nil); err != nil {
+	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", cache, nil, log); err != nil {
 		return nil, err
 	}
 	d.say("3. Validated it, built %d parts, published the tree in %s in %s.", rep.Built, r.Root, rep.Elapsed.Round(time.Millisecond))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
@@ -32,11 +33,11 @@ func (f *passFlags) add(cmd *cobra.Command, branch string) {
 	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
 	cmd.Flags().StringVar(&f.branch, branch, "HEAD", "branch, tag or commit that is wanted")
 	cmd.Flags().StringSliceVar(&f.keys, "key", nil, "file of a secret key that signs; two while one replaces the other")
-	cache := ownCache
+	otherwise := ownCache
 	if cmd.Name() != "plan" {
-		cache = "below --root, private"
+		otherwise = "below --root, private"
 	}
-	f.payloads.add(cmd, cache)
+	f.payloads.add(cmd, otherwise)
 }
 
 // reconciler opens the repository at dir and reads the keys. Writes says whether a pass will be made, or only planned.
@@ -52,15 +53,17 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	if err != nil {
 		return nil, err
 	}
-	payloads, err := f.payloads.fetcher(f.root, writes)
+	cache := cacheFolder(f.payloads.cache, f.root, writes)
+	payloads, err := f.payloads.fetcher(cache, f.root)
 	if err != nil {
 		return nil, err
 	}
-	loader, err := newLoader()
+	// A command says what it did by itself; only what the next pass must heal is worth a line.
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
-		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Payloads: payloads, Version: version(),
-		// A command says what it did by itself; only what the next pass must heal is worth a line.
-		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
+		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
 }
 
@@ -88,13 +91,13 @@ func siteDir(args []string) string {
 	return "."
 }
 
-// newLoader evaluates CUE in children of this same binary.
-func newLoader() (*load.Loader, error) {
+// newLoader evaluates CUE in children of this same binary. An empty cache remembers nothing for later processes.
+func newLoader(cache string, log *slog.Logger) (*load.Loader, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %w", err)
 	}
-	return load.New(load.Options{Worker: []string{self, evalWorker}}), nil
+	return load.New(load.Options{Worker: []string{self, evalWorker}, Cache: cache, Log: log}), nil
 }
 
 func readKeys(root string, files []string) (keys []tree.SecretKey, err error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
@@ -19,7 +21,7 @@ import (
 
 func validateCommand() *cobra.Command {
 	var rev, output, root string
-	var offline bool
+	var offline, verbose bool
 	var f payloadFlags
 	cmd := &cobra.Command{
 		Use:   "validate [DIR]",
@@ -32,14 +34,20 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 			if !slices.Contains(announce.Formats, output) {
 				return fmt.Errorf("unknown output format %q: want one of %s", output, strings.Join(announce.Formats, ", "))
 			}
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			cache := cacheFolder(f.cache, "", false)
 			var payloads *fetch.Fetcher
 			if !offline {
 				var err error
-				if payloads, err = f.fetcher(root, false); err != nil {
+				if payloads, err = f.fetcher(cache, root); err != nil {
 					return err
 				}
 			}
-			site, problems, err := validate(cmd.Context(), siteDir(args), rev, payloads)
+			site, problems, err := validate(cmd.Context(), siteDir(args), rev, cache, payloads, log)
 			if err != nil {
 				return err
 			}
@@ -56,6 +64,7 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 		},
 	}
 	cmd.Flags().StringVar(&rev, "rev", "", "commit, branch or tag; default: the files as they are now")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say how much was evaluated and checked anew")
 	cmd.Flags().BoolVar(&offline, "offline", false, "fetch nothing: payloads outside the repository are not checked")
 	cmd.Flags().StringVar(&root, "root", "", "served directory whose blob store and objects are looked into")
 	f.add(cmd, ownCache)
@@ -63,17 +72,18 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 	return cmd
 }
 
-func validate(ctx context.Context, dir, rev string, payloads *fetch.Fetcher) (desired.Site, desired.Problems, error) {
+// validate remembers in folder cache what was evaluated and checked; without payloads nothing is fetched.
+func validate(ctx context.Context, dir, rev, cache string, payloads *fetch.Fetcher, log *slog.Logger) (desired.Site, desired.Problems, error) {
 	src, done, err := source(ctx, dir, rev)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
 	defer done()
-	loader, err := newLoader()
+	loader, err := newLoader(cache, log)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
-	return reconciler.Validate(ctx, src, loader, payloads, time.Now())
+	return reconciler.Validate(ctx, src, loader, build.NewVerdicts(cache, log), payloads, time.Now())
 }
 
 // source opens a folder as it is now, or a commit of its repository.

@@ -48,7 +48,7 @@ Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 			if err != nil {
 				return err
 			}
-			r.Payloads, err = payloads.fetcher(root, false)
+			r.Payloads, err = payloads.fetcher(cacheFolder(payloads.cache, "", false), root)
 			if err != nil {
 				return err
 			}
@@ -95,17 +95,15 @@ func finder(root, url string) (reconciler.Find, func(), error) {
 	}, func() { opened.Close() }, nil // only read
 }
 
-// reading is a reconciler that only reads: it has neither root nor keys.
+// reading is a reconciler that only reads: it has neither root nor keys, and believes nothing that others remember.
 func reading(cmd *cobra.Command, dir, rev string) (*reconciler.Reconciler, error) {
 	opened, err := repo.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	loader, err := newLoader()
-	return &reconciler.Reconciler{
-		Repo: opened, Branch: rev, Loader: loader, Version: version(), Now: time.Now,
-		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}, err
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	loader, err := newLoader("", log)
+	return &reconciler.Reconciler{Repo: opened, Branch: rev, Loader: loader, Version: version(), Log: log, Now: time.Now}, err
 }
 
 func readPublicKeys(files []string) (keys []tree.PublicKey, err error) {

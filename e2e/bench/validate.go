@@ -11,6 +11,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/e2e/bench/site"
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -115,6 +116,7 @@ func (b *bench) running(ctx context.Context, dir string, n int, vet usage) error
 	if err != nil {
 		return err
 	}
+	verdicts := build.NewVerdicts("", nil)
 	loader := load.New(load.Options{Worker: []string{b.pomona, "eval-worker"}})
 	validate := func() (usage, error) {
 		start := time.Now()
@@ -126,7 +128,7 @@ func (b *bench) running(ctx context.Context, dir string, n int, vet usage) error
 		if err != nil {
 			return usage{}, err
 		}
-		_, ps, err := reconciler.Validate(ctx, files, loader, nil, time.Now())
+		_, ps, err := reconciler.Validate(ctx, files, loader, verdicts, nil, time.Now())
 		if err == nil && len(ps) > 0 {
 			err = ps
 		}

@@ -33,7 +33,7 @@ func TestAttributesThatChangeContent(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			files[".gitattributes"] = "\n" + rule + "\n"
-			ps, err := build.Check(t.Context(), commit(files), site)
+			ps, err := build.Check(t.Context(), commit(files), site, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestAttributesThatChangeContent(t *testing.T) {
 	}
 	files[".gitattributes"] = ""
 	files["bpm/1/.gitattributes"] = "/bin/x ident\n"
-	if ps, err := build.Check(t.Context(), commit(files), site); err != nil || len(ps) != 1 || ps[0].File != "bpm/1/.gitattributes" {
+	if ps, err := build.Check(t.Context(), commit(files), site, nil); err != nil || len(ps) != 1 || ps[0].File != "bpm/1/.gitattributes" {
 		t.Errorf("in a folder: %v, %v", ps, err)
 	}
 }

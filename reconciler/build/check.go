@@ -21,19 +21,27 @@ const lints = 4
 
 // Check lints the content of every payload and script of a site's own repository without writing anything. What the
 // commit's listing alone tells, such as a missing folder, desired checks: Check passes over it. An error is the machine's,
-// not the site's.
-func Check(ctx context.Context, src artifact.Source, site desired.Site) (desired.Problems, error) {
+// not the site's. What verdicts know is not read again.
+func Check(ctx context.Context, src artifact.Source, site desired.Site, verdicts *Verdicts) (desired.Problems, error) {
 	cs := slices.DeleteFunc(payloadCases(site), func(c lintCase) bool { return !c.payload.Local() })
-	cs = append(cs, scriptCases(site)...)
-	warnings, err := attributes(ctx, src, cs)
+	warnings, err := attributes(ctx, src, slices.Concat(cs, scriptCases(site)))
 	if err != nil {
 		return nil, fmt.Errorf("check .gitattributes: %w", err)
 	}
-	problems, err := checkAll(ctx, cs, func(ctx context.Context, c lintCase) (desired.Problems, error) {
-		found, err := c.lint(ctx, src)
+	known := verdicts.recall(src.Files())
+	scripts, err := known.scripts(ctx, src, site)
+	if err != nil {
+		return nil, err
+	}
+	payloads, err := checkAll(ctx, cs, func(ctx context.Context, c lintCase) (desired.Problems, error) {
+		found, err := known.lint(ctx, src, c)
 		return found.Problems(c.at()), err
 	})
-	return append(warnings, problems...).Sorted(), err
+	if err != nil {
+		return nil, err
+	}
+	known.done()
+	return slices.Concat(warnings, scripts, payloads).Sorted(), nil
 }
 
 // Elsewhere brings the payload at a CUE path from outside the site's repository, and says what it is in the source that it
@@ -117,15 +125,21 @@ func configurationCases(site desired.Site) (out []lintCase) {
 	return out
 }
 
+// scriptCases are the files of scripts, each once, however many FECs run it.
 func scriptCases(site desired.Site) (out []lintCase) {
-	for name, s := range site.Settings.Scripts {
-		out = append(out, lintCase{path: desired.CUEPath("site", "scripts", name, "file"), file: s.File})
+	seen := map[string]bool{"": true}
+	add := func(file string) {
+		if !seen[file] {
+			seen[file] = true
+			out = append(out, lintCase{file: file})
+		}
 	}
-	for name, fec := range site.FECs {
-		for script, i := range fec.Init {
-			if i.File != "" {
-				out = append(out, lintCase{path: desired.CUEPath("fecs", name, "init", script, "file"), file: i.File})
-			}
+	for _, s := range site.Settings.Scripts {
+		add(s.File)
+	}
+	for _, fec := range site.FECs {
+		for _, i := range fec.Init {
+			add(i.File)
 		}
 	}
 	return out
@@ -166,7 +180,7 @@ func (c lintCase) lintWhole(ctx context.Context, src artifact.Source) (Findings,
 	switch {
 	case p.Archive != "" && (!isFile || notAFile(f) != nil):
 		return Findings{{Text: fmt.Sprintf("that commit has no file %q", p.Archive), Advice: "correct the path, or the commit"}}, nil
-	case p.Archive == "" && len(below(src.Files(), p.Folder)) == 0:
+	case p.Archive == "" && len(src.Files().Under(p.Folder)) == 0:
 		return Findings{{Text: fmt.Sprintf("that commit has no folder %q, or nothing is in it", p.Folder), Advice: "correct the path, or the commit"}}, nil
 	}
 	return c.lint(ctx, src)
@@ -180,7 +194,7 @@ func (c lintCase) lint(ctx context.Context, src artifact.Source) (Findings, erro
 		return c.lintArchive(ctx, src)
 	}
 	s := Spec{Folder: c.payload.Folder, Install: c.payload.Install}
-	if len(below(src.Files(), s.Folder)) == 0 {
+	if len(src.Files().Under(s.Folder)) == 0 {
 		return nil, nil
 	}
 	_, found, err := folderItems(ctx, src, s)

@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 		"what desired finds": {map[string]string{"bpm.tar.xz": "->x", "bpm/x": "", "conf.tar.xz": z, "net.sh": "->x"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ps, err := build.Check(t.Context(), commit(c.files), aSite())
+			ps, err := build.Check(t.Context(), commit(c.files), aSite(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func TestCheckFailsWithItsMachine(t *testing.T) {
 	site := aSite()
 	for _, p := range []desired.Payload{{Folder: "p", Install: install}, {Archive: "a.tar.gz", Install: install}} {
 		site.Software["bpm"].Versions["1.0.0"].Payload["any"] = p
-		if ps, err := build.Check(t.Context(), failing{broken}, site); !errors.Is(err, broken) {
+		if ps, err := build.Check(t.Context(), failing{broken}, site, nil); !errors.Is(err, broken) {
 			t.Errorf("%+v: problems %v, error %v, want %v", p, ps, err, broken)
 		}
 	}

@@ -30,7 +30,7 @@ func newItem(name string, typeflag byte, mode int64) item {
 
 // folderItems are the entries of a folder below its install location, sorted, and what is wrong with them.
 func folderItems(ctx context.Context, src artifact.Source, s Spec) ([]item, Findings, error) {
-	files := below(src.Files(), s.Folder)
+	files := inOrder(src.Files()).Under(s.Folder)
 	if len(files) == 0 {
 		return nil, Findings{{Text: "there are no files in this folder", Advice: "add them; git keeps no empty folder"}}, nil
 	}
@@ -144,11 +144,11 @@ func packItem(src artifact.Source, i item, t *tar.Writer, in *contents) error {
 	})
 }
 
-// below are the files below dir, sorted whatever the order of files.
-func below(files artifact.Files, dir string) artifact.Files {
+// inOrder are files sorted, whatever the order that they come in.
+func inOrder(files artifact.Files) artifact.Files {
 	byPath := func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) }
 	if !slices.IsSortedFunc(files, byPath) {
 		files = slices.SortedFunc(slices.Values(files), byPath)
 	}
-	return files.Under(dir)
+	return files
 }

@@ -16,8 +16,16 @@ import (
 //
 // Values are expected to satisfy the schema; what does not gives a problem or is passed over, never a panic.
 func Check(s Site, files artifact.Files, now time.Time) Problems {
+	found, _ := CheckChanged(s, files, now, func(string) bool { return false })
+	return found
+}
+
+// CheckChanged is Check that looks at a FEC by itself only when proven does not say that nothing was wrong with the same
+// value amid the same settings, software, configuration, and names and modes of files. Sound are those that may be said to
+// be proven from now on.
+func CheckChanged(s Site, files artifact.Files, now time.Time, proven func(fec string) bool) (found Problems, sound []string) {
 	c := &checker{
-		site: s, files: files, now: now, suggestions: mostSuggestions,
+		site: s, files: files, now: now, proven: proven, suggestions: mostSuggestions,
 		versions: map[string]Version{}, constraints: map[itemVersion]map[string]Constraint{},
 	}
 	c.settings()
@@ -36,13 +44,15 @@ func Check(s Site, files artifact.Files, now time.Time) Problems {
 	}
 	c.prerequisites()
 	c.retention()
-	return c.found.Sorted()
+	return c.found.Sorted(), c.sound
 }
 
 type checker struct {
 	site        Site
 	files       artifact.Files
 	now         time.Time
+	proven      func(fec string) bool
+	sound       []string
 	suggestions int // left to make
 	found       Problems
 

@@ -7,17 +7,34 @@ import (
 
 // fecs checks every FEC, by itself and among the others.
 func (c *checker) fecs() {
-	first := map[string]string{} // host to the FEC that has it
+	first := make(map[string]string, len(c.site.FECs)) // host to the FEC that has it
 	var parts []part
 	for _, name := range sortedKeys(c.site.FECs) {
 		f := c.site.FECs[name]
 		c.hosts(name, f, first)
+		if c.proven(name) {
+			continue
+		}
+		before := len(c.found)
 		c.memberships(name, f)
 		parts = c.uses(name, f, parts[:0])
 		c.archives(name, f, parts)
 		c.places(name, f, parts)
 		c.init(name, f)
+		if len(c.found) == before && !f.awaits() {
+			c.sound = append(c.sound, name)
+		}
 	}
+}
+
+// awaits says whether a FEC may get a problem by the passing of time.
+func (f FEC) awaits() bool {
+	for _, pin := range f.Software {
+		if pin.Until != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // hosts checks the names under which a FEC is served: its own and its host's.

@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -68,6 +69,10 @@ func (c *checker) softwareRelease(name, version string, r Release) {
 // retention checks that no more production versions of a software are named than may stay.
 func (c *checker) retention() {
 	most := max(1, c.site.Settings.Retention.Keep())
+	many := func(s Software) bool { return len(s.Versions) > most }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(c.site.Software)), many) {
+		return // however many are named
+	}
 	named := c.site.Named()
 	for _, name := range sortedKeys(c.site.Software) {
 		var versions []string

@@ -88,28 +88,40 @@ func (p *pool) failAll(j job, f wire.Frame) {
 
 // accept takes a unit's answer.
 func (p *pool) accept(u *unit, f wire.Frame) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.paths != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.positions[u] = f.Positions
 		return nil
 	}
-	u.fragment = &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}, drafts: map[object]any{}}
+	made, err := newFragment(f)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u.fragment = made
+	return nil
+}
+
+// newFragment is an answer as Go values.
+func newFragment(f wire.Frame) (*fragment, error) {
+	out := &fragment{failed: f.Failed, problems: f.Problems, values: map[object]any{}, drafts: map[object]any{}}
 	for _, o := range f.Objects {
 		name := object{o.Section, o.Name}
 		v, err := decode(o)
 		switch {
 		case o.JSON == nil && err == nil && drafted[o.Section]:
-			u.fragment.values[name], u.fragment.drafts[name] = nil, v
+			out.values[name], out.drafts[name] = nil, v
 		case o.JSON == nil:
-			u.fragment.values[name] = nil // a draft that has not even the right types: its problems are known
+			out.values[name] = nil // a draft that has not even the right types: its problems are known
 		case err != nil:
-			return fmt.Errorf("decode %s: %w", objectPath(name), err)
+			return nil, fmt.Errorf("decode %s: %w", objectPath(name), err)
 		default:
-			u.fragment.values[name] = v
+			out.values[name] = v
 		}
 	}
-	return nil
+	return out.index(), nil
 }
 
 // drafted are the sections whose broken objects are looked at further. Of the others, on which the rest is built, half a
@@ -119,35 +131,47 @@ var drafted = map[string]bool{"fecs": true, "pilots": true, "campaigns": true, "
 // decode is an object as Go, from its draft when it has problems; nil without one. That the schema lets pass what Go
 // does not know is an error of Pomona's.
 func decode(o wire.Object) (any, error) {
-	switch {
-	case o.JSON == nil && o.Draft == nil:
+	if o.JSON == nil && o.Draft == nil {
 		return nil, nil
-	case o.Section == wire.Settings:
-		return decodeAs[desired.Settings](o)
-	case o.Section == "software":
-		return decodeAs[desired.Software](o)
-	case o.Section == "configuration":
-		return decodeAs[desired.Configuration](o)
-	case o.Section == "fecs":
-		return decodeAs[desired.FEC](o)
-	case o.Section == "pilots":
-		return decodeAs[desired.Pilot](o)
-	case o.Section == "campaigns":
-		return decodeAs[desired.Campaign](o)
-	case o.Section == "prerequisites":
-		return decodeAs[desired.Prerequisite](o)
 	}
-	return nil, fmt.Errorf("unknown section %q", o.Section)
+	return fromSection(o.Section, exported(o))
 }
 
-func decodeAs[T any](o wire.Object) (any, error) {
-	var v T
+// exported reads an object as a child said it.
+type exported wire.Object
+
+func (o exported) into(v any) error {
 	if o.JSON == nil {
-		err := json.Unmarshal(o.Draft, &v)
-		return v, err
+		return json.Unmarshal(o.Draft, v)
 	}
 	d := json.NewDecoder(bytes.NewReader(o.JSON))
 	d.DisallowUnknownFields()
-	err := d.Decode(&v)
+	return d.Decode(v)
+}
+
+// fromSection is an object of a section as Go.
+func fromSection(section string, from interface{ into(any) error }) (any, error) {
+	switch section {
+	case wire.Settings:
+		return as[desired.Settings](from)
+	case "software":
+		return as[desired.Software](from)
+	case "configuration":
+		return as[desired.Configuration](from)
+	case "fecs":
+		return as[desired.FEC](from)
+	case "pilots":
+		return as[desired.Pilot](from)
+	case "campaigns":
+		return as[desired.Campaign](from)
+	case "prerequisites":
+		return as[desired.Prerequisite](from)
+	}
+	return nil, fmt.Errorf("unknown section %q", section)
+}
+
+func as[T any](from interface{ into(any) error }) (any, error) {
+	var v T
+	err := from.into(&v)
 	return v, err
 }

@@ -9,12 +9,17 @@ package load
 
 import (
 	"context"
+	"log/slog"
+	"maps"
+	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/memo"
 )
 
 // Options say how a site is evaluated. The zero value of each but Worker has a default.
@@ -23,6 +28,8 @@ type Options struct {
 	Children int           // how many at once; default 4, at most one per processor
 	Deadline time.Duration // for loading a batch, and again for each unit; default 10s
 	Batch    int           // units that share a context; default 25
+	Cache    string        // folder in which units are remembered for later processes; "": none
+	Log      *slog.Logger  // default: none
 }
 
 func (o Options) withDefaults() Options {
@@ -34,6 +41,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Batch <= 0 {
 		o.Batch = 25
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
@@ -48,14 +58,25 @@ const (
 // Loader remembers the values of units that it has evaluated. It is safe for concurrent use.
 type Loader struct {
 	options Options
+	shelf   memo.Shelf
+	version string // of everything that decides about values, besides a unit's files
 	passes  atomic.Int64
-	headers cache[header]   // by blob id
-	values  cache[fragment] // by unit key
+	headers memo.Recent[header]    // by blob id
+	values  memo.Recent[*fragment] // by unit key
+	sound   memo.Recent[struct{}]  // by what Proof.base and unit keys name
 }
 
 // New is a Loader that remembers nothing yet.
 func New(o Options) *Loader {
-	return &Loader{options: o.withDefaults()}
+	l := &Loader{options: o.withDefaults()}
+	if len(o.Worker) == 0 || o.Cache == "" {
+		return l
+	}
+	version, err := memo.Programs(o.Worker[0])
+	if err == nil {
+		l.shelf, l.version = memo.NewShelf(o.Cache, "units"), version
+	} // else the first evaluation says what is wrong with the command
+	return l
 }
 
 // Site evaluates every unit of a commit. Loaded.Problems lists everything that a person must change; err is a failure of
@@ -75,21 +96,25 @@ type Loaded struct {
 	commit *commit
 	owners map[object]*unit
 	loader *Loader
+	pass   int64
+	units  []*unit
+	around []object // all that are no FECs
+	proofs memo.Entries
 }
 
 // Site evaluates those units of a commit that l does not remember.
 func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error) {
-	pass := l.passes.Add(1)
-	c, problems, err := l.scan(src, pass)
+	m := l.recall()
+	c, problems, err := m.scan(src)
 	if err != nil || c == nil {
 		return &Loaded{Problems: problems.Sorted()}, err
 	}
 	units := c.units()
-	if err := l.fill(ctx, c, units, pass); err != nil {
+	if err := m.fill(ctx, c, units); err != nil {
 		return nil, err
 	}
 	c.forgetContent()
-	loaded := &Loaded{commit: c, loader: l}
+	loaded := &Loaded{commit: c, loader: l, pass: m.pass, units: units, proofs: m.proofsOf()}
 	more, err := loaded.merge(ctx, units)
 	if err != nil {
 		return nil, err
@@ -99,28 +124,14 @@ func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error)
 }
 
 // fill sets the fragments of units: from memory, else by evaluation.
-func (l *Loader) fill(ctx context.Context, c *commit, units []*unit, pass int64) error {
-	var todo []*unit
-	for _, u := range units {
-		if u.fragment != nil {
-			continue // a limit forbids evaluation
-		}
-		if f, ok := l.values.get(u.key, pass); ok {
-			u.fragment = &f
-			continue
-		}
-		todo = append(todo, u)
-	}
-	if err := l.evaluate(ctx, c, todo); err != nil {
+func (m *recall) fill(ctx context.Context, c *commit, units []*unit) error {
+	todo := m.fragments(units)
+	if err := m.evaluate(ctx, c, todo); err != nil {
 		return err
 	}
-	for _, u := range todo {
-		if !u.fragment.killed {
-			l.values.put(u.key, *u.fragment, pass)
-		}
-	}
-	l.headers.sweep(pass)
-	l.values.sweep(pass)
+	m.options.Log.Debug("evaluated folders", "folders", len(units), "evaluated", len(todo))
+	m.keep(todo)
+	m.done()
 	return nil
 }
 
@@ -134,4 +145,31 @@ type fragment struct {
 	values   map[object]any // nil for an object with problems
 	drafts   map[object]any // of objects with problems, as far as they can be read
 	problems desired.Problems
+
+	names []object                   // the keys of values, sorted
+	sums  map[object]artifact.Digest // of values that other units see or look at: all but FECs
+}
+
+// index completes a fragment that has its values.
+func (f *fragment) index() *fragment {
+	f.names = slices.SortedFunc(maps.Keys(f.values), compareObjects)
+	f.sums = map[object]artifact.Digest{}
+	for _, o := range f.names {
+		if v := f.values[o]; v != nil && o.section != "fecs" {
+			if b, err := memo.Encode(v); err == nil { // else it is compared as it is
+				f.sums[o] = artifact.Sum(b)
+			}
+		}
+	}
+	return f
+}
+
+// agrees says whether two fragments have the same value of an object.
+func (f *fragment) agrees(g *fragment, o object) bool {
+	a, ok := f.sums[o]
+	b, both := g.sums[o]
+	if ok && both {
+		return a == b
+	}
+	return reflect.DeepEqual(f.values[o], g.values[o])
 }

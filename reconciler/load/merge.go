@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load/wire"
@@ -15,14 +12,15 @@ import (
 // merge puts the units' values together. A unit sees its parents' objects: those it leaves as they are belong to the
 // parent. Any other object with two owners is a problem, since no unit saw both definitions.
 func (l *Loaded) merge(ctx context.Context, units []*unit) (desired.Problems, error) {
-	l.owners = map[object]*unit{}
+	l.owners = make(map[object]*unit, mostObjects(units))
+	l.Site.FECs = make(map[string]desired.FEC, mostObjects(units))
 	var ps desired.Problems
 	var clashes []clash
 	l.Broken = map[string]bool{}
 	for _, u := range units {
 		ps = append(ps, u.fragment.problems...)
 		l.Lost = l.Lost || u.fragment.failed
-		for _, o := range slices.SortedFunc(maps.Keys(u.fragment.values), compareObjects) {
+		for _, o := range u.fragment.names {
 			v, owner := u.fragment.values[o], l.owners[o]
 			if v == nil {
 				l.Broken[o.section+dotted(o.name)] = true
@@ -34,12 +32,18 @@ func (l *Loaded) merge(ctx context.Context, units []*unit) (desired.Problems, er
 					v = u.fragment.drafts[o]
 				}
 				l.put(o, v)
+				if o.section != "fecs" {
+					l.around = append(l.around, o)
+				}
 			case !u.within(owner):
 				clashes = append(clashes, clash{o, owner, u, ""})
-			case v != nil && owner.fragment.values[o] != nil && !reflect.DeepEqual(v, owner.fragment.values[o]):
+			case v != nil && owner.fragment.values[o] != nil && !u.fragment.agrees(owner.fragment, o):
 				clashes = append(clashes, clash{o, owner, u, "changed in "})
 			}
 		}
+	}
+	if len(l.Site.FECs) == 0 {
+		l.Site.FECs = nil
 	}
 	if l.owners[object{section: wire.Settings}] == nil && !l.Lost {
 		ps = append(ps, desired.Problem{File: moduleFile, Line: 1, Column: 1, Path: wire.Settings, Text: "the site has no settings",
@@ -47,6 +51,14 @@ func (l *Loaded) merge(ctx context.Context, units []*unit) (desired.Problems, er
 	}
 	more, err := l.explain(ctx, clashes)
 	return append(ps, more...), err
+}
+
+// mostObjects is how many objects units have, those that several of them see counted as often.
+func mostObjects(units []*unit) (n int) {
+	for _, u := range units {
+		n += len(u.fragment.values)
+	}
+	return n
 }
 
 // dotted is a name as the references of desired.Problem.Missing write it.

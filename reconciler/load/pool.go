@@ -65,7 +65,7 @@ func (p *pool) run(ctx context.Context, units []*unit) error {
 	}
 	o := p.loader.options
 	p.changed = sync.NewCond(&p.mu)
-	for part := range slices.Chunk(units, o.Batch) {
+	for _, part := range batches(units, o.Batch) {
 		p.queue = append(p.queue, job{units: part, deadline: o.Deadline})
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -117,6 +117,23 @@ func (p *pool) work(ctx context.Context) (err error) {
 		}
 		p.done()
 	}
+}
+
+// batchSize is how many bytes of files of their own units may have that share a context: it bounds a child's memory.
+const batchSize = 128 << 10
+
+// batches parts units into those that share a context, at most so many each.
+func batches(units []*unit, most int) (parts [][]*unit) {
+	var size int64
+	first := 0
+	for i, u := range units {
+		own := u.size()
+		if n := i - first; n > 0 && (n >= most || size+own > batchSize) {
+			parts, first, size = append(parts, units[first:i]), i, 0
+		}
+		size += own
+	}
+	return append(parts, units[first:])
 }
 
 // take waits for a job, since another child's death may still make some.

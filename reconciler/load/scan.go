@@ -19,10 +19,10 @@ const moduleFile = "cue.mod/module.cue"
 
 // header is what the beginning of a CUE file says.
 type header struct {
-	pkg     string // "" without a package clause
-	imports []string
-	embeds  bool // it may embed files of its folder
-	pointer bool // it is no CUE, but where Git LFS keeps it
+	Package string // "" without a package clause
+	Imports []string
+	Embeds  bool // it may embed files of its folder
+	Pointer bool // it is no CUE, but where Git LFS keeps it
 }
 
 // source is one CUE file of a commit.
@@ -40,7 +40,7 @@ type commit struct {
 }
 
 // scan reads the headers of all CUE files. The commit is nil when it is no CUE module.
-func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problems, error) {
+func (m *recall) scan(src artifact.Source) (*commit, desired.Problems, error) {
 	c := &commit{src: src, folders: map[string][]*source{}}
 	ps, err := c.readModule()
 	if err != nil || len(ps) > 0 {
@@ -51,7 +51,7 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 		if !strings.HasSuffix(f.Path, ".cue") && f.Mode != artifact.Module || hidden(f.Path, skip) {
 			continue
 		}
-		found, err := l.take(c, f, pass)
+		found, err := m.take(c, f)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -61,17 +61,17 @@ func (l *Loader) scan(src artifact.Source, pass int64) (*commit, desired.Problem
 }
 
 // take adds one file to its folder, unless it is not what it stands for.
-func (l *Loader) take(c *commit, f artifact.File, pass int64) (ps desired.Problems, err error) {
+func (m *recall) take(c *commit, f artifact.File) (ps desired.Problems, err error) {
 	if !loadable(f) {
 		return desired.Problems{notFollowed(f)}, nil
 	}
 	s := &source{File: f}
 	if f.Size > maxFile {
 		ps = desired.Problems{tooLarge(f)}
-	} else if err := l.readHeader(c, s, pass); err != nil {
+	} else if err := m.readHeader(c, s); err != nil {
 		return nil, err
 	}
-	if s.pointer {
+	if s.Pointer {
 		return desired.Problems{{File: f.Path, Line: 1, Column: 1, Text: "the file is a Git LFS pointer, not the file itself", Advice: "add it to git itself"}}, nil
 	}
 	c.folders[path.Dir(f.Path)] = append(c.folders[path.Dir(f.Path)], s)
@@ -98,7 +98,7 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	imported := map[string]bool{}
 	for _, folder := range c.folders {
 		for _, s := range folder {
-			for _, i := range s.imports {
+			for _, i := range s.Imports {
 				i, _, _ = strings.Cut(i, ":")
 				i, _, _ = strings.Cut(i, "@")
 				imported[strings.TrimPrefix(strings.TrimPrefix(i, c.module), "/")] = true
@@ -107,16 +107,16 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	}
 	for dir, folder := range c.folders {
 		for _, s := range folder {
-			if s.pkg == wire.Package || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
+			if s.Package == wire.Package || s.Size > maxFile || strings.HasSuffix(s.Path, "_tool.cue") || strings.HasSuffix(s.Path, "_test.cue") {
 				continue
 			}
 			p := desired.Problem{File: s.Path, Line: 1, Column: 1, Text: "the file is no part of the site", Advice: `begin it with "package site", or remove it`}
-			if s.pkg != "" {
-				p.Text = fmt.Sprintf("package %s is no part of the site, and nothing imports it", s.pkg)
+			if s.Package != "" {
+				p.Text = fmt.Sprintf("package %s is no part of the site, and nothing imports it", s.Package)
 				p.Advice = `write "package site", or remove it`
-				p.Warning = desired.Suggest(s.pkg, []string{wire.Package}) == "" // perhaps a template that nothing uses yet
+				p.Warning = desired.Suggest(s.Package, []string{wire.Package}) == "" // perhaps a template that nothing uses yet
 			}
-			if s.pkg == "" || !imported[dir] {
+			if s.Package == "" || !imported[dir] {
 				ps = append(ps, p)
 			}
 		}
@@ -124,8 +124,8 @@ func (c *commit) misplaced() (ps desired.Problems) {
 	return ps
 }
 
-func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
-	if h, ok := l.headers.get(s.ID, pass); ok {
+func (m *recall) readHeader(c *commit, s *source) error {
+	if h, ok := m.header(s.ID); ok {
 		s.header = h
 		return nil
 	}
@@ -134,27 +134,27 @@ func (l *Loader) readHeader(c *commit, s *source, pass int64) error {
 		return err
 	}
 	s.content, s.header = b, parseHeader(b)
-	l.headers.put(s.ID, s.header, pass)
+	m.keepHeader(s.ID, s.header)
 	return nil
 }
 
 // parseHeader treats a file whose beginning is malformed as one of the site, whose evaluation then says what is wrong.
 func parseHeader(b []byte) header {
-	h := header{embeds: bytes.Contains(b, []byte("@extern(")), pointer: bytes.HasPrefix(b, []byte("version https://git-lfs"))}
+	h := header{Embeds: bytes.Contains(b, []byte("@extern(")), Pointer: bytes.HasPrefix(b, []byte("version https://git-lfs"))}
 	f, err := parser.ParseFile("", b, parser.ImportsOnly)
 	if err != nil {
-		h.pkg = wire.Package
+		h.Package = wire.Package
 	}
 	if f == nil {
 		return h
 	}
 	if name := f.PackageName(); name != "" {
-		h.pkg = name
+		h.Package = name
 	} else if _, err := parser.ParseFile("", b); err != nil {
-		h.pkg = wire.Package // perhaps the package clause itself is misspelt
+		h.Package = wire.Package // perhaps the package clause itself is misspelt
 	}
 	for spec := range f.ImportSpecs() {
-		h.imports = append(h.imports, strings.Trim(spec.Path.Value, `"`))
+		h.Imports = append(h.Imports, strings.Trim(spec.Path.Value, `"`))
 	}
 	return h
 }

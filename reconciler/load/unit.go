@@ -1,8 +1,6 @@
 package load
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -36,6 +34,16 @@ func (u *unit) first() string {
 	return first
 }
 
+// size is how many bytes the files in the unit's own folder have.
+func (u *unit) size() (n int64) {
+	for p, s := range u.files {
+		if path.Dir(p) == u.dir {
+			n += s.Size
+		}
+	}
+	return n
+}
+
 // problem is one of the unit as a whole.
 func (u *unit) problem(text, advice string) desired.Problems {
 	return desired.Problems{{File: u.first(), Line: 1, Column: 1, Text: text, Advice: advice}}
@@ -49,7 +57,7 @@ func (u *unit) within(v *unit) bool {
 // units are the units of a commit, parents first. A unit that exceeds a limit has no key and is not evaluated.
 func (c *commit) units() (all []*unit) {
 	for _, dir := range slices.Sorted(maps.Keys(c.folders)) {
-		if !slices.ContainsFunc(c.folders[dir], func(s *source) bool { return s.pkg == wire.Package }) {
+		if !slices.ContainsFunc(c.folders[dir], func(s *source) bool { return s.Package == wire.Package }) {
 			continue
 		}
 		u := &unit{dir: dir, files: map[string]*source{}}
@@ -94,7 +102,7 @@ func (c *commit) collect(u *unit, dir, pkg string, visited map[string]bool) {
 	for at := dir; ; at = path.Dir(at) {
 		for _, s := range c.folders[at] {
 			u.files[s.Path] = s
-			if s.pkg == pkg {
+			if s.Package == pkg {
 				c.follow(u, s, visited)
 			}
 		}
@@ -106,12 +114,12 @@ func (c *commit) collect(u *unit, dir, pkg string, visited map[string]bool) {
 
 // follow adds what one file imports and may embed.
 func (c *commit) follow(u *unit, s *source, visited map[string]bool) {
-	for _, imp := range s.imports {
+	for _, imp := range s.Imports {
 		if dir, pkg, ok := c.resolve(imp); ok {
 			c.collect(u, dir, pkg, visited)
 		}
 	}
-	if !s.embeds {
+	if !s.Embeds {
 		return
 	}
 	under := path.Dir(s.Path)
@@ -135,13 +143,12 @@ func (c *commit) resolve(imp string) (dir, pkg string, ok bool) {
 
 // keyOf names everything that a unit's value depends on. A child sees only the unit's files, so nothing else can matter.
 func (c *commit) keyOf(u *unit) string {
-	h := sha256.New()
 	module, _ := c.src.Files().Find(moduleFile)
-	fmt.Fprintf(h, "%s\n%s\n%s\n", schemaDigest(), module.ID, u.dir)
+	b := fmt.Appendf(nil, "%s\n%s\n%s\n", schemaDigest(), module.ID, u.dir)
 	for _, p := range slices.Sorted(maps.Keys(u.files)) {
-		fmt.Fprintf(h, "%s %s\n", u.files[p].ID, p)
+		b = append(append(append(append(b, u.files[p].ID...), ' '), p...), '\n')
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return artifact.Sum(b).String()
 }
 
 // schemaDigest is the digest of the embedded schema.

@@ -22,60 +22,85 @@ type Files struct {
 	listing
 }
 
-// Files lists a commit's files. It reads trees and sizes only, no content.
+// Files lists a commit's files. It reads trees and sizes only, no content, and only those that it has not read lately.
 func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fs := &Files{repo: r}
-	w := walk{ctx: ctx, files: fs, trees: map[plumbing.Hash][]object.TreeEntry{}}
-	err := w.folder(plumbing.NewHash(c.Tree), "")
+	w := walk{ctx: ctx, repo: r, trees: map[plumbing.Hash][]object.TreeEntry{}, fresh: map[place]*folder{}}
+	err := w.folder(place{tree: plumbing.NewHash(c.Tree)})
 	if err == nil {
-		err = fs.measure(ctx)
+		err = w.measure()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
-	fs.files = fs.files.Sorted()
-	return fs, nil
+	r.past.keep(w.fresh, w.used)
+	for _, f := range w.used {
+		w.files = append(w.files, f.files...)
+	}
+	w.files = w.files.Sorted()
+	return &Files{r, w.listing}, nil
 }
 
-// walk is one walk through a commit. Each entry is counted, folders too, and each tree is read once: a few small trees
-// that name one another many times make any number of paths.
+// walk is one walk through a commit. Each entry is counted, folders and what is remembered too, and each tree is read
+// once: a few small trees that name one another many times make any number of paths. Nothing is remembered of a walk that
+// fails.
 type walk struct {
+	listing
 	ctx   context.Context
-	files *Files
+	repo  *Repo
 	trees map[plumbing.Hash][]object.TreeEntry
+	fresh map[place]*folder // those not remembered
+	used  []*folder
 }
 
-func (w *walk) folder(id plumbing.Hash, prefix string) error {
+func (w *walk) folder(at place) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	entries, known := w.trees[id]
-	if !known {
-		var err error
-		if entries, err = w.files.repo.tree(id); err != nil {
-			return fmt.Errorf("read folder %q: %w", prefix, err)
-		}
-		w.trees[id] = entries
+	f, known := w.repo.past.folders[at]
+	var err error
+	if known {
+		err = w.count(len(f.files) + len(f.below)) // names and depths were checked at this very place
+	} else {
+		f, err = w.read(at)
+		w.fresh[at] = f
 	}
-	for _, e := range entries {
-		if err := w.entry(e, prefix+e.Name); err != nil {
+	if err != nil {
+		return err
+	}
+	w.used = append(w.used, f)
+	for _, below := range f.below {
+		if err := w.folder(below); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walk) entry(e object.TreeEntry, path string) error {
-	if err := w.files.enter(path); err != nil {
-		return err
+// read lists what lies directly in a folder, still without sizes.
+func (w *walk) read(at place) (*folder, error) {
+	entries, known := w.trees[at.tree]
+	if !known {
+		var err error
+		if entries, err = w.repo.tree(at.tree); err != nil {
+			return nil, fmt.Errorf("read folder %q: %w", at.prefix, err)
+		}
+		w.trees[at.tree] = entries
 	}
-	if e.Mode == filemode.Dir {
-		return w.folder(e.Hash, path+"/")
+	f := &folder{}
+	for _, e := range entries {
+		path := at.prefix + e.Name
+		if err := w.enter(path); err != nil {
+			return nil, err
+		}
+		if e.Mode == filemode.Dir {
+			f.below = append(f.below, place{e.Hash, path + "/"})
+		} else {
+			f.files = append(f.files, artifact.File{Path: path, ID: e.Hash.String(), Mode: modeOf(e.Mode)})
+		}
 	}
-	w.files.files = append(w.files.files, artifact.File{Path: path, ID: e.Hash.String(), Mode: modeOf(e.Mode)})
-	return nil
+	return f, nil
 }
 
 func modeOf(m filemode.FileMode) artifact.Mode {
@@ -90,21 +115,27 @@ func modeOf(m filemode.FileMode) artifact.Mode {
 	return artifact.Regular
 }
 
-// measure reads the sizes of all files from the objects' headers.
-func (s *Files) measure(ctx context.Context) error {
-	for i := range s.files {
-		f := &s.files[i]
-		if f.Mode == artifact.Module {
+// measure reads the sizes of files that are not remembered from the objects' headers.
+func (w *walk) measure() error {
+	sizeOf, done := w.repo.sizes()
+	defer done()
+	for _, folder := range w.used {
+		if folder.pass > 0 {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		for i := range folder.files {
+			f := &folder.files[i]
+			if f.Mode == artifact.Module {
+				continue
+			}
+			if err := w.ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			if f.Size, err = sizeOf(plumbing.NewHash(f.ID)); err != nil {
+				return fmt.Errorf("read size of %q: %w", f.Path, err)
+			}
 		}
-		size, err := s.repo.git.Storer.EncodedObjectSize(plumbing.NewHash(f.ID))
-		if err != nil {
-			return fmt.Errorf("read size of %q: %w", f.Path, err)
-		}
-		f.Size = size
 	}
 	return nil
 }

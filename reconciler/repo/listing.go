@@ -24,10 +24,17 @@ type listing struct {
 	entries int
 }
 
+func (l *listing) count(n int) error {
+	if l.entries += n; l.entries > maxEntries {
+		return fmt.Errorf("more than %d files and folders", maxEntries)
+	}
+	return nil
+}
+
 // enter counts a file or a folder before anything else is done with it.
 func (l *listing) enter(path string) error {
-	if l.entries++; l.entries > maxEntries {
-		return fmt.Errorf("more than %d files and folders", maxEntries)
+	if err := l.count(1); err != nil {
+		return err
 	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	switch {

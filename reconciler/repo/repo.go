@@ -29,11 +29,12 @@ const largeObject = 1 << 20
 type Repo struct {
 	dir  string // the .git folder, or the bare repository
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
-	seen string // what the handle was opened on; see stamp
+	seen stamp  // what the handle was opened on
 	mu   sync.Mutex
 
 	git     *git.Repository // not safe for concurrent use; guarded by mu
 	storage *filesystem.Storage
+	past    remembered // guarded by mu
 }
 
 // Commit is one commit.
@@ -67,23 +68,29 @@ func (r *Repo) refresh() error {
 	if err != nil {
 		return fmt.Errorf("open repository %q: %w", r.dir, err)
 	}
+	if now.files != r.seen.files {
+		r.past = remembered{}
+	}
 	r.git, r.storage, r.seen = opened, storage, now
 	return nil
 }
 
-// stamp changes when the repository's folder, its packs or what it borrows from others are replaced.
-func (r *Repo) stamp() string {
-	var b strings.Builder
+// stamp changes when the repository's folder, its packs or what it borrows from others are replaced; its files only when
+// one of them is another file or folder than before.
+type stamp struct{ files, times string }
+
+func (r *Repo) stamp() stamp {
+	var files, times strings.Builder
 	for _, name := range []string{".", "objects/pack", "objects/info/alternates", "config"} {
 		var s unix.Stat_t
 		if err := unix.Stat(filepath.Join(r.dir, name), &s); err == nil {
-			fmt.Fprintf(&b, "%d %d ", s.Dev, s.Ino)
+			fmt.Fprintf(&files, "%d %d ", s.Dev, s.Ino)
 			if name != "." { // lock files come and go there
-				fmt.Fprintf(&b, "%d.%d ", s.Mtim.Sec, s.Mtim.Nsec)
+				fmt.Fprintf(&times, "%d.%d ", s.Mtim.Sec, s.Mtim.Nsec)
 			}
 		}
 	}
-	return b.String()
+	return stamp{files.String(), times.String()}
 }
 
 func (r *Repo) handle() (*git.Repository, *filesystem.Storage, error) {

@@ -22,8 +22,13 @@ import (
 // git runs the real git, with nothing of the machine's configuration.
 func git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
+	return gitReading(t, dir, "", args...)
+}
+
+func gitReading(t *testing.T, dir, input string, args ...string) string {
+	t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(input)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
 	out, err := cmd.CombinedOutput()
@@ -283,6 +288,118 @@ func TestErrorsSayWhat(t *testing.T) {
 	}
 	if _, err := r.Resolve("HEAD"); err == nil || !strings.Contains(err.Error(), "no commit yet") {
 		t.Errorf("empty repository: %v", err)
+	}
+}
+
+// TestListingsAreRemembered lists commits of one repository in turn: each list is that of a repository opened anew, and
+// nothing is read for the second list of a commit.
+func TestListingsAreRemembered(t *testing.T) {
+	dir := site(t)
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(rev string) []string {
+		c, err := r.Resolve(rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs, err := r.Files(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list(t, fs)
+	}
+	listed("HEAD")
+	changes := []func(){
+		func() { write(t, dir, "a/run", "changed", 0o755) },
+		func() { write(t, dir, "b/c/d", "new", 0o644) },
+		func() { git(t, dir, "mv", "a", "z") },              // the same tree elsewhere
+		func() { git(t, dir, "rm", "-q", "z/run") },         // less of it
+		func() { git(t, dir, "checkout", "HEAD~4", ".") },   // as at first
+		func() { git(t, dir, "rm", "-rq", "--", "b", "z") }, // and only that
+	}
+	for i, change := range changes {
+		change()
+		git(t, dir, "add", "-A")
+		git(t, dir, "commit", "-qm", fmt.Sprint(i))
+		fresh, _ := files(t, dir, "HEAD")
+		if d := cmp.Diff(list(t, fresh), listed("HEAD")); d != "" {
+			t.Errorf("after change %d (-fresh +remembered):\n%s", i, d)
+		}
+	}
+	git(t, dir, "repack", "-adq")
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".git", "objects")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(t.Context(), c); err != nil {
+		t.Errorf("a listed commit was read again: %v", err)
+	}
+}
+
+// TestAnotherRepositoryIsNotRemembered puts another repository in the place of one that was listed.
+func TestAnotherRepositoryIsNotRemembered(t *testing.T) {
+	dir, other := site(t), t.TempDir()
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	git(t, other, "init", "-q", "-b", "main")
+	git(t, other, "commit", "-q", "--allow-empty", "-m", "other")
+	if err := os.Rename(filepath.Join(dir, ".git"), filepath.Join(t.TempDir(), "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(other, ".git"), filepath.Join(dir, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve("HEAD"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Files(t.Context(), c); err == nil {
+		t.Error("a commit that is not there was listed")
+	}
+}
+
+// TestWhatIsRememberedCounts lists a commit within the limits, then one that has the same folders at the same places and
+// too many others.
+func TestWhatIsRememberedCounts(t *testing.T) {
+	dir := site(t)
+	tree := func(names, below string) string {
+		var b strings.Builder
+		for _, name := range names {
+			fmt.Fprintf(&b, "040000 tree %s\t%c\n", below, name)
+		}
+		return gitReading(t, dir, b.String(), "mktree")
+	}
+	below := tree("", "")
+	for range 5 {
+		below = tree("0123456789", below)
+	}
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ names, want string }{{"ab", ""}, {"abcdefghij", "more than 1000000 files and folders"}, {"ab", ""}} {
+		_, err := r.Files(t.Context(), repo.Commit{Tree: tree(c.names, below)})
+		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %v, want %q", c.names, err, c.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Files(ctx, repo.Commit{Tree: tree("ab", below)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a remembered commit, canceled: %v", err)
 	}
 }
 

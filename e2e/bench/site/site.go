@@ -129,11 +129,12 @@ func (w *writer) settings() {
 		fmt.Fprintf(&b, "\t\t\"p%d\": {arch: \"ppc\", os: \"yocto\", osRelease: \"r%d\", unpack: [\"gzip\", \"xz\"]}\n", p, p)
 	}
 	b.WriteString("\t}\n\tgroups: {ring: {}, linac: {}, transfer: {}}\n\tmonitoringGroups: {\"front-ends\": {}, beamline: {}}\n")
+	b.WriteString("\tscripts: {\n")
 	for s := range scripts {
-		fmt.Fprintf(&b, "\tscripts: \"%d0-start\": file: \"scripts/start%d\"\n", s+1, s)
+		fmt.Fprintf(&b, "\t\t\"%d0-start\": file: \"scripts/start%d\"\n", s+1, s)
 		w.write(fmt.Sprintf("scripts/start%d", s), fmt.Sprintf("#!/bin/sh\necho start %d\n", s))
 	}
-	b.WriteString("\tboot: servers: [\"http://127.0.0.1:8080\"]\n}\n")
+	b.WriteString("\t}\n\tboot: servers: [\"http://127.0.0.1:8080\"]\n}\n")
 	w.write("site.cue", b.String())
 }
 

@@ -3,6 +3,7 @@ package eval
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/errors"
@@ -21,7 +22,7 @@ func (b *batch) evaluate(i int) wire.Frame {
 	if u.excluded() {
 		return wire.Frame{}
 	}
-	x := &explainer{batch: b, unit: i, index: indexOf(u.inst)}
+	x := &explainer{batch: b, unit: i, index: sync.OnceValue(func() index { return indexOf(u.inst) })}
 	if u.inst.Err != nil {
 		return wire.Frame{Failed: true, Problems: x.loading(u.inst.Err)}
 	}
@@ -33,7 +34,7 @@ func (b *batch) evaluate(i int) wire.Frame {
 		}
 		return wire.Frame{Failed: true, Problems: x.explain(errors.Errors(err))}
 	}
-	e := exporter{x: x, left: b.Output}
+	e := exporter{x: x, left: b.Output, plain: plainOf(u.inst)}
 	if err := v.Validate(cue.Concrete(true), cue.Final()); err != nil {
 		e.broken = true
 		e.errs = errors.Errors(err)
@@ -48,6 +49,7 @@ func (b *batch) evaluate(i int) wire.Frame {
 // exporter collects the objects of one unit.
 type exporter struct {
 	x        *explainer
+	plain    plain
 	broken   bool // something in the unit is wrong: look at every object by itself
 	left     int  // bytes of JSON that the unit may still have
 	objects  []wire.Object
@@ -86,7 +88,7 @@ func (e *exporter) object(section, name string, v cue.Value) {
 			return
 		}
 	}
-	json, err := v.MarshalJSON()
+	json, err := e.export(section, name, v)
 	switch {
 	case err != nil:
 		e.broken = true
@@ -103,6 +105,14 @@ func (e *exporter) object(section, name string, v cue.Value) {
 		o.JSON = json
 	}
 	e.objects = append(e.objects, o)
+}
+
+// export is a valid object as JSON.
+func (e *exporter) export(section, name string, v cue.Value) ([]byte, error) {
+	if b := e.plain[objectName{section, name}]; b != nil {
+		return b, nil
+	}
+	return v.MarshalJSON()
 }
 
 // draft is a broken object as its files have it: other checks find more problems in it.

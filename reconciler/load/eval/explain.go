@@ -21,7 +21,7 @@ const maxProblems = 200
 type explainer struct {
 	batch *batch
 	unit  int
-	index index
+	index func() index
 	raw   cue.Value // the unit without the schema
 }
 
@@ -152,7 +152,7 @@ func (x *explainer) at(e errors.Error, text, advice string) desired.Problem {
 
 // place puts a problem where its path comes from.
 func (x *explainer) place(p desired.Problem) desired.Problem {
-	pos := locate(x.index, x.raw, p.Path)
+	pos := locate(x.index(), x.raw, p.Path)
 	if pos.File == "" {
 		pos = wire.Position{File: x.batch.firstFile(x.unit), Line: 1, Column: 1}
 	}

@@ -134,7 +134,7 @@ func (x *explainer) walker(f *findings) walker {
 			return
 		}
 		at := x.place(p)
-		if s, ok := x.index[p.Path]; ok {
+		if s, ok := x.index()[p.Path]; ok {
 			at = put(at, position(s.label)) // it is the name that is wrong
 		}
 		f.add(at)
