@@ -146,6 +146,11 @@ func (w world) unchanged() {
 	}
 	must(w.t, "validate", w.site, "--cache", filepath.Join(w.root, ".pomona/cache"), "--root", w.root)
 	must(w.t, "verify", w.site, "--cache", filepath.Join(w.root, ".pomona/cache"), "--root", w.root)
+	for _, name := range []string{"units", "verdicts"} {
+		if packs, _ := filepath.Glob(filepath.Join(w.root, ".pomona/cache", name, "*.pack")); len(packs) == 0 {
+			w.t.Errorf("no %s beside what was fetched", name)
+		}
+	}
 }
 
 // gitServer serves the bare repositories below dir with git's own program.

@@ -25,7 +25,8 @@ func verifyCommand() *cobra.Command {
 		Use:   "verify [DIR]",
 		Short: "Check that what is served is what a commit says",
 		Long: `Render a commit of the repository at DIR once more, on this machine and from nothing else, and compare it with what a root
-or a URL serves for it: index, manifests, the content of every object, links, modes, and that nothing else is there.
+or a URL serves for it: index, manifests, the content of every object, links, modes, and that nothing else is there. Of
+--cache only fetched payloads are used.
 Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -62,12 +62,5 @@ func (r *Repo) sizes() (of func(plumbing.Hash) (int64, error), done func()) {
 	}
 	many := filesystem.NewStorageWithOptions(osfs.New(r.dir, osfs.WithBoundOS()), cache.NewObjectLRUDefault(),
 		filesystem.Options{KeepDescriptors: true, ExclusiveAccess: true, LargeObjectThreshold: largeObject})
-	of = func(id plumbing.Hash) (int64, error) {
-		size, err := many.EncodedObjectSize(id)
-		if err != nil { // perhaps another repository lends it
-			return r.git.Storer.EncodedObjectSize(id)
-		}
-		return size, nil
-	}
-	return of, func() { many.Close() } // only read
+	return many.EncodedObjectSize, func() { many.Close() } // only read
 }
