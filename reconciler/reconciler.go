@@ -74,21 +74,25 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	}
 	want, err := r.want(ctx, r.Branch)
 	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
-	if last := have.LastCommit(); err != nil && last != "" && !have.Whole() {
-		// What was published stays served and repaired, whatever the branch says now.
-		r.Log.Warn("publishing the last commit again", "commit", last, "because", err)
-		var again error
-		if want, again = r.want(ctx, last); again == nil {
-			again = r.publish(ctx, dir, objects, want, have, &rep)
-		}
-		return rep, errors.Join(err, again)
+	if err == nil {
+		err = r.publish(ctx, dir, objects, want, have, &rep)
 	}
-	if err != nil {
-		return rep, err
+	if last := have.LastCommit(); err != nil && ctx.Err() == nil && last != "" && last != rep.Commit && !have.Whole() {
+		err = errors.Join(err, r.publishAgain(ctx, dir, objects, last, have, &rep))
 	}
-	err = r.publish(ctx, dir, objects, want, have, &rep)
 	rep.Elapsed = time.Since(start)
 	return rep, err
+}
+
+// publishAgain publishes the last commit anew when its generation is damaged and the branch's own cannot be published: what
+// was published stays served and repaired, whatever the branch says now.
+func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have observed.Root, rep *report.Report) error {
+	r.Log.Warn("publishing the last commit again", "commit", commit)
+	want, err := r.want(ctx, commit)
+	if err != nil {
+		return err
+	}
+	return r.publish(ctx, dir, objects, want, have, rep)
 }
 
 // publish makes a commit current, and prunes.

@@ -64,6 +64,9 @@ func (r *Repo) refresh() error {
 	if now == r.seen {
 		return nil
 	}
+	if b, _ := os.ReadFile(filepath.Join(r.dir, "objects/info/alternates")); len(b) > 0 {
+		return fmt.Errorf("open repository %q: it borrows objects from another: have git repack -ad bring them, and remove objects/info/alternates", r.dir)
+	}
 	opened, storage, err := r.handle()
 	if err != nil {
 		return fmt.Errorf("open repository %q: %w", r.dir, err)

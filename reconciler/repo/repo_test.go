@@ -403,6 +403,23 @@ func TestWhatIsRememberedCounts(t *testing.T) {
 	}
 }
 
+// TestBorrowedObjectsAreRefused opens a clone that has no objects of its own: go-git asks no other repository for sizes.
+func TestBorrowedObjectsAreRefused(t *testing.T) {
+	dir := site(t)
+	shared := filepath.Join(t.TempDir(), "shared")
+	git(t, dir, "clone", "-q", "--shared", dir, shared)
+	if _, err := repo.Open(shared); err == nil || !strings.Contains(err.Error(), "git repack -ad") {
+		t.Errorf("error is %v", err)
+	}
+	git(t, shared, "repack", "-ad")
+	if err := os.Remove(filepath.Join(shared, ".git/objects/info/alternates")); err != nil {
+		t.Fatal(err)
+	}
+	if fs, _ := files(t, shared, "HEAD"); len(fs.Files()) == 0 {
+		t.Error("no files after the advice was followed")
+	}
+}
+
 // TestListingStopsWithItsContext lists a commit whose paths would take for ever.
 func TestListingStopsWithItsContext(t *testing.T) {
 	dir := site(t)
