@@ -43,6 +43,7 @@ type bench struct {
 	pomona string // the program
 	cue    string // stock cue
 	table  table
+	small  float64 // seconds that one changed FEC takes in the smallest site
 }
 
 func newBench(rows, sizes string, runs int) (*bench, error) {
