@@ -11,8 +11,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"os"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -54,6 +56,10 @@ const (
 	maxFiles  = 2000      // files that one unit sees
 	maxOutput = 64 << 20  // bytes of JSON of one unit
 )
+
+// largeSite is the number of units from which on the collector runs earlier: most of what the process then holds is one
+// site, which need not be held twice.
+const largeSite = 1000
 
 // Loader remembers the values of units that it has evaluated. It is safe for concurrent use.
 type Loader struct {
@@ -113,7 +119,6 @@ func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error)
 	if err := m.fill(ctx, c, units); err != nil {
 		return nil, err
 	}
-	c.forgetContent()
 	loaded := &Loaded{commit: c, loader: l, pass: m.pass, units: units, proofs: m.proofsOf()}
 	more, err := loaded.merge(ctx, units)
 	if err != nil {
@@ -125,10 +130,14 @@ func (l *Loader) Site(ctx context.Context, src artifact.Source) (*Loaded, error)
 
 // fill sets the fragments of units: from memory, else by evaluation.
 func (m *recall) fill(ctx context.Context, c *commit, units []*unit) error {
+	if len(units) > largeSite && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	todo := m.fragments(units)
 	if err := m.evaluate(ctx, c, todo); err != nil {
 		return err
 	}
+	c.forgetContent()
 	m.options.Log.Debug("evaluated folders", "folders", len(units), "evaluated", len(todo))
 	m.keep(todo)
 	m.done()

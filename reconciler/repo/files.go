@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"runtime"
+	"slices"
 	"strings"
 
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -83,7 +88,7 @@ func (w *walk) read(at place) (*folder, error) {
 	entries, known := w.trees[at.tree]
 	if !known {
 		var err error
-		if entries, err = w.repo.tree(at.tree); err != nil {
+		if entries, err = readTree(w.repo.git.Storer, at.tree); err != nil {
 			return nil, fmt.Errorf("read folder %q: %w", at.prefix, err)
 		}
 		w.trees[at.tree] = entries
@@ -115,14 +120,29 @@ func modeOf(m filemode.FileMode) artifact.Mode {
 	return artifact.Regular
 }
 
-// measure reads the sizes of files that are not remembered from the objects' headers.
+// measure reads the sizes of files that are not remembered from the objects' headers; of a first listing, which is long,
+// on every processor.
 func (w *walk) measure() error {
-	sizeOf, done := w.repo.sizes()
-	defer done()
-	for _, folder := range w.used {
-		if folder.pass > 0 {
-			continue
-		}
+	fresh := slices.Collect(maps.Values(w.fresh))
+	if w.repo.dir == "" || len(w.fresh) < len(w.used) || len(fresh) == 0 {
+		return w.measureOf(w.repo.git.Storer, fresh)
+	}
+	var g errgroup.Group
+	for part := range slices.Chunk(fresh, (len(fresh)-1)/runtime.GOMAXPROCS(0)+1) {
+		g.Go(func() error {
+			_, own, err := w.repo.handle()
+			if err != nil {
+				return err
+			}
+			defer own.Close() // only read
+			return w.measureOf(own, part)
+		})
+	}
+	return g.Wait()
+}
+
+func (w *walk) measureOf(objects storer.EncodedObjectStorer, folders []*folder) error {
+	for _, folder := range folders {
 		for i := range folder.files {
 			f := &folder.files[i]
 			if f.Mode == artifact.Module {
@@ -132,7 +152,7 @@ func (w *walk) measure() error {
 				return err
 			}
 			var err error
-			if f.Size, err = sizeOf(plumbing.NewHash(f.ID)); err != nil {
+			if f.Size, err = objects.EncodedObjectSize(plumbing.NewHash(f.ID)); err != nil {
 				return fmt.Errorf("read size of %q: %w", f.Path, err)
 			}
 		}
@@ -140,14 +160,14 @@ func (w *walk) measure() error {
 	return nil
 }
 
-// tree are the entries of one folder. A name that stands there twice is refused: of such a tree every reader makes
+// readTree are the entries of one folder. A name that stands there twice is refused: of such a tree every reader makes
 // something else.
-func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
-	o, err := r.object(plumbing.TreeObject, id, maxTree)
+func readTree(from storer.EncodedObjectStorer, id plumbing.Hash) ([]object.TreeEntry, error) {
+	o, err := readObject(from, plumbing.TreeObject, id, maxTree)
 	if err != nil {
 		return nil, err
 	}
-	t, err := object.DecodeTree(r.git.Storer, o)
+	t, err := object.DecodeTree(from, o)
 	if err != nil {
 		return nil, err
 	}
@@ -171,11 +191,15 @@ func (s *Files) Files() artifact.Files { return s.files }
 // through a handle of its own, because go-git's storage must not be read from two goroutines at once.
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	if f.Size > largeObject {
-		own, _, err := s.repo.handle()
+		opened, own, err := s.repo.handle()
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", f.Path, err)
 		}
-		return open(own, f)
+		r, err := open(opened, f)
+		if err != nil {
+			return nil, errors.Join(err, own.Close())
+		}
+		return closing{r, own}, nil
 	}
 	s.repo.mu.Lock()
 	defer s.repo.mu.Unlock()
@@ -190,6 +214,15 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	}
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
+
+// closing closes what it reads and then the handle that it has of its own.
+type closing struct {
+	io.ReadCloser
+	own io.Closer
+}
+
+// Close implements io.Closer.
+func (c closing) Close() error { return errors.Join(c.ReadCloser.Close(), c.own.Close()) }
 
 func open(r *git.Repository, f artifact.File) (io.ReadCloser, error) {
 	id := plumbing.NewHash(f.ID)

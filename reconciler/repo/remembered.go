@@ -3,10 +3,7 @@ package repo
 import (
 	"maps"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -52,15 +49,4 @@ func (m *remembered) keep(fresh map[place]*folder, used []*folder) {
 		oldest = m.pass - 1
 	}
 	maps.DeleteFunc(m.folders, func(_ place, f *folder) bool { return f.pass <= oldest })
-}
-
-// sizes reads the sizes of objects until it is done. For a first listing it keeps the packs open; for long it must not,
-// since git may replace them.
-func (r *Repo) sizes() (of func(plumbing.Hash) (int64, error), done func()) {
-	if len(r.past.folders) > 0 || r.dir == "" {
-		return r.git.Storer.EncodedObjectSize, func() {}
-	}
-	many := filesystem.NewStorageWithOptions(osfs.New(r.dir, osfs.WithBoundOS()), cache.NewObjectLRUDefault(),
-		filesystem.Options{KeepDescriptors: true, ExclusiveAccess: true, LargeObjectThreshold: largeObject})
-	return many.EncodedObjectSize, func() { many.Close() } // only read
 }

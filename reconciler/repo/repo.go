@@ -74,6 +74,9 @@ func (r *Repo) refresh() error {
 	if now.files != r.seen.files {
 		r.past = remembered{}
 	}
+	if r.storage != nil {
+		_ = r.storage.Close() // only read
+	}
 	r.git, r.storage, r.seen = opened, storage, now
 	return nil
 }
@@ -96,9 +99,11 @@ func (r *Repo) stamp() stamp {
 	return stamp{files.String(), times.String()}
 }
 
+// handle is go-git's view of the repository, for one goroutine. It keeps packs open, whose opening costs more than reading
+// a small object; whoever holds it closes it.
 func (r *Repo) handle() (*git.Repository, *filesystem.Storage, error) {
 	files := osfs.New(r.dir, osfs.WithBoundOS())
-	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
+	s := filesystem.NewStorageWithOptions(files, cache.NewObjectLRU(8<<20), filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: largeObject})
 	opened, err := git.Open(s, nil)
 	return opened, s, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
 // Limits of what a revision may lead through.
@@ -121,7 +122,7 @@ func (r *Repo) abbreviated(prefix string) (found plumbing.Hash, err error) {
 // peel is the commit that an object is, or that a tag names, also through a few tags of tags.
 func (r *Repo) peel(id plumbing.Hash) (*object.Commit, error) {
 	for range maxTags {
-		o, err := r.object(plumbing.AnyObject, id, maxCommit)
+		o, err := readObject(r.git.Storer, plumbing.AnyObject, id, maxCommit)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +165,7 @@ func (r *Repo) follow(c *object.Commit, path string) (*object.Commit, error) {
 			if nth > len(c.ParentHashes) {
 				return nil, fmt.Errorf("commit %s has no parent %d", c.Hash, nth)
 			}
-			o, err := r.object(plumbing.CommitObject, c.ParentHashes[nth-1], maxCommit)
+			o, err := readObject(r.git.Storer, plumbing.CommitObject, c.ParentHashes[nth-1], maxCommit)
 			if err != nil {
 				return nil, err
 			}
@@ -177,17 +178,17 @@ func (r *Repo) follow(c *object.Commit, path string) (*object.Commit, error) {
 	return c, nil
 }
 
-// object reads a commit, a tag or a tree of at most limit bytes. It is hashed, because a damaged pack may well decompress
+// readObject reads a commit, a tag or a tree of at most limit bytes. It is hashed, because a damaged pack may well decompress
 // to something else.
-func (r *Repo) object(kind plumbing.ObjectType, id plumbing.Hash, limit int64) (plumbing.EncodedObject, error) {
-	size, err := r.git.Storer.EncodedObjectSize(id)
+func readObject(from storer.EncodedObjectStorer, kind plumbing.ObjectType, id plumbing.Hash, limit int64) (plumbing.EncodedObject, error) {
+	size, err := from.EncodedObjectSize(id)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", id, err)
 	}
 	if size > limit {
 		return nil, fmt.Errorf("read %s: it has %d bytes, more than %d", id, size, limit)
 	}
-	o, err := r.git.Storer.EncodedObject(kind, id)
+	o, err := from.EncodedObject(kind, id)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", id, err)
 	}
