@@ -105,11 +105,12 @@ func (b *bringer) err() error {
 // served any more may be gone.
 func elsewhere(site desired.Site) map[string]bool {
 	paths := map[string]bool{}
-	for _, need := range plan.Needs(site, plan.Releases(plan.Retain(site))) {
-		if need.Part.Kind == tree.SoftwarePart || need.Part.Kind == tree.ConfigurationPart {
-			if !need.Payload.Local() {
-				paths[payloadPath(need.Part)] = true
-			}
+	if site.SelfContained() {
+		return paths // asking every FEC what it names takes long
+	}
+	for _, need := range plan.PayloadNeeds(site, plan.Releases(plan.Retain(site))) {
+		if !need.Payload.Local() {
+			paths[payloadPath(need.Part)] = true
 		}
 	}
 	return paths

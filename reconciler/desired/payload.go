@@ -63,3 +63,24 @@ func (p Payload) FormatFor(pl Platform) artifact.Format {
 
 // named is the name of a finished archive, where it has one that says its format.
 func (p Payload) named() string { return or(p.Archive, p.HTTPS.URL) }
+
+// SelfContained says whether every payload lies in the site's own repository.
+func (s Site) SelfContained() bool {
+	for _, sw := range s.Software {
+		for _, v := range sw.Versions {
+			for _, p := range v.Payload {
+				if !p.Local() {
+					return false
+				}
+			}
+		}
+	}
+	for _, item := range s.Configuration {
+		for _, v := range item.Versions {
+			if !v.Payload.Local() {
+				return false
+			}
+		}
+	}
+	return true
+}

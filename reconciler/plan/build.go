@@ -27,7 +27,13 @@ type Build struct {
 
 // Needs are all parts of a site's tree, sorted.
 func Needs(s desired.Site, releases map[string][]string) []Need {
-	var out []Need
+	out := append(PayloadNeeds(s, releases), scriptNeeds(s)...)
+	slices.SortFunc(out, func(a, b Need) int { return compareParts(a.Part, b.Part) })
+	return out
+}
+
+// PayloadNeeds are those parts that software and configuration are made into, in no order.
+func PayloadNeeds(s desired.Site, releases map[string][]string) (out []Need) {
 	add := func(parts map[tree.Part]desired.Payload) {
 		for p, payload := range parts {
 			out = append(out, Need{Part: p, Payload: payload})
@@ -45,8 +51,6 @@ func Needs(s desired.Site, releases map[string][]string) []Need {
 			}
 		}
 	}
-	out = append(out, scriptNeeds(s)...)
-	slices.SortFunc(out, func(a, b Need) int { return compareParts(a.Part, b.Part) })
 	return out
 }
 
