@@ -53,7 +53,7 @@ func loadBatch(b wire.Batch) (*batch, desired.Problems) {
 		return nil, ps
 	}
 	ctx := cuecontext.New()
-	out := &batch{Batch: b, ctx: ctx, site: siteDefinition(ctx)}
+	out := &batch{Batch: b, ctx: ctx, site: definitionOf(ctx, "#Site")}
 	for _, u := range b.Units {
 		out.units = append(out.units, unit{Unit: u, inst: byDir[u.Dir]})
 	}
@@ -159,8 +159,8 @@ func schemaFiles() map[string][]byte {
 	return all
 }
 
-// siteDefinition builds #Site.
-func siteDefinition(ctx *cue.Context) cue.Value {
+// definitionOf builds the schema and picks one of its definitions.
+func definitionOf(ctx *cue.Context, name string) cue.Value {
 	inst := build.NewContext().NewInstance("", nil)
 	all := schemaFiles()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -173,7 +173,7 @@ func siteDefinition(ctx *cue.Context) cue.Value {
 		}
 	}
 	_ = inst.Complete()
-	return ctx.BuildInstance(inst).LookupPath(cue.MakePath(cue.Def("#Site")))
+	return ctx.BuildInstance(inst).LookupPath(cue.MakePath(cue.Def(name)))
 }
 
 // firstFile is the first file of a unit's own folder, by name.

@@ -27,7 +27,7 @@ var definitions = sync.OnceValue(func() []definition {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		f, err := parser.ParseFile(schemaName+name, all[name], parser.ParseComments)
 		if err != nil {
-			continue // siteDefinition reports it
+			continue // every test of this package shows it
 		}
 		for _, d := range f.Decls {
 			if field, ok := d.(*ast.Field); ok {

@@ -132,7 +132,7 @@ func (e *exporter) draft(section, name string) []byte {
 // errorPath is an error's CUE path without the schema's own prefix.
 func errorPath(e errors.Error) string {
 	parts := e.Path()
-	if len(parts) > 0 && parts[0] == "#Site" {
+	if len(parts) > 0 && strings.HasPrefix(parts[0], "#") {
 		parts = parts[1:]
 	}
 	path := ""

@@ -1,0 +1,160 @@
+package desired
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // zones are known wherever the binary runs
+)
+
+// Check finds what the schema cannot: what fields of a configuration say of one another. Problems have paths, no places.
+func (s Service) Check() Problems {
+	c := serviceChecker{taken: map[string]string{}}
+	if len(s.Sites) == 0 {
+		c.problem("sites", "there is no site", "name one")
+	}
+	c.listener("admin", s.AdminAddress())
+	if s.Webhooks != "" {
+		c.listener("webhooks", s.Webhooks)
+	}
+	for _, name := range sortedKeys(s.Sites) {
+		c.site(s, name)
+	}
+	for _, name := range sortedKeys(s.Notify) {
+		c.notifier(s, name)
+	}
+	return c.problems
+}
+
+type serviceChecker struct {
+	problems Problems
+	taken    map[string]string // address or root to the path that has it
+}
+
+func (c *serviceChecker) problem(at, text, advice string) {
+	c.problems = append(c.problems, Problem{Path: at, Text: text, Advice: advice})
+}
+
+// listener claims an address. Port 0 is any that is free.
+func (c *serviceChecker) listener(at, address string) {
+	if strings.HasSuffix(address, ":0") {
+		return
+	}
+	if other := c.taken[address]; other != "" {
+		c.problem(at, fmt.Sprintf("%s listens on %s already", other, address), "give each an address of its own")
+	}
+	c.taken[address] = at
+}
+
+func (c *serviceChecker) site(s Service, name string) {
+	site, at := s.Sites[name], func(parts ...any) string { return CUEPath(append([]any{"sites", name}, parts...)...) }
+	c.listener(at("listen"), site.Listen)
+	for other, taken := range c.taken {
+		if strings.HasPrefix(other, "/") && (inside(site.Root, other) || inside(other, site.Root)) {
+			c.problem(at("root"), fmt.Sprintf("it lies with %s of %s", other, taken), "give each site a root of its own, none inside another")
+		}
+	}
+	c.taken[site.Root] = at("root")
+	for i, key := range site.Keys {
+		c.outside(at("keys", i), key, site.Root)
+	}
+	if inside(site.Repository.URL, site.Root) {
+		c.problem(at("repository", "url"), "the repository lies in the root", "keep it elsewhere: everything in a root is Pomona's")
+	}
+	if g := site.Repository.Signatures; g != nil && g.AllowedSigners == "" && g.Keyring == "" {
+		c.problem(at("repository", "signatures"), "nobody may sign", "give allowedSigners, keyring or both")
+	}
+	for _, hook := range sortedKeys(site.Webhooks) {
+		if s.Webhooks == "" {
+			c.problem(at("webhooks", hook), "nothing receives webhooks", `say where, for instance webhooks: "127.0.0.1:8082"`)
+		}
+		if site.Forge == nil && len(site.Webhooks[hook].Repositories) == 0 {
+			c.problem(at("webhooks", hook), "it may speak of no repository", "name some in repositories")
+		}
+	}
+	c.forge(site, at)
+	for _, f := range sortedKeys(site.Freezes) {
+		c.freeze(site.Freezes[f], at("freezes", f))
+	}
+	for _, m := range sortedKeys(site.Machine) {
+		if (site.Machine[m].File == "") == (site.Machine[m].URL == "") {
+			c.problem(at("machine", m), "the state is read from one place", "give file or url")
+		}
+	}
+}
+
+func (c *serviceChecker) forge(site ServedSite, at func(...any) string) {
+	switch f := site.Forge; {
+	case f == nil && site.Previews != nil:
+		c.problem(at("previews"), "previews are of pull requests", "say which forge has them")
+	case f == nil:
+		return
+	case f.App != nil && f.Kind != "github":
+		c.problem(at("forge", "app"), "only GitHub knows apps", "give a token")
+	case (f.App == nil) == (f.Token == ""):
+		c.problem(at("forge"), "it is asked in one way", "give token or app")
+	case f.Kind != "github" && f.API == "":
+		c.problem(at("forge"), "the address of its API is missing", `give api, for instance api: "https://git.example.org"`)
+	}
+	if p := site.Previews; p != nil {
+		c.outside(at("previews", "key"), p.Key, site.Root)
+		if slices.Contains(site.Keys, p.Key) {
+			c.problem(at("previews", "key"), "it signs productive trees too", "make one of its own with pomona keygen: a FEC must not take a preview for a release")
+		}
+	}
+}
+
+// moment is the form of #Moment.
+const moment = "2006-01-02T15:04"
+
+func (c *serviceChecker) freeze(f Freeze, at string) {
+	if _, err := time.LoadLocation(f.Zone); err != nil {
+		c.problem(at+".zone", fmt.Sprintf("unknown time zone %q", f.Zone), "use an IANA name, for instance Europe/Berlin")
+	}
+	if (f.From == "" || f.To == "" || len(f.Days) > 0) && (f.From != "" || f.To != "" || len(f.Days) == 0) {
+		c.problem(at, "its time is not said in one way", "give from and to, or days")
+		return
+	}
+	if f.From == "" {
+		return
+	}
+	from, err := time.Parse(moment, f.From)
+	if err != nil {
+		c.problem(at+".from", fmt.Sprintf("%s is no moment", f.From), "for instance 2026-12-21T08:00")
+	}
+	to, err2 := time.Parse(moment, f.To)
+	if err2 != nil {
+		c.problem(at+".to", fmt.Sprintf("%s is no moment", f.To), "for instance 2026-12-21T08:00")
+	}
+	if err == nil && err2 == nil && !from.Before(to) {
+		c.problem(at+".to", "it is not after from", "correct one of them")
+	}
+}
+
+func (c *serviceChecker) notifier(s Service, name string) {
+	n, at, ways := s.Notify[name], CUEPath("notify", name), 0
+	for _, given := range []bool{n.Slack != nil, n.Email != nil, n.Webhook != nil, n.Alertmanager != nil} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		c.problem(at, "people are told in one way", "give slack, email, webhook or alertmanager")
+	}
+	for i, site := range n.Sites {
+		if _, ok := s.Sites[site]; !ok {
+			c.problems = append(c.problems, Problem{Path: CUEPath("notify", name, "sites", i), Text: fmt.Sprintf("unknown site %q", site), Advice: "name one of sites"})
+		}
+	}
+}
+
+func (c *serviceChecker) outside(at, file, root string) {
+	if inside(file, root) {
+		c.problem(at, "the key lies in the root", "keep it elsewhere: the root is served")
+	}
+}
+
+// inside says whether a path is another or lies below it.
+func inside(p, dir string) bool { return strings.HasPrefix(path.Clean(p)+"/", path.Clean(dir)+"/") }

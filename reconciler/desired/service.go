@@ -1,0 +1,158 @@
+package desired
+
+import (
+	"cmp"
+	"time"
+)
+
+// Service is what a running service is told in its configuration file. It mirrors schema/service.cue.
+type Service struct {
+	Sites    map[string]ServedSite `json:"sites"`
+	Admin    string                `json:"admin,omitempty"`
+	Webhooks string                `json:"webhooks,omitempty"`
+	Log      ServiceLog            `json:"log,omitzero"`
+	Notify   map[string]Notifier   `json:"notify,omitempty"`
+}
+
+// AdminAddress is where metrics and health are asked for.
+func (s Service) AdminAddress() string { return cmp.Or(s.Admin, "127.0.0.1:8081") }
+
+// ServiceLog says how a service logs.
+type ServiceLog struct {
+	Format string `json:"format,omitempty"`
+	Level  string `json:"level,omitempty"`
+}
+
+// ServedSite is one site of a service.
+type ServedSite struct {
+	Root           string                   `json:"root"`
+	Listen         string                   `json:"listen"`
+	Repository     Repository               `json:"repository"`
+	Keys           []string                 `json:"keys,omitempty"`        // files
+	Credentials    map[string]string        `json:"credentials,omitempty"` // host to file
+	KnownHosts     string                   `json:"knownHosts,omitempty"`
+	Poll           string                   `json:"poll,omitempty"`
+	MaxConnections int                      `json:"maxConnections,omitempty"`
+	Webhooks       map[string]WebhookSource `json:"webhooks,omitempty"`
+	Forge          *Forge                   `json:"forge,omitempty"`
+	Previews       *Previews                `json:"previews,omitempty"`
+	Freezes        map[string]Freeze        `json:"freezes,omitempty"`
+	Machine        map[string]MachineState  `json:"machine,omitempty"`
+	UploadToken    string                   `json:"uploadToken,omitempty"` // file
+}
+
+// Interval is how often new commits are looked for.
+func (s ServedSite) Interval() time.Duration { return mustDuration(or(s.Poll, "30s")) }
+
+// Connections is how many FECs may be connected at once.
+func (s ServedSite) Connections() int { return cmp.Or(s.MaxConnections, 4096) }
+
+// Repository is where a served site comes from.
+type Repository struct {
+	URL        string      `json:"url"` // or a path
+	Branch     string      `json:"branch,omitempty"`
+	MaxSize    string      `json:"maxSize,omitempty"`
+	Signatures *Signatures `json:"signatures,omitempty"`
+}
+
+// TheBranch is the branch that is followed.
+func (r Repository) TheBranch() string { return cmp.Or(r.Branch, "main") }
+
+// Signatures name who may sign commits.
+type Signatures struct {
+	AllowedSigners string `json:"allowedSigners,omitempty"` // file
+	Keyring        string `json:"keyring,omitempty"`        // file
+}
+
+// WebhookSource is a sender of webhooks.
+type WebhookSource struct {
+	Kind         string   `json:"kind"`
+	Secrets      []string `json:"secrets"` // files
+	Repositories []string `json:"repositories,omitempty"`
+}
+
+// Forge is where a site's repository is reviewed.
+type Forge struct {
+	Kind           string `json:"kind"`
+	Repository     string `json:"repository"` // owner/name
+	API            string `json:"api,omitempty"`
+	Token          string `json:"token,omitempty"` // file
+	App            *App   `json:"app,omitempty"`
+	Link           string `json:"link,omitempty"`
+	Forks          bool   `json:"forks,omitempty"`
+	RequireChecked bool   `json:"requireChecked,omitempty"`
+	Environment    string `json:"environment,omitempty"`
+}
+
+// App is a GitHub App.
+type App struct {
+	ID           int64  `json:"id"`
+	Installation int64  `json:"installation,omitempty"`
+	Key          string `json:"key"` // file
+}
+
+// Previews are trees of open pull requests.
+type Previews struct {
+	Key     string `json:"key"` // file
+	Most    int    `json:"most,omitempty"`
+	MaxSize string `json:"maxSize,omitempty"`
+	Life    string `json:"life,omitempty"`
+}
+
+// Freeze is a time during which nothing is published.
+type Freeze struct {
+	Reason string   `json:"reason"`
+	Zone   string   `json:"zone"`
+	From   string   `json:"from,omitempty"`
+	To     string   `json:"to,omitempty"`
+	Days   []string `json:"days,omitempty"`
+	Begin  string   `json:"begin,omitempty"`
+	End    string   `json:"end,omitempty"`
+}
+
+// MachineState is a state of the machine during which nothing is published.
+type MachineState struct {
+	Reason     string   `json:"reason"`
+	File       string   `json:"file,omitempty"`
+	URL        string   `json:"url,omitempty"`
+	While      []string `json:"while"`
+	Unreadable string   `json:"unreadable,omitempty"`
+	Every      string   `json:"every,omitempty"`
+}
+
+// Notifier tells people something, one way.
+type Notifier struct {
+	Events       []string      `json:"events,omitempty"`
+	Severity     string        `json:"severity,omitempty"`
+	Sites        []string      `json:"sites,omitempty"`
+	Slack        *Slack        `json:"slack,omitempty"`
+	Email        *Email        `json:"email,omitempty"`
+	Webhook      *SignedHook   `json:"webhook,omitempty"`
+	Alertmanager *Alertmanager `json:"alertmanager,omitempty"`
+}
+
+// Slack is a webhook as Slack and others have it.
+type Slack struct {
+	Address string `json:"address"` // file
+}
+
+// Email is a mail server and whom it tells.
+type Email struct {
+	Server   string   `json:"server"`
+	From     string   `json:"from"`
+	To       []string `json:"to"`
+	TLS      string   `json:"tls,omitempty"`
+	User     string   `json:"user,omitempty"`
+	Password string   `json:"password,omitempty"` // file
+}
+
+// SignedHook is an address that gets signed JSON.
+type SignedHook struct {
+	URL    string `json:"url"`
+	Secret string `json:"secret"` // file
+}
+
+// Alertmanager is an Alertmanager's base address.
+type Alertmanager struct {
+	URL string `json:"url"`
+}

@@ -1,0 +1,87 @@
+package load_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
+	cueload "cuelang.org/go/cue/load"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load"
+	"github.com/pomona-gitops/pomona/schema"
+)
+
+// TestServiceAgreesWithGo holds the Go structs to #Service: testdata/service.cue sets every field of it, and the Go value
+// has all of them.
+func TestServiceAgreesWithGo(t *testing.T) {
+	src, err := os.ReadFile("testdata/service.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := load.Service("pomona.cue", src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	insts := cueload.Instances([]string{"."}, &cueload.Config{FS: schema.FS, Dir: "/", Env: []string{"CUE_REGISTRY=none"}})
+	service := cuecontext.New().BuildInstance(insts[0]).LookupPath(cue.ParsePath("#Service"))
+	seen := map[string]bool{}
+	record(asJSON(t, s), "", seen)
+	n := 0
+	for _, path := range fields(t, service, "") {
+		n++
+		// The value false of a bool is left out of JSON.
+		if !seen[path] && path != ".sites.*.forge.forks" {
+			t.Errorf("service.cue sets no %s", path)
+		}
+	}
+	if n < 60 {
+		t.Errorf("the schema has only %d fields: the walk is wrong", n)
+	}
+}
+
+// TestServiceProblems changes the complete configuration in one place each and wants the problem at that place.
+func TestServiceProblems(t *testing.T) {
+	b, err := os.ReadFile("testdata/service.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ old, new, want string }{
+		"unknown field":      {`maxConnections: 2048`, `maxConections: 2048`, `pomona.cue:19:3: sites.gsi.maxConections: unknown field "maxConections"; did you mean "maxConnections"?`},
+		"missing field":      {`repository: url: "/srv/git/test.git"`, ``, `sites.test.repository: required field is missing`},
+		"no number":          {`maxConnections: 2048`, `maxConnections: "2048"`, `pomona.cue:19:19: sites.gsi.maxConnections:`},
+		"word":               {`kind:       "gitea"`, `kind:       "gitee"`, `did you mean "gitea"?`},
+		"relative path":      {`root:   "/srv/test"`, `root:   "srv/test"`, `pomona.cue:77:11: sites.test.root:`},
+		"dots":               {`root:   "/srv/test"`, `root:   "/srv/../test"`, `pomona.cue:77:11: sites.test.root:`},
+		"same listener":      {`listen: ":8090"`, `listen: ":8080"`, `pomona.cue:78:11: sites.test.listen: sites.gsi.listen listens on :8080 already`},
+		"root in root":       {`root:   "/srv/test"`, `root:   "/srv/fec/data"`, `pomona.cue:77:11: sites.test.root: it lies with /srv/fec of sites.gsi.root`},
+		"key in root":        {`keys: ["/etc/pomona/gsi.sec"]`, `keys: ["/srv/fec/gsi.sec"]`, `pomona.cue:15:10: sites.gsi.keys[0]: the key lies in the root`},
+		"preview signs all":  {`key:     "/etc/pomona/preview.sec"`, `key:     "/etc/pomona/gsi.sec"`, `sites.gsi.previews.key: it signs productive trees too`},
+		"repository in root": {`url: "/srv/git/test.git"`, `url: "/srv/test/git"`, `pomona.cue:79:20: sites.test.repository.url: the repository lies in the root`},
+		"unknown zone":       {`"Europe/Berlin"`, `"Europe/Berln"`, `sites.gsi.freezes.christmas.zone: unknown time zone "Europe/Berln"`},
+		"no time":            {`begin: "18:00"`, `from: "2026-12-21T08:00"`, `sites.gsi.freezes.nights: its time is not said in one way`},
+		"backwards":          {`to:     "2027-01-07T08:00"`, `to:     "2026-01-07T08:00"`, `sites.gsi.freezes.christmas.to: it is not after from`},
+		"no such moment":     {`from:   "2026-12-21T08:00"`, `from:   "2026-12-32T08:00"`, `2026-12-32T08:00 is no moment`},
+		"two states":         {`file:   "/run/machine/mode"`, `file: "/run/machine/mode", url: "http://machine.example.org/x"`, `sites.gsi.machine.beam: the state is read from one place`},
+		"two ways":           {`slack: address: "/etc/pomona/slack"`, `slack: address: "/etc/pomona/slack", alertmanager: url: "http://127.0.0.1:9093"`, `notify.chat: people are told in one way`},
+		"unknown site":       {`sites: ["gsi"]`, `sites: ["gis"]`, `notify.chat.sites[0]: unknown site "gis"`},
+		"webhooks unheard":   {`webhooks: "127.0.0.1:8082"`, ``, `sites.gsi.webhooks.forge: nothing receives webhooks`},
+		"no credential":      {`token:      "/etc/pomona/forge"`, ``, `sites.test.forge: it is asked in one way`},
+		"not CUE":            {`admin:    "127.0.0.1:9090"`, `admin:    "127.0.0.1:9090`, `pomona.cue:88:11: string literal not terminated`},
+		"set twice":          {`admin:    "127.0.0.1:9090"`, `admin: "127.0.0.1:9090", admin: ":9"`, `admin: set twice`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(string(b), c.old) {
+				t.Fatalf("service.cue has no %s", c.old)
+			}
+			_, err := load.Service("pomona.cue", []byte(strings.Replace(string(b), c.old, c.new, 1)))
+			var problems desired.Problems
+			if !errors.As(err, &problems) || !strings.Contains(problems.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
