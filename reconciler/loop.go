@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -19,18 +20,22 @@ import (
 // damage and what time has changed. One pass runs at a time; whatever asks for one meanwhile shares the next.
 type Loop struct {
 	*Reconciler
-	Poll    time.Duration   // how often the branch is looked at; this is what counts
+	Poll    time.Duration   // how often the branch is looked at, or fetched; this is what counts
 	Hints   <-chan struct{} // something in the repository may have changed: look at once
 	Scrub   time.Duration   // how often every name below the root is looked at; default 10 minutes
 	Digests time.Duration   // how often every byte is read; default a day
 	kicks   chan chan Done
+	wakes   chan struct{} // at most one is waiting
+	follow  *follower     // nil when the repository is this machine's own
 	ended   chan struct{}
 	tried   string // commit of the last pass
 	current string // what the root's link held after it
 	err     error  // of the last pass
 	told    string // the last failure that was logged
-	retry   *backoff.ExponentialBackOff
-	retryAt time.Time
+
+	toldFetch string // likewise of the follower, which alone uses it
+	retry     *backoff.ExponentialBackOff
+	retryAt   time.Time
 }
 
 // Done is the end of a pass: its report, or why there is none.
@@ -45,7 +50,7 @@ var ErrEnded = errors.New("the service ends")
 
 // NewLoop is a loop that has not begun. Kick may be called at once.
 func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
-	l := &Loop{Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, kicks: make(chan chan Done), ended: make(chan struct{})}
+	l := &Loop{Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, kicks: make(chan chan Done), wakes: make(chan struct{}, 1), ended: make(chan struct{})}
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute
 	return l
@@ -55,6 +60,15 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 // site, when the site or the time has changed.
 func (l *Loop) Run(ctx context.Context) error {
 	defer close(l.ended)
+	moved := l.wakes
+	if l.follow != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		var following sync.WaitGroup
+		following.Go(func() { l.follow.run(ctx, l.wakes) })
+		defer following.Wait()
+		defer cancel()
+		moved = l.follow.moved
+	}
 	poll, names, digests := time.NewTicker(l.Poll), time.NewTicker(l.Scrub), time.NewTicker(l.Digests)
 	defer poll.Stop()
 	defer names.Stop()
@@ -71,6 +85,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-poll.C:
 			l.look(ctx)
 		case <-l.Hints:
+			l.look(ctx)
+		case <-moved:
 			l.look(ctx)
 		case <-l.again():
 			l.pass(ctx, Trusting)
@@ -149,6 +165,57 @@ func (l *Loop) pass(ctx context.Context, depth Depth) Done {
 	return Done{Report: rep, Err: err}
 }
 
+// Wake asks for a look at the branch without waiting for it. Whatever asks while one is due shares it.
+func (l *Loop) Wake() {
+	select {
+	case l.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// Follow has fetch bring the branch from another host, every Poll and whenever somebody asks. It is called before Run.
+func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.tellFetch) }
+
+// tellFetch logs that fetching fails, and that it works again, once.
+func (l *Loop) tellFetch(err error) {
+	now := ""
+	if err != nil {
+		now = err.Error()
+	}
+	switch was := l.toldFetch; {
+	case was == now:
+		return
+	case err != nil:
+		l.Log.Error("branch not fetched; what is published stays", "err", err)
+	default:
+		l.Log.Info("branch fetched again")
+	}
+	l.toldFetch = now
+}
+
+// fetched waits until the branch has been fetched, if it is another host's.
+func (l *Loop) fetched(ctx context.Context) error {
+	if l.follow == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-l.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := l.follow.now(ctx)
+	select {
+	case <-l.ended:
+		return ErrEnded
+	default:
+		return err
+	}
+}
+
 // tell logs a failure once, not each time that it comes back.
 func (l *Loop) tell(rep report.Report, err error) {
 	if err == nil {
@@ -174,6 +241,9 @@ func (l *Loop) tell(rep report.Report, err error) {
 
 // Kick asks for a pass and waits for its end. What it reports has seen everything that was committed before.
 func (l *Loop) Kick(ctx context.Context) Done {
+	if err := l.fetched(ctx); err != nil {
+		return Done{Err: err}
+	}
 	reply := make(chan Done, 1)
 	select {
 	case l.kicks <- reply:

@@ -1,0 +1,94 @@
+package reconciler
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Fetch brings what a repository's own host has, and says whether the branch has moved. A host that does not answer costs
+// its time; passes go on beside it.
+type Fetch func(context.Context) (moved bool, err error)
+
+// follower fetches now and then and when told to, one fetch at a time.
+type follower struct {
+	fetch Fetch
+	every time.Duration
+	asked chan chan error
+	moved chan struct{} // at most one is waiting
+	tell  func(error)
+}
+
+func newFollower(fetch Fetch, every time.Duration, tell func(error)) *follower {
+	return &follower{fetch: fetch, every: every, asked: make(chan chan error), moved: make(chan struct{}, 1), tell: tell}
+}
+
+// run fetches until the context ends. While the host fails, it is asked less and less often, yet at once when somebody asks.
+func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = f.every, max(f.every, 5*time.Minute)
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		var waiting []chan error
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		case <-wakes:
+		case one := <-f.asked:
+			waiting = append(waiting, one)
+		}
+		for more := true; more; {
+			select {
+			case one := <-f.asked:
+				waiting = append(waiting, one)
+			default:
+				more = false
+			}
+		}
+		moved, err := f.fetch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.tell(err)
+		if moved {
+			select {
+			case f.moved <- struct{}{}:
+			default: // one pass sees all
+			}
+		}
+		for _, one := range waiting {
+			one <- err // has room for one
+		}
+		if err == nil {
+			retry.Reset()
+			next.Reset(jittered(f.every))
+		} else {
+			next.Reset(retry.NextBackOff())
+		}
+	}
+}
+
+// jittered is up to a tenth more or less, so that many services do not ask one host at once.
+func jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}
+
+// now fetches and waits for the end of it.
+func (f *follower) now(ctx context.Context) error {
+	reply := make(chan error, 1)
+	select {
+	case f.asked <- reply:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
