@@ -65,8 +65,8 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
-	s, err := newService(r)
-	if err != nil {
+	s, err := standBy(ctx, r.Root, r.Log)
+	if err != nil || s == nil {
 		return err
 	}
 	defer s.close()
@@ -77,7 +77,7 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.run(ctx, l, serve.Options{}, 30*time.Second) })
+	g.Go(func() error { return s.run(ctx, follow(r, 30*time.Second), l, serve.Options{}) })
 	g.Go(func() error {
 		defer stop()
 		return d.boot(ctx, "http://"+l.Addr().String(), once)

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
+)
+
+// servedRoot is a root whose one service this process is.
+type servedRoot struct {
+	path   string
+	root   *os.Root
+	unlock func()
+}
+
+// standBy waits until this process is the one service of a root. It is nil when the context ends before.
+func standBy(ctx context.Context, path string, log *slog.Logger) (*servedRoot, error) {
+	for told := false; ; told = true {
+		s, err := takeRoot(path)
+		if !errors.Is(err, durable.ErrLocked) {
+			return s, err
+		}
+		if !told {
+			log.Info("waiting: another pomona serves this root", "root", path)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// takeRoot makes this process the one service of a root.
+func takeRoot(path string) (*servedRoot, error) {
+	if err := reconciler.MakeRoot(path); err != nil {
+		return nil, fmt.Errorf("make root: %w", err)
+	}
+	dir, err := durable.Open(path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("serve root: %w", err)
+	}
+	err = dir.Prepare()
+	var unlock func()
+	if err == nil {
+		unlock, err = dir.ServiceLock()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("serve root %q: %w", path, err), dir.Close())
+	}
+	return &servedRoot{path, dir.Root(), unlock}, nil
+}
+
+func (s *servedRoot) close() {
+	s.unlock()
+	s.root.Close() // only read
+}
+
+// follow is a loop over a repository on this machine.
+func follow(r *reconciler.Reconciler, poll time.Duration) func(context.Context) *reconciler.Loop {
+	return func(ctx context.Context) *reconciler.Loop {
+		hints, err := r.Repo.Watch(ctx, r.Branch)
+		if err != nil {
+			r.Log.Warn("only polling finds new commits", "every", poll, "because", err)
+		}
+		return reconciler.NewLoop(r, poll, hints)
+	}
+}
+
+// run serves what is published while passes run, and whether or not they succeed: an unreachable repository or an invalid
+// commit never takes the tree down.
+func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *reconciler.Loop, l net.Listener, o serve.Options) error {
+	defer l.Close() // serve.Run has closed it, unless it never ran
+	control, err := serve.ListenControl(s.root)
+	if err != nil {
+		return err
+	}
+	defer control.Close() // like l
+	loop := newLoop(ctx)
+	o.Reports = func(r serve.Report) { s.remember(loop.Reconciler, r) }
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		loop.Log.Info("serving tree", "root", s.path, "address", "http://"+l.Addr().String())
+		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
+	})
+	g.Go(func() error {
+		return serve.Run(ctx, control, serve.Control(func(ctx context.Context) serve.Answer { return answer(loop.Kick(ctx)) }), o)
+	})
+	g.Go(func() error { return loop.Run(ctx) })
+	return g.Wait()
+}
+
+// remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts.
+func (s *servedRoot) remember(r *reconciler.Reconciler, said serve.Report) {
+	if said.State != serve.Running && said.State != serve.Fallback && said.State != serve.Installed {
+		return
+	}
+	if _, err := s.root.Stat("current/fecs/" + said.FEC); err != nil {
+		return
+	}
+	if err := r.Reported(said.FEC, said.Serial); err != nil {
+		r.Log.Warn("report not remembered", "fec", said.FEC, "err", err)
+	}
+}
+
+// answer is what a pass did, as reconcile would show it.
+func answer(done reconciler.Done) serve.Answer {
+	var a serve.Answer
+	var text bytes.Buffer
+	report, err := json.Marshal(done.Report)
+	a.Report = report
+	switch problems := (desired.Problems)(nil); {
+	case errors.As(done.Err, &problems):
+		a.Code, a.Error = exitProblems, fmt.Sprintf("%v\npomona: %s", done.Err, tally(problems))
+	case done.Err != nil:
+		a.Code, a.Error = exitFailed, "pomona: "+done.Err.Error()
+	case done.Unchanged:
+		fmt.Fprintf(&text, "commit %s is published: nothing to do\n", done.Report.Commit[:12])
+	default:
+		err = errors.Join(err, done.Report.Text(&text))
+	}
+	if err != nil {
+		a.Code, a.Error = exitFailed, "pomona: "+err.Error()
+	}
+	a.Text = text.String()
+	return a
+}
