@@ -134,7 +134,7 @@ func (c *Client) DownloadLayer(ctx context.Context, i Image, l Layer, w io.Write
 		return registryError(ctx, i, "layer "+l.desc.Digest.String(), err)
 	}
 	defer r.Close() // read whole or reported below
-	return c.copyBody(ctx, i.Host, w, r)
+	return c.copyBody(ctx, i.Host, "image", w, r)
 }
 
 func (c *Client) repository(i Image) (*oras.Repository, error) {

@@ -66,6 +66,23 @@ func TestALargeFileIsAProblem(t *testing.T) {
 	}
 }
 
+func TestALargeLayerIsAProblemOfItsImage(t *testing.T) {
+	content := make([]byte, 1001)
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(content) })
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	layer, err := remote.FindLayer(fmt.Appendf(nil, `{"layers": [{"digest": "sha256:%s", "size": 1001}]}`, artifact.Sum(content)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := remote.New(remote.Options{TLS: &tls.Config{RootCAs: pool}, MaxSize: 1000})
+	err = c.DownloadLayer(t.Context(), remote.Image{Host: strings.TrimPrefix(s.URL, "https://"), Name: "a/b"}, layer, &bytes.Buffer{})
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) || wrong.Field != "image" {
+		t.Errorf("%#v", err)
+	}
+}
+
 func TestUnknownCertificateIsUnavailable(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("x")) })
 	var unavailable *remote.Unavailable
