@@ -185,7 +185,7 @@ func items(was, now []tree.Item) []Item {
 			continue
 		case o.Version != i.Version:
 			out = append(out, Item{i.Name, Changed, o.Version, i.Version})
-		case o.Digest != i.Digest:
+		case o.Digest != i.Digest || o.Install != i.Install:
 			out = append(out, Item{i.Name, Rebuilt, o.Version, i.Version})
 		}
 		if o.Start != i.Start {

@@ -84,6 +84,21 @@ func TestWhatChangesForAFEC(t *testing.T) {
 	}
 }
 
+// TestAnotherInstallPathIsAChangeOfTheSoftware: a finished archive may stay the same while its init scripts are told another
+// path.
+func TestAnotherInstallPathIsAChangeOfTheSoftware(t *testing.T) {
+	s := small()
+	s.Software["bpm"].Versions["1.0"].Payload[desired.AnyPlatform] = desired.Payload{Folder: "f", Install: "/opt/y"}
+	p := from(t, lay(t, s))
+	if len(p.FECs) != 3 {
+		t.Fatalf("changes %+v", p.FECs)
+	}
+	f := p.FECs[0]
+	if got, want := fmt.Sprint(f.Why(), f.Needs, f.Restart, f.Bytes), "[bpm 1.0 rebuilt]restart[bpm] 0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestFECsThatComeAndGo(t *testing.T) {
 	s := small()
 	s.FECs["c1"] = s.FECs["b1"]
