@@ -516,6 +516,11 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 	}
 	w.root = fresh
 	w.refused(1, "the blob store has no such file")
+	must(t, "blob", "add", file, "--root", fresh)
+	w.reconcile()
+	if got := w.unpacked("opt/remote/data"); got != "a blob" {
+		t.Errorf("%q is served", got)
+	}
 }
 
 // TestValidateOffline fetches nothing, and says so.
