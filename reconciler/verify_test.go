@@ -134,6 +134,14 @@ func TestAnEarlierCommitIsVerifiedToo(t *testing.T) {
 			t.Errorf("%s: notes %q", name, v.Notes)
 		}
 	}
+	// Nothing is current.
+	lost := copyRoot(t, root)
+	replace(t, filepath.Join(lost, "current"), func() error { return nil })
+	for name, find := range map[string]reconciler.Find{"root": inRoot(t, lost), "url": atURL(served(t, lost))} {
+		if d := cmp.Diff([]string{"current: leads to no generation"}, texts(verify(t, s, find, publicKeys))); d != "" {
+			t.Errorf("%s: differences (-want +got):\n%s", name, d)
+		}
+	}
 	// The by-commit link of the current commit is missing, or leads to another generation.
 	commit := observeRoot(t, root).Index.Commit
 	link := filepath.Join(root, "by-commit", commit)

@@ -48,7 +48,7 @@ func ServedByURL(ctx context.Context, base, commit string) (*Served, error) {
 		s.early = append(s.early, observed.Difference{Path: tree.CommitsFolder + "/" + commit, What: "is not the current generation",
 			Want: fmt.Sprintf("generation %d", current.Index.Generation), Got: fmt.Sprintf("generation %d", s.Index.Generation)})
 	case s.there() && !same:
-		s.Notes = append(s.Notes, "current is another commit: "+current.commit())
+		s.beside(current.commit())
 	case !s.there() && same:
 		current.Notes = append(current.Notes, "the server has no /"+tree.CommitsFolder+"/: two requests may have seen two generations")
 		s = current
