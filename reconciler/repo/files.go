@@ -148,16 +148,19 @@ func (r *Repo) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
 		return nil, err
 	}
 	t, err := object.DecodeTree(r.git.Storer, o)
+	if errors.Is(err, object.ErrMalformedTree) {
+		return nil, malformed("commit the folder anew", "%v", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool, len(t.Entries))
 	for _, e := range t.Entries {
 		if strings.Contains(e.Name, "/") {
-			return nil, fmt.Errorf("malformed name %.80q: a slash in it", e.Name)
+			return nil, malformed("rename it", "malformed name %.80q: a slash in it", e.Name)
 		}
 		if seen[e.Name] {
-			return nil, fmt.Errorf("name %q is there twice", e.Name)
+			return nil, malformed("remove one", "name %q is there twice", e.Name)
 		}
 		seen[e.Name] = true
 	}
