@@ -223,6 +223,13 @@ func TestPayloadOfAnotherRepository(t *testing.T) {
 	w.remote(strings.Replace(source(second, "", `folder: "out"`), "bpm.git", "gone.git", 1))
 	w.refused(1, `git.url: `+server.Listener.Addr().String()+` has no such repository`)
 
+	evil := attack{world: w}
+	evil.site = bare
+	odd := evil.of(evil.tree(entry{"100644", "..", evil.blob("x")}))
+	git(t, bare, "update-ref", "refs/heads/odd", odd)
+	w.remote(source(odd, "", `folder: "out"`))
+	w.refused(1, `git.commit: malformed name "..": it would lead elsewhere; rename it`)
+
 	w.remote(source(first, "v1", `folder: "out"`))
 	w.reconcile()
 	server.Close()
@@ -490,6 +497,12 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 	says := must(t, "blob", "add", file, "--root", w.root)
 	if want := fmt.Sprintf("blob: sha256: %q\nformat: \"gzip\"\n", digest); says != want {
 		t.Errorf("pomona blob add says\n%swant\n%s", says, want)
+	}
+	if said, _, code := pomona(t, "plan", w.site, "--base", "HEAD~1", "--root", w.root); code != 0 || !strings.Contains(said, "remote1: remote + 1.0.0") {
+		t.Errorf("plan against a revision, with the root: exit code %d\n%s", code, said)
+	}
+	if _, errs, code := pomona(t, "plan", w.site, "--base", "HEAD~1", "--cache", filepath.Join(w.dir, "empty")); code != 2 || !strings.Contains(errs, "no served directory whose blob store") {
+		t.Errorf("plan against a revision, without: exit code %d\n%s", code, errs)
 	}
 	if out := must(t, "validate", w.site, "--root", w.root); out != "" {
 		t.Errorf("validate with the root says\n%s", out)
