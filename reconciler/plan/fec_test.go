@@ -123,6 +123,26 @@ func TestFECsThatComeAndGo(t *testing.T) {
 	}
 }
 
+// TestADamagedManifestIsNoChange: what is published of a FEC is not known, which is said instead of a change from nothing.
+func TestADamagedManifestIsNoChange(t *testing.T) {
+	base, want := lay(t, small()), lay(t, edit("a1", func(f *desired.FEC) { f.Software["bpm"] = desired.Pin{Version: "1.1"} }))
+	first := plan.Make(base, observed.Root{}, now)
+	have := observed.Root{Current: 1, Generations: []observed.Generation{first.Publish.Generation}, Manifests: map[string]tree.Manifest{"a1": {}}}
+	for _, f := range base.Tree.Folders {
+		if m := f.Manifest; m != nil {
+			have.Index.FECs = append(have.Index.FECs, tree.IndexedFEC{Name: m.FEC, Content: f.Content(), Expires: 1 << 30})
+		}
+	}
+	p := plan.Make(want, have, now)
+	if len(p.FECs) != 1 || p.FECs[0].What != plan.Changed {
+		t.Fatalf("changes %+v", p.FECs)
+	}
+	f := p.FECs[0]
+	if got, want := fmt.Sprint(f.Why(), f.Needs, f.Bytes), "[its published manifest cannot be read]reboot2002000"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // TestAPlanOfARootSaysTheSame plans against a root that serves the small site.
 func TestAPlanOfARootSaysTheSame(t *testing.T) {
 	s := edit("a1", func(f *desired.FEC) { f.Software["bpm"] = desired.Pin{Version: "1.1"} })
