@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -143,7 +144,7 @@ func (c *Client) repository(i Image) (*oras.Repository, error) {
 		return nil, &Wrong{Field: "image", Text: err.Error(), Advice: "correct it"}
 	}
 	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(_ context.Context, host string) (auth.Credential, error) {
-		own := c.options.Credentials[host]
+		own, _ := c.Credential(&url.URL{Scheme: "https", Host: host})
 		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, nil
 	}}
 	return repository, nil

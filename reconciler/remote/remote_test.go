@@ -180,6 +180,31 @@ func TestARegistrysTokenServerGetsOnlyItsOwnCredential(t *testing.T) {
 	}
 }
 
+// TestARegistryIsTheSameHoweverItIsWritten: host names have no case.
+func TestARegistryIsTheSameHoweverItIsWritten(t *testing.T) {
+	var got []string
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if user, _, ok := r.BasicAuth(); ok {
+			got = append(got, user)
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "https://"), ":")
+	c := remote.New(remote.Options{
+		TLS: &tls.Config{RootCAs: pool, ServerName: "example.com"}, Credentials: remote.Credentials{"localhost:" + port: credential(t, "reader:secret")},
+	})
+	_, err := c.Manifest(t.Context(), remote.Image{Host: "LocalHost:" + port, Name: "a/b", Digest: artifact.Sum([]byte("x"))})
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) || len(got) == 0 || got[0] != "reader" {
+		t.Errorf("credentials %q, %v", got, err)
+	}
+}
+
 func TestParseCredential(t *testing.T) {
 	if user, password, ok := credential(t, "me:a:b \n").User(); !ok || user != "me" || password != "a:b" {
 		t.Errorf("user %q, password %q, %v", user, password, ok)
