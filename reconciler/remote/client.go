@@ -91,6 +91,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	req = req.Clone(ctx)
+	req.Header.Del("Referer") // of a redirect: the address that it came from
 	if !g.mayCarry(req) {
 		req.Header.Del("Authorization")
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -177,6 +178,23 @@ func TestARegistrysTokenServerGetsOnlyItsOwnCredential(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestNoHostLearnsWhereARedirectCameFrom: an address that a redirect brought may hold a secret.
+func TestNoHostLearnsWhereARedirectCameFrom(t *testing.T) {
+	var got []string
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Referer"))
+		switch r.URL.Path {
+		case "/a":
+			http.Redirect(w, r, "/b?signature=secret", http.StatusFound)
+		case "/b":
+			http.Redirect(w, r, "/c", http.StatusFound)
+		}
+	})
+	if err := client(s, nil).Download(t.Context(), s.URL+"/a", io.Discard); err != nil || strings.Join(got, "") != "" || len(got) != 3 {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
