@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/prune"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/render"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
@@ -189,7 +191,7 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, err
 	}
 	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
-		return w, err
+		return w, Malformed(err)
 	}
 	loaded, problems, err := check(ctx, w.files, r.Loader, r.Verdicts, r.Now())
 	if err != nil {
@@ -203,6 +205,15 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 	w.site, w.loaded, w.warnings = site, loaded, problems
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
+}
+
+// Malformed makes a problem of an error which says that a commit or a folder holds what none may; others stay as they are.
+func Malformed(err error) error {
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	return desired.Problems{{Text: strings.TrimSuffix(err.Error(), "; "+wrong.Advice), Advice: wrong.Advice}}
 }
 
 // Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
