@@ -64,6 +64,10 @@ func vandals() []vandal {
 		return func(t *testing.T, path string) { must(t, os.Chmod(path, m)) }
 	}
 	added := func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte("stray"), 0o644)) }
+	replaced := func(t *testing.T, path string) {
+		must(t, os.RemoveAll(path))
+		added(t, path)
+	}
 	linked := func(target string) func(*testing.T, string) {
 		return func(t *testing.T, path string) { must(t, os.RemoveAll(path), os.Symlink(target, path)) }
 	}
@@ -89,6 +93,12 @@ func vandals() []vandal {
 		{"client no longer executable", "objects/", false, object("fecs/global/pomona-boot", mode(0o444))},
 		{"folder of a software gone", "generations/1/software/bpm", false, object("software/bpm", gone)},
 		{"all objects gone", "generations/1/", false, at("objects", gone)},
+		{"objects a file", "objects", false, at("objects", replaced)},
+		{"objects a link", "objects", false, at("objects", linked("/etc"))},
+		{"generations a file", "generations", false, at("generations", replaced)},
+		{"generations a link to itself", "generations", false, at("generations", linked("generations"))},
+		{"by-commit a file", "by-commit", false, at("by-commit", replaced)},
+		{"data a file", "data", false, at("data", replaced)},
 		{"objects not searchable", "objects", false, at("objects", mode(0o600))},
 		{"object of no digest", "objects/sha256/stray", false, at("objects/sha256/stray", added)},
 		{"object on the wrong shelf", "objects/sha256/zz", false, at("objects/sha256/zz", added)},

@@ -112,7 +112,7 @@ func (w *scrubber) folder(name string, want fs.FileMode) (bool, error) {
 }
 
 func (w *scrubber) strangers(dir string, known func(string) bool) error {
-	names, err := durable.Names(w.root, dir)
+	names, err := namesIn(w.root, dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // its mode has been noted
 	}
