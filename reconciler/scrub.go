@@ -120,10 +120,8 @@ func (m *mender) note(fix plan.Repair) {
 
 // restore makes again what is gone. A generation that cannot be restored is marked.
 func (m *mender) restore(ctx context.Context, fix plan.Repair) (err error) {
-	for _, n := range fix.Link {
-		if err := m.link(n); err != nil {
-			return err
-		}
+	if err := m.link(fix); err != nil {
+		return err
 	}
 	if m.have, err = observe.Root(m.dir.Root()); err != nil {
 		return err
@@ -161,13 +159,18 @@ func (m *mender) damaged(n int64, why string) {
 	m.Log.Warn("generation is damaged", "generation", n, "why", why)
 }
 
-// link makes by-commit lead to a generation, and current, if it leads nowhere.
-func (m *mender) link(n int64) error {
+// link makes current and by-commit lead to their generations.
+func (m *mender) link(fix plan.Repair) error {
+	if fix.Current > 0 {
+		if err := m.dir.Relink(tree.GenerationPath(fix.Current), tree.CurrentLink); err != nil {
+			return fmt.Errorf("repair %s: %w", tree.CurrentLink, err)
+		}
+	}
 	for _, g := range m.have.Generations {
-		if g.Number == n && m.have.Current == 0 {
-			return publish.Current(m.dir, g)
-		} else if g.Number == n {
-			return publish.Commit(m.dir, g)
+		if slices.Contains(fix.Link, g.Number) {
+			if err := publish.Commit(m.dir, g); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

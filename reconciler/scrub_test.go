@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -268,6 +270,62 @@ func TestAnOlderGenerationIsRestoredToo(t *testing.T) {
 		if g.Number == 1 {
 			t.Error("generation 1 stays although it misses a FEC")
 		}
+	}
+}
+
+// TestTheLastGenerationBecomesCurrentAgain loses links while the branch is invalid: what was published last is served again,
+// and no older generation even for a moment.
+func TestTheLastGenerationBecomesCurrentAgain(t *testing.T) {
+	s, original := newSite(t), t.TempDir()
+	pass(t, s.reconciler(original))
+	for _, version := range [][2]string{{"1.1.0", "1.0.0"}, {"1.0.0", "1.1.0"}, {"1.1.0", "1.0.0"}} {
+		s = s.grow("fecs/fecs.cue", `version: "`+version[0]+`"`, `version: "`+version[1]+`"`)
+		pass(t, s.reconciler(original))
+	}
+	want := observeRoot(t, original)
+	links, err := filepath.Glob(filepath.Join(original, "by-commit/*"))
+	must(t, err)
+	invalid := s.grow("fecs/fecs.cue", `version: "1.0.0"`, `version: "9.9.9"`)
+	for name, lost := range map[string]func(root string) error{
+		"all links": func(root string) error { return os.RemoveAll(filepath.Join(root, "by-commit")) },
+		"links of older commits": func(root string) error {
+			for _, l := range links {
+				if name := filepath.Base(l); name != want.LastCommit() {
+					must(t, os.Remove(filepath.Join(root, "by-commit", name)))
+				}
+			}
+			return nil
+		},
+		"no other link": func(string) error { return nil },
+		"generation.json too": func(root string) error {
+			path := filepath.Join(root, "generations/4/generation.json")
+			must(t, os.Remove(path))
+			return os.WriteFile(path, nil, 0o444)
+		},
+	} {
+		root := copyRoot(t, original)
+		must(t, os.Remove(filepath.Join(root, "current")), lost(root))
+		r := invalid.reconciler(root)
+		var turned []string
+		r.Hook = func(op durable.Op, do func() error) error {
+			err := do()
+			if op.Kind == "rename" && op.Path == "current" {
+				target, _ := os.Readlink(filepath.Join(root, "current"))
+				turned = append(turned, target)
+			}
+			return err
+		}
+		var problems desired.Problems
+		if _, err := r.Reconcile(t.Context()); !errors.As(err, &problems) {
+			t.Errorf("%s lost: %v", name, err)
+		}
+		if len(turned) == 0 || slices.ContainsFunc(turned, func(to string) bool { return to < "generations/4" }) {
+			t.Errorf("%s lost: current is turned to %v", name, turned)
+		}
+		if have := observeRoot(t, root); have.Index.Tree != want.Index.Tree {
+			t.Errorf("%s lost: generation %d is served, another tree", name, have.Current)
+		}
+		clean(t, root)
 	}
 }
 
