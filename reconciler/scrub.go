@@ -81,11 +81,13 @@ type mender struct {
 	objects *store.Store
 	have    observed.Root
 	found   []observed.Damage
+	stuck   []string // paths that cannot be taken away
 }
 
 func (m *mender) mend(ctx context.Context, depth Depth) error {
 	for range rounds {
 		damage, err := observe.Damage(ctx, m.dir.Root(), m.have, m.scrub(depth))
+		damage = slices.DeleteFunc(damage, func(d observed.Damage) bool { return d.Kind == observed.Foreign && slices.Contains(m.stuck, d.Path) })
 		if err != nil || len(damage) == 0 {
 			return err
 		}
@@ -97,9 +99,11 @@ func (m *mender) mend(ctx context.Context, depth Depth) error {
 		if !fix.Again() {
 			return m.restore(ctx, fix)
 		}
-		if err := repair.Names(m.dir, fix); err != nil {
+		stuck, err := repair.Names(m.dir, fix)
+		if err != nil {
 			return err
 		}
+		m.leave(stuck)
 		if m.have, err = observe.Root(m.dir.Root()); err != nil {
 			return err
 		}
@@ -114,6 +118,17 @@ func (m *mender) note(fix plan.Repair) {
 		if first == fix.Again() {
 			m.found = append(m.found, d)
 			m.Log.Info("found damage", "path", d.Path, "what", d.What)
+		}
+	}
+}
+
+// leave notes what cannot be taken away. What is in nobody's way must not end every pass; an object would be found again.
+func (m *mender) leave(stuck []string) {
+	m.stuck = append(m.stuck, stuck...)
+	for i, d := range m.found {
+		if slices.Contains(stuck, d.Path) {
+			m.found[i].What += ", and this user may not take it away"
+			m.Log.Warn("cannot take away", "path", d.Path)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -180,6 +181,37 @@ func TestWhatSomebodyDamagedIsRepaired(t *testing.T) {
 				t.Errorf("a second pass finds %v, %v", again.Repaired, err)
 			}
 		})
+	}
+}
+
+// TestWhatCannotBeTakenAwayEndsNoPass leaves a folder of another user among the generations.
+func TestWhatCannotBeTakenAwayEndsNoPass(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	must(t, os.Mkdir(filepath.Join(root, "generations/backup"), 0o755))
+	s.commit("fecs/fecs.cue", `version: "1.1.0"`, `version: "1.0.0"`)
+	r := s.reconciler(root)
+	r.Hook = func(op durable.Op, do func() error) error {
+		if op.From == "generations/backup" {
+			return &os.LinkError{Op: "renameat", Old: op.From, New: op.Path, Err: syscall.EACCES}
+		}
+		return do()
+	}
+	rep, err := r.Reconcile(t.Context())
+	must(t, err)
+	if have := observeRoot(t, root); have.Current != 2 || have.Interrupted || !reports(rep.Repaired, "generations/backup") {
+		t.Errorf("current is %d, interrupted %v, reported %v", have.Current, have.Interrupted, rep.Repaired)
+	}
+	// An object that is wrong stays an error.
+	edit(t, follow(t, root, "fecs/kgp2cu01/boot.manifest"), flip)
+	r.Hook = func(op durable.Op, do func() error) error {
+		if strings.HasPrefix(op.From, "objects/") {
+			return &os.LinkError{Op: "renameat", Old: op.From, New: op.Path, Err: syscall.EACCES}
+		}
+		return do()
+	}
+	if _, err := r.Reconcile(t.Context()); err == nil {
+		t.Error("an object that stays damaged is no error")
 	}
 }
 
