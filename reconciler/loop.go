@@ -25,6 +25,7 @@ type Loop struct {
 	Digests time.Duration   // how often every byte is read; default a day
 	kicks   chan chan Done
 	ended   chan struct{}
+	seen    string // commit for which look made a pass; empty when there was none
 	tried   string // commit of the last pass
 	current string // what the root's link held after it
 	err     error  // of the last pass
@@ -82,18 +83,25 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // again fires when a failed pass is to be tried again; never, if waiting does not help.
 func (l *Loop) again() <-chan time.Time {
-	var problems desired.Problems
-	if l.err == nil || errors.As(l.err, &problems) {
+	if !l.retries() {
 		return nil
 	}
 	return time.After(time.Until(l.retryAt))
 }
 
+// retries says whether the last pass failed and will be tried again, however often somebody looks meanwhile.
+func (l *Loop) retries() bool {
+	var problems desired.Problems
+	return l.err != nil && !errors.As(l.err, &problems)
+}
+
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
-	if c, err := l.Repo.Resolve(l.Branch); err == nil && c.ID == l.tried {
+	c, err := l.Repo.Resolve(l.Branch)
+	if err == nil && c.ID == l.tried || l.retries() && c.ID == l.seen {
 		return
 	}
+	l.seen = c.ID
 	l.pass(ctx, Trusting)
 }
 

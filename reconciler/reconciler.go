@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -393,12 +394,24 @@ func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map
 	if len(p.Prune.Remove()) == 0 || len(have.Reported) == 0 {
 		return have.Pins, nil
 	}
+	var err error
+	reports.Lock()
+	have.Reported, err = store.TakeReported(dir)
+	reports.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	pins := r.pins(dir.Root(), have, p.Tree)
 	return pins, prune.Pin(dir, pins)
 }
 
+// reports is held while what FECs report is written or taken.
+var reports sync.Mutex
+
 // Reported remembers which release a FEC says that it runs, so that it is not pruned.
 func (r *Reconciler) Reported(fec string, serial int64) error {
+	reports.Lock()
+	defer reports.Unlock()
 	dir, err := durable.Open(r.Root, r.Hook)
 	if err != nil {
 		return err

@@ -17,6 +17,9 @@ import (
 // store looks at every object.
 func (w *scrubber) store() error {
 	const hashes = store.Folder + "/sha256"
+	if info, err := w.root.Lstat(store.Folder); err == nil && !info.IsDir() {
+		return nil // layout has noted it
+	}
 	if err := w.strangers(store.Folder, func(name string) bool { return name == "sha256" }); err != nil {
 		return err
 	}
