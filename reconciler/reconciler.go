@@ -77,25 +77,34 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	}
 	want, err := r.want(ctx, r.Branch)
 	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
+	if last := have.LastCommit(); ctx.Err() == nil && last != "" && last != want.commit.ID && !have.Whole() {
+		again := r.publishAgain(ctx, dir, objects, last, &have, &rep)
+		if err != nil {
+			err = errors.Join(err, again)
+		} else if again != nil {
+			r.Log.Warn("last commit not published again", "commit", last, "err", again)
+		}
+	}
 	if err == nil {
 		err = r.publish(ctx, dir, objects, want, have, &rep)
-	}
-	if last := have.LastCommit(); err != nil && ctx.Err() == nil && last != "" && last != rep.Commit && !have.Whole() {
-		err = errors.Join(err, r.publishAgain(ctx, dir, objects, last, have, &rep))
 	}
 	rep.Elapsed = time.Since(start)
 	return rep, err
 }
 
-// publishAgain publishes the last commit anew when its generation is damaged and the branch's own cannot be published: what
-// was published stays served and repaired, whatever the branch says now.
-func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have observed.Root, rep *report.Report) error {
+// publishAgain publishes the last commit anew when its generation is damaged and the branch has moved on: what was published
+// stays served and repaired whatever the branch says now, and what a commit takes away is counted from what was there.
+func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have *observed.Root, rep *report.Report) error {
 	r.Log.Warn("publishing the last commit again", "commit", commit)
 	want, err := r.want(ctx, commit)
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, dir, objects, want, have, rep)
+	if err := r.publish(ctx, dir, objects, want, *have, rep); err != nil {
+		return err
+	}
+	*have, _, err = r.mend(ctx, dir, objects, Names)
+	return err
 }
 
 // publish makes a commit current, and prunes.

@@ -23,15 +23,24 @@ import (
 )
 
 // Depth says how closely a pass looks at what is published already.
-type Depth int
+type Depth struct {
+	names         bool // every name and mode, and every small rendered file
+	first, number byte // the shelves whose archives are read: those of digests that begin with so many bytes from first on
+	all           bool // every archive is read
+}
 
-// Depths. A pass of a running service trusts what it has written; a single one looks at every name; once a day every byte
-// is read.
-const (
-	Trusting Depth = iota
-	Names          // every name and mode, and every small rendered file
-	Digests        // and the digest of every archive
+// Depths. A pass of a running service trusts what it has written; a single one looks at every name.
+var (
+	Trusting = Depth{}
+	Names    = Depth{names: true}
+	Digests  = Depth{names: true, all: true} // and reads every archive
 )
+
+// Shelves is Names, and reads the archives of a number of the 256 shelves: what is left to read does not keep a commit
+// waiting for long.
+func Shelves(first, number byte) Depth { return Depth{names: true, first: first, number: number} }
+
+func (d Depth) reads(archive artifact.Digest) bool { return d.all || archive[0]-d.first < d.number }
 
 // digestRate is how many bytes of archives a second a running service reads to check them, beside serving FECs.
 const digestRate = 64 << 20
@@ -40,10 +49,7 @@ const digestRate = 64 << 20
 const rounds = 8
 
 func (r *Reconciler) scrub(depth Depth) observe.Scrub {
-	s := observe.Scrub{Digests: depth >= Digests}
-	if s.Digests {
-		s.Rate = rate.NewLimiter(digestRate, 1<<20)
-	}
+	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20)}
 	for _, k := range r.signers() {
 		s.Keys = append(s.Keys, k.Public())
 	}
@@ -62,9 +68,9 @@ func (r *Reconciler) mend(ctx context.Context, dir *durable.Dir, objects *store.
 		if err := dir.SyncFileSystem(); err != nil {
 			return have, nil, fmt.Errorf("sync what an interrupted pass left: %w", err)
 		}
-		depth = max(depth, Names)
+		depth.names = true
 	}
-	if depth == Trusting {
+	if !depth.names {
 		return have, nil, nil
 	}
 	m := mender{Reconciler: r, dir: dir, objects: objects, have: have}

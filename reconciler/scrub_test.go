@@ -406,3 +406,27 @@ func contents(t *testing.T, root string) (out []string) {
 	}
 	return append(out, have.Index.Tree.String(), artifact.Sum([]byte(have.Index.Commit)).String())
 }
+
+// TestShelvesReadEveryArchiveInTurn flips a bit in an archive: reading any shelves but its own finds nothing, its own does.
+func TestShelvesReadEveryArchiveInTurn(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	r := s.reconciler(root)
+	pass(t, r)
+	object := follow(t, root, "software/bpm/1.1.0/bpm-1.1.0.tar.gz")
+	edit(t, object, flip)
+	digest, err := artifact.ParseDigest(filepath.Base(object))
+	must(t, err)
+	for first := 0; first < 256; first += 2 {
+		if byte(first) == digest[0]&^1 {
+			continue
+		}
+		if rep, err := r.Pass(t.Context(), reconciler.Shelves(byte(first), 2)); err != nil || len(rep.Repaired) > 0 {
+			t.Fatalf("shelves %d and next: %v, %v", first, rep.Repaired, err)
+		}
+	}
+	// The shelves go round: the last ones come before the first.
+	if rep, err := r.Pass(t.Context(), reconciler.Shelves(digest[0]-3, 4)); err != nil || !reports(rep.Repaired, "objects/") {
+		t.Errorf("its own shelf: %v, %v", rep.Repaired, err)
+	}
+	whole(t, root)
+}

@@ -22,9 +22,9 @@ import (
 
 // Scrub says how closely to look. Names, modes, links and every small rendered file are always compared.
 type Scrub struct {
-	Keys    []tree.PublicKey // check the index of generations that these have signed
-	Digests bool             // read every archive too
-	Rate    *rate.Limiter    // bytes of archives a second; nil: as fast as the disk
+	Keys  []tree.PublicKey           // check the index of generations that these have signed
+	Reads func(artifact.Digest) bool // says which archives are read
+	Rate  *rate.Limiter              // bytes of archives a second
 }
 
 // Damage compares a root with what Pomona left there: kept generations, the links to them, and every object.
