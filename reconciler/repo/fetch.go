@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	git "github.com/go-git/go-git/v5"
@@ -235,8 +237,33 @@ func gitFailed(ctx context.Context, host string, err error) error {
 	case errors.As(err, &answer):
 		err = fmt.Errorf("status %d %s", answer.StatusCode(), http.StatusText(answer.StatusCode()))
 	}
-	return remote.Failed(ctx, host, err)
+	err = remote.Failed(ctx, host, err)
+	if u := new(remote.Unavailable); errors.As(err, &u) {
+		return &remote.Unavailable{Host: u.Host, Err: short{u.Err}}
+	}
+	return err
 }
+
+// short is an error that may quote what a server has sent.
+type short struct{ error }
+
+// Error is one line, not too long.
+func (s short) Error() string {
+	const most = 200
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s.error.Error())
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// Unwrap is the cause.
+func (s short) Unwrap() error { return s.error }
 
 // atMost ends reading with an error when there is too much.
 type atMost struct {

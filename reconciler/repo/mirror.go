@@ -67,7 +67,6 @@ type Mirror struct {
 	named    plumbing.Hash // by an operator; zero if none
 	doubt    error         // why the repository may be damaged
 	last     refusal
-	lost     bool // the record could not be read, and no repository says what was accepted
 }
 
 // Update is what an update did.
@@ -194,7 +193,10 @@ func (m *Mirror) Update(ctx context.Context) (Update, error) {
 }
 
 func (m *Mirror) update(ctx context.Context) error {
-	if m.doubt == nil && m.repo.doubted.Swap(false) {
+	if m.doubt == nil {
+		m.doubt = m.writeRecord(m.record) // somebody may have removed it
+	}
+	if m.repo.doubted.Swap(false) && m.doubt == nil {
 		m.examine(ctx, true)
 	}
 	there, err := m.ask(ctx, m.from, m.at)
@@ -228,11 +230,11 @@ func (m *Mirror) refusal(tip plumbing.Hash, err error) refusal {
 // take fetches a commit, makes sure that it is whole, judges it and accepts it. What is not whole is cloned anew once.
 func (m *Mirror) take(ctx context.Context, there talk, tip plumbing.Hash) error {
 	var h history
-	err := m.doubt
-	if err == nil {
+	var err error
+	if m.doubt == nil {
 		h, err = m.fetch(ctx, there, tip)
 	}
-	if notWhole(err) {
+	if m.doubt != nil || notWhole(err) {
 		if err := m.renew(ctx, m.from, m.at, tip); err != nil {
 			return err
 		}

@@ -163,7 +163,7 @@ func (r *Repo) checkedCommit(id plumbing.Hash) (Commit, error) {
 
 // judge says whether a commit whose history is there may follow the accepted one.
 func (m *Mirror) judge(tip plumbing.Hash, h history) error {
-	if m.lost && !m.allowed(tip, h) {
+	if m.record.Lost && !m.allowed(tip, h) {
 		return &Refused{tip.String(), "the mirror's record was damaged, and nothing says which commit was accepted last", "name the commit if it is the right one"}
 	}
 	if !m.accepted.IsZero() && !h.reached.has(m.accepted) && !m.allowed(tip, h) {
@@ -221,7 +221,7 @@ func (m *Mirror) checkSignatures(tip plumbing.Hash, h history) error {
 
 // accept makes a commit the accepted one, on the disk first.
 func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error {
-	r := record{m.record.Repository, map[string]string{}}
+	r := record{Repository: m.record.Repository, Accepted: map[string]string{}}
 	for ref, id := range m.record.Accepted {
 		r.Accepted[ref] = id
 	}
@@ -230,7 +230,7 @@ func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error
 		return err
 	}
 	forward := m.accepted.IsZero() || h.reached.has(m.accepted)
-	m.accepted, m.named, m.lost, m.last = tip, plumbing.ZeroHash, false, refusal{}
+	m.accepted, m.named, m.last = tip, plumbing.ZeroHash, refusal{}
 	if m.known == nil {
 		m.known = commitSet{}
 	}

@@ -94,6 +94,13 @@ func (r *Repo) replaceBy(other *Repo) {
 	r.dir, r.head, r.seen, r.git, r.storage, r.past = other.dir, other.head, other.seen, other.git, other.storage, other.past
 }
 
+// forget lets everything be read anew, nothing from what is open or remembered.
+func (r *Repo) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen, r.past = stamp{}, remembered{}
+}
+
 // close closes the packs.
 func (r *Repo) close() error {
 	r.mu.Lock()
