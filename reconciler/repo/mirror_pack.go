@@ -258,7 +258,7 @@ func (w whileWanted) Read(p []byte) (int, error) {
 // packsOf are the packs of a repository and all its bytes.
 func packsOf(dir string) (packs int, bytes int64, err error) {
 	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil {
 			return err
 		}
 		info, err := e.Info()

@@ -283,8 +283,9 @@ func (p *Proposals) ofForge(id, base, head plumbing.Hash) (Commit, bool) {
 
 // bring fetches the two commits with their histories, and the forge's merge if there is one.
 func (p *Proposals) bring(ctx context.Context, pr Proposal, head, base plumbing.Hash) (forge plumbing.Hash, err error) {
-	if pr.MergeRef == "" && p.has(head) && p.has(base) {
-		return forge, nil
+	l, err := p.room()
+	if err != nil || pr.MergeRef == "" && p.has(head) && p.has(base) {
+		return forge, err
 	}
 	there, err := p.from.talk(ctx, p.at)
 	if err != nil {
@@ -296,18 +297,17 @@ func (p *Proposals) bring(ctx context.Context, pr Proposal, head, base plumbing.
 	if err != nil || len(wants) == 0 {
 		return forge, err
 	}
-	packs, bytes, err := packsOf(p.repo.dir)
-	if err != nil {
-		return forge, err
-	}
-	l := p.o.Limits
-	if l.Fetch = min(l.Fetch, p.quota-bytes); packs >= l.Packs {
-		l.Fetch = 0
-	}
-	if l.Fetch <= 0 {
-		return forge, excess{fmt.Errorf("more than %d MiB are to be fetched", p.quota>>20)}
-	}
 	return forge, there.fetchPack(ctx, p.o.Client.Stall(), p.repo.dir, l, wants, p.haves())
+}
+
+// room is what may be fetched. A tenth of the quota is for indices and merges.
+func (p *Proposals) room() (Limits, error) {
+	l := p.o.Limits
+	packs, bytes, err := packsOf(p.repo.dir)
+	if l.Fetch = min(l.Fetch, p.quota-p.quota/10-bytes); err == nil && (packs >= l.Packs || l.Fetch <= 0) {
+		err = excess{fmt.Errorf("more than %d MiB of pull requests", p.quota>>20)}
+	}
+	return l, err
 }
 
 // wants are the commits to ask for: those that are not here, if the server says that it gives them. A base that no branch
