@@ -31,6 +31,9 @@ type Files struct {
 func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
 	w := walk{ctx: ctx, repo: r, trees: map[plumbing.Hash][]object.TreeEntry{}, fresh: map[place]*folder{}}
 	err := w.folder(place{tree: plumbing.NewHash(c.Tree)})
 	if err == nil {
@@ -195,6 +198,9 @@ func (s *Files) Files() artifact.Files { return s.files }
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	s.repo.mu.Lock() // also while a handle is opened: the repository may be about to be replaced
 	defer s.repo.mu.Unlock()
+	if err := s.repo.ready(); err != nil {
+		return nil, err
+	}
 	r, err := s.open(f)
 	s.repo.suspect(err)
 	return r, err

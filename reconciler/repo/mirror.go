@@ -67,6 +67,7 @@ type Mirror struct {
 	named    plumbing.Hash // by an operator; zero if none
 	doubt    error         // why the repository may be damaged
 	last     refusal
+	untidy   int // packs that could not be packed anew; it is tried again when there are more
 }
 
 // Update is what an update did.
@@ -188,7 +189,9 @@ func (m *Mirror) Update(ctx context.Context) (Update, error) {
 	err := m.update(ctx)
 	u.To = text(m.accepted)
 	u.Moved = u.To != u.From
-	u.Untidy = m.tidy(ctx, u.Moved)
+	if err == nil || isRefused(err) {
+		u.Untidy = m.tidy(ctx, u.Moved)
+	}
 	return u, err
 }
 

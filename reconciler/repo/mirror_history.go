@@ -169,7 +169,7 @@ func (m *Mirror) judge(tip plumbing.Hash, h history) error {
 	if !m.accepted.IsZero() && !h.reached.has(m.accepted) && !m.allowed(tip, h) {
 		what := "the branch was rewritten"
 		if m.known.has(tip) {
-			what = "the branch was set back"
+			what = "the branch was set back, or its server lags behind"
 		}
 		return &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: %s", m.accepted, what), "push a commit that does, or name this one if it is right"}
 	}

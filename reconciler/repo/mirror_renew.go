@@ -22,7 +22,7 @@ func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (hist
 	}
 	l, err := m.room()
 	if err != nil {
-		return history{}, err
+		return history{}, m.failed(ctx, tip, err)
 	}
 	if err := m.fetchPack(ctx, there, m.record.Repository, l, tip, m.haves()); err != nil {
 		return history{}, m.failed(ctx, tip, err)
@@ -62,7 +62,9 @@ func (m *Mirror) haves() (ids []plumbing.Hash) {
 func (m *Mirror) room() (Limits, error) {
 	l := m.o.Limits
 	_, bytes, err := packsOf(m.path(m.record.Repository))
-	l.Fetch = min(l.Fetch, l.Mirror-bytes)
+	if l.Fetch = min(l.Fetch, l.Mirror-bytes); err == nil && l.Fetch <= 0 {
+		err = excess{fmt.Errorf("the mirror has %d MiB already, and may have %d", bytes>>20, l.Mirror>>20)}
+	}
 	return l, err
 }
 
@@ -174,12 +176,16 @@ func (m *Mirror) tidy(ctx context.Context, busy bool) error {
 	if busy {
 		most *= 2
 	}
-	if err != nil || packs < most || m.accepted.IsZero() || m.doubt != nil {
+	if err != nil || packs < most || packs == m.untidy || m.accepted.IsZero() || m.doubt != nil {
 		return err
 	}
-	own := &url.URL{Scheme: "file", Path: m.path(m.record.Repository)}
-	if m.o.Git == "" && m.last.err == nil && m.at.Scheme != "file" {
-		return m.renew(ctx, m.from, m.at, m.accepted)
+	from, at := m.from, m.at
+	if m.o.Git != "" || m.last.err != nil || at.Scheme == "file" {
+		from, at = Remote{Client: m.o.Client, Git: m.o.Git}, &url.URL{Scheme: "file", Path: m.path(m.record.Repository)}
 	}
-	return m.renew(ctx, Remote{Client: m.o.Client, Git: m.o.Git}, own, m.accepted)
+	err = m.renew(ctx, from, at, m.accepted)
+	if m.untidy = 0; err != nil {
+		m.untidy = packs
+	}
+	return err
 }

@@ -120,6 +120,14 @@ func (r *Repo) suspect(err error) {
 	}
 }
 
+// ready opens a repository that could not be opened before: a damaged mirror.
+func (r *Repo) ready() error {
+	if r.git != nil {
+		return nil
+	}
+	return r.refresh()
+}
+
 // stamp changes when the repository's folder, its packs or what it borrows from others are replaced; its files only when
 // one of them is another file or folder than before.
 type stamp struct{ files, times string }
