@@ -143,9 +143,9 @@ func (c *Client) repository(i Image) (*oras.Repository, error) {
 	if err != nil {
 		return nil, &Wrong{Field: "image", Text: err.Error(), Advice: "correct it"}
 	}
-	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(_ context.Context, host string) (auth.Credential, error) {
-		own, _ := c.Credential(&url.URL{Scheme: "https", Host: host})
-		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, nil
+	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(ctx context.Context, host string) (auth.Credential, error) {
+		own, _, err := c.Credential(ctx, &url.URL{Scheme: "https", Host: host})
+		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, err
 	}}
 	return repository, nil
 }

@@ -19,6 +19,12 @@ const (
 	maxTree    = 64 << 20  // bytes of one folder's tree object
 )
 
+// unfit is an error of what people committed, and not of the repository that holds it.
+type unfit struct{ error }
+
+// Unwrap is the cause.
+func (u unfit) Unwrap() error { return u.error }
+
 // listing is what was found so far, within limits.
 type listing struct {
 	files   artifact.Files
@@ -54,7 +60,7 @@ func (l *listing) enter(path string) error {
 
 // malformed is the error for a commit or a folder that holds what none may: a person must change it, and no other try helps.
 func malformed(advice, format string, args ...any) error {
-	return &remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}
+	return unfit{&remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}}
 }
 
 // badName says what is wrong with a name that git itself would never write, but that a crafted tree may hold, or that no

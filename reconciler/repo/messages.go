@@ -17,6 +17,9 @@ const maxMessages = 1000
 func (r *Repo) Messages(id, since string) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
 	var out []string
 	at := plumbing.NewHash(id)
 	for range maxMessages {
