@@ -61,6 +61,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer digests.Stop()
 	l.pass(ctx, Names)
 	for {
+		l.Pulse.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -91,7 +92,13 @@ func (l *Loop) again() <-chan time.Time {
 
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
-	if c, err := l.Repo.Resolve(l.Branch); err == nil && c.ID == l.tried {
+	l.Pulse.Beat()
+	start := time.Now()
+	c, err := l.Repo.Resolve(l.Branch)
+	for _, o := range l.Observers {
+		o.Looked(time.Since(start), err)
+	}
+	if err == nil && c.ID == l.tried {
 		return
 	}
 	l.pass(ctx, Trusting)
@@ -117,6 +124,7 @@ func (l *Loop) answer(ctx context.Context, first chan Done) {
 
 // unlessNothingToDo makes a pass, but not if the last one is known to stand: same commit, and nobody else has published.
 func (l *Loop) unlessNothingToDo(ctx context.Context) Done {
+	l.Pulse.Beat()
 	c, err := l.Repo.Resolve(l.Branch)
 	if err == nil && l.err == nil && c.ID == l.tried && l.link() == l.current && !l.unfinishedByOther() {
 		return Done{Report: report.Report{Commit: c.ID}, Unchanged: true}
@@ -146,7 +154,11 @@ func (l *Loop) pass(ctx context.Context, depth Depth) Done {
 	l.tried, l.err, l.current = rep.Commit, err, l.link()
 	l.retryAt = time.Now().Add(l.retry.NextBackOff())
 	l.tell(rep, err)
-	return Done{Report: rep, Err: err}
+	done := Done{Report: rep, Err: err}
+	for _, o := range l.Observers {
+		o.Passed(done)
+	}
+	return done
 }
 
 // tell logs a failure once, not each time that it comes back.

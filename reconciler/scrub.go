@@ -40,7 +40,7 @@ const digestRate = 64 << 20
 const rounds = 8
 
 func (r *Reconciler) scrub(depth Depth) observe.Scrub {
-	s := observe.Scrub{Digests: depth >= Digests}
+	s := observe.Scrub{Digests: depth >= Digests, Progress: r.Pulse.Beat}
 	if s.Digests {
 		s.Rate = rate.NewLimiter(digestRate, 1<<20)
 	}
@@ -67,6 +67,7 @@ func (r *Reconciler) mend(ctx context.Context, dir *durable.Dir, objects *store.
 	if depth == Trusting {
 		return have, nil, nil
 	}
+	defer r.stage("repair")()
 	m := mender{Reconciler: r, dir: dir, objects: objects, have: have}
 	err = m.mend(ctx, depth)
 	if err == nil && len(m.found) > 0 && !have.Interrupted {

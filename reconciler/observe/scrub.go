@@ -25,6 +25,8 @@ type Scrub struct {
 	Keys    []tree.PublicKey // check the index of generations that these have signed
 	Digests bool             // read every archive too
 	Rate    *rate.Limiter    // bytes of archives a second; nil: as fast as the disk
+
+	Progress func() // is called while archives are read; may be nil
 }
 
 // Damage compares a root with what Pomona left there: kept generations, the links to them, and every object.
