@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -24,6 +26,7 @@ type Loop struct {
 	Scrub   time.Duration   // how often every name below the root is looked at; default 10 minutes
 	Digests time.Duration   // how often every byte is read; default a day
 	kicks   chan chan Done
+	waiting atomic.Int64 // kicks that have no answer yet
 	ended   chan struct{}
 	tried   string // commit of the last pass
 	current string // what the root's link held after it
@@ -92,16 +95,21 @@ func (l *Loop) again() <-chan time.Time {
 
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
+	if c, err := l.head(); err == nil && c.ID == l.tried {
+		return
+	}
+	l.pass(ctx, Trusting)
+}
+
+// head is the commit that the branch names now.
+func (l *Loop) head() (repo.Commit, error) {
 	l.Pulse.Beat()
 	start := time.Now()
 	c, err := l.Repo.Resolve(l.Branch)
 	for _, o := range l.Observers {
-		o.Looked(time.Since(start), err)
+		o.Looked(time.Since(start), err == nil && c.ID != l.tried, err)
 	}
-	if err == nil && c.ID == l.tried {
-		return
-	}
-	l.pass(ctx, Trusting)
+	return c, err
 }
 
 // answer makes one pass for everybody who asks for one now.
@@ -124,8 +132,7 @@ func (l *Loop) answer(ctx context.Context, first chan Done) {
 
 // unlessNothingToDo makes a pass, but not if the last one is known to stand: same commit, and nobody else has published.
 func (l *Loop) unlessNothingToDo(ctx context.Context) Done {
-	l.Pulse.Beat()
-	c, err := l.Repo.Resolve(l.Branch)
+	c, err := l.head()
 	if err == nil && l.err == nil && c.ID == l.tried && l.link() == l.current && !l.unfinishedByOther() {
 		return Done{Report: report.Report{Commit: c.ID}, Unchanged: true}
 	}
@@ -186,6 +193,8 @@ func (l *Loop) tell(rep report.Report, err error) {
 
 // Kick asks for a pass and waits for its end. What it reports has seen everything that was committed before.
 func (l *Loop) Kick(ctx context.Context) Done {
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
 	reply := make(chan Done, 1)
 	select {
 	case l.kicks <- reply:
@@ -203,3 +212,6 @@ func (l *Loop) Kick(ctx context.Context) Done {
 		return Done{Err: ctx.Err()}
 	}
 }
+
+// Waiting is how many kicks have no answer yet.
+func (l *Loop) Waiting() int { return int(l.waiting.Load()) }

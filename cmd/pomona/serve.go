@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -22,6 +21,8 @@ import (
 
 func serveCommand() *cobra.Command {
 	var f passFlags
+	var logs logFlags
+	var admin adminFlags
 	var listen string
 	var o serve.Options
 	var poll time.Duration
@@ -35,17 +36,25 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 			if poll <= 0 {
 				return fmt.Errorf("malformed --poll %s: want more than nothing", poll)
 			}
+			var err error
+			if f.log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			r, err := f.reconciler(cmd, args, true)
 			if err != nil {
 				return err
 			}
-			r.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			o.Log = r.Log
 			s, err := newService(r)
 			if err != nil {
 				return err
 			}
 			defer s.close()
+			if s.admin, err = admin.listen(cmd, r.Log); err != nil {
+				return err
+			}
+			s.patience = admin.patience
+			s.watched(siteName(args))
 			l, err := net.Listen("tcp", listen)
 			if err != nil {
 				return fmt.Errorf("listen on %q: %w", listen, err)
@@ -54,6 +63,8 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 		},
 	}
 	f.add(cmd, "branch")
+	logs.add(cmd)
+	admin.add(cmd)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
 	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
@@ -66,6 +77,10 @@ type service struct {
 	*reconciler.Reconciler
 	root   *os.Root
 	unlock func()
+
+	watch    *watch       // nil: nobody watches
+	admin    net.Listener // for those who watch; may be nil
+	patience time.Duration
 }
 
 // newService makes this process the one service of the root.
@@ -88,7 +103,7 @@ func newService(r *reconciler.Reconciler) (*service, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", r.Root, err), dir.Close())
 	}
-	return &service{r, dir.Root(), unlock}, nil
+	return &service{Reconciler: r, root: dir.Root(), unlock: unlock}, nil
 }
 
 func (s *service) close() {
@@ -111,6 +126,10 @@ func (s *service) run(ctx context.Context, l net.Listener, o serve.Options, poll
 	}
 	loop := reconciler.NewLoop(s.Reconciler, poll, hints)
 	o.Reports = s.remember
+	if s.watch != nil {
+		s.watch.metrics.Queue("kicks", loop.Waiting)
+		o.Served = s.watch.metrics.Served
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		s.Log.Info("serving tree", "root", s.Root, "address", "http://"+l.Addr().String())
@@ -120,15 +139,22 @@ func (s *service) run(ctx context.Context, l net.Listener, o serve.Options, poll
 		return serve.Run(ctx, control, serve.Control(func(ctx context.Context) serve.Answer { return answer(loop.Kick(ctx)) }), o)
 	})
 	g.Go(func() error { return loop.Run(ctx) })
+	if s.watch != nil {
+		g.Go(func() error { return s.watch.run(ctx, s.admin, o) })
+		g.Go(func() error { return supervise(ctx, s.watch, func() { loop.Kick(ctx) }) })
+	}
 	return g.Wait()
 }
 
 // remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts.
 func (s *service) remember(r serve.Report) {
-	if r.State != serve.Running && r.State != serve.Fallback && r.State != serve.Installed {
+	if _, err := s.root.Stat("current/fecs/" + r.FEC); err != nil {
 		return
 	}
-	if _, err := s.root.Stat("current/fecs/" + r.FEC); err != nil {
+	if s.watch != nil {
+		s.watch.metrics.Reported(r.FEC, string(r.State))
+	}
+	if r.State != serve.Running && r.State != serve.Fallback && r.State != serve.Installed {
 		return
 	}
 	if err := s.Reported(r.FEC, r.Serial); err != nil {

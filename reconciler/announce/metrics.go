@@ -305,6 +305,13 @@ func (m *Metrics) Served(status int, bytes int64) {
 	m.sent.Add(float64(bytes))
 }
 
+// Channel shows a channel before anything was sent.
+func (m *Metrics) Channel(name string) {
+	for _, result := range deliveries {
+		m.notified.WithLabelValues(name, result)
+	}
+}
+
 // Notified counts what became of a notification. Channels are those of the configuration.
 func (m *Metrics) Notified(channel, result string) {
 	m.notified.WithLabelValues(channel, known(deliveries, result)).Inc()
