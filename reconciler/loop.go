@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -28,6 +30,7 @@ type Loop struct {
 	kicks   chan chan Done
 	wakes   chan struct{} // at most one is waiting
 	follow  *follower     // nil when the repository is this machine's own
+	waiting atomic.Int64  // kicks that have no answer yet
 	ended   chan struct{}
 	seen    string // commit for which look made a pass; empty when there was none
 	tried   string // commit of the last pass
@@ -78,6 +81,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer scrub.Stop()
 	l.pass(ctx, Names)
 	for {
+		l.Pulse.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -123,12 +127,23 @@ func (l *Loop) retries() bool {
 
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
-	c, err := l.Repo.Resolve(l.Branch)
+	c, err := l.head()
 	if err == nil && c.ID == l.tried || l.retries() && c.ID == l.seen {
 		return
 	}
 	l.seen = c.ID
 	l.pass(ctx, Trusting)
+}
+
+// head is the commit that the branch names now.
+func (l *Loop) head() (repo.Commit, error) {
+	l.Pulse.Beat()
+	start := time.Now()
+	c, err := l.Repo.Resolve(l.Branch)
+	for _, o := range l.Observers {
+		o.Looked(time.Since(start), err == nil && c.ID != l.tried, err)
+	}
+	return c, err
 }
 
 // answer makes one pass for everybody who asks for one now.
@@ -151,7 +166,7 @@ func (l *Loop) answer(ctx context.Context, first chan Done) {
 
 // unlessNothingToDo makes a pass, but not if the last one is known to stand: same commit, and nobody else has published.
 func (l *Loop) unlessNothingToDo(ctx context.Context) Done {
-	c, err := l.Repo.Resolve(l.Branch)
+	c, err := l.head()
 	if err == nil && l.err == nil && c.ID == l.tried && l.link() == l.current && !l.unfinishedByOther() {
 		return Done{Report: report.Report{Commit: c.ID}, Unchanged: true}
 	}
@@ -180,7 +195,11 @@ func (l *Loop) pass(ctx context.Context, depth Depth) Done {
 	l.tried, l.err, l.current = rep.Commit, err, l.link()
 	l.retryAt = time.Now().Add(l.retry.NextBackOff())
 	l.tell(rep, err)
-	return Done{Report: rep, Err: err}
+	done := Done{Report: rep, Err: err}
+	for _, o := range l.Observers {
+		o.Passed(done)
+	}
+	return done
 }
 
 // Wake asks for a look at the branch without waiting for it. Whatever asks while one is due shares it.
@@ -259,6 +278,8 @@ func (l *Loop) tell(rep report.Report, err error) {
 
 // Kick asks for a pass and waits for its end. What it reports has seen everything that was committed before.
 func (l *Loop) Kick(ctx context.Context) Done {
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
 	if err := l.fetched(ctx); err != nil {
 		return Done{Err: err}
 	}
@@ -279,3 +300,6 @@ func (l *Loop) Kick(ctx context.Context) Done {
 		return Done{Err: ctx.Err()}
 	}
 }
+
+// Waiting is how many kicks have no answer yet.
+func (l *Loop) Waiting() int { return int(l.waiting.Load()) }

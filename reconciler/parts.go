@@ -26,6 +26,7 @@ type parts struct {
 // build makes the parts that the root does not hold yet. What has the key of something known is not read at all. Before
 // the first byte is written, begin is called.
 func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, sink build.Sink, begin func() error) (parts, error) {
+	defer r.stage("build")()
 	p := parts{artifacts: map[tree.Part]artifact.Artifact{}, known: store.Known{}}
 	holds, keeps := sink.(*store.Store)
 	var all, missing []recipe

@@ -48,6 +48,9 @@ type Reconciler struct {
 	Log      *slog.Logger     // one line for each stage
 	Now      func() time.Time
 	Hook     durable.Hook // stands before every change of the root; nil applies them
+
+	Observers []Observer // are told how passes go
+	Pulse     *Pulse     // beats while they go; may be nil
 }
 
 // ErrUnsigned says that there is no key although FECs of this site refuse what is not signed.
@@ -197,6 +200,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 
 // read loads and checks one revision. Its givens are for the caller to say.
 func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error) {
+	defer r.stage("validate")()
 	if w.commit, err = r.Repo.Resolve(rev); err != nil {
 		return w, err
 	}
@@ -289,6 +293,7 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 
 // plan compares the tree that is wanted with the root.
 func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
+	defer r.stage("plan")()
 	t, err := w.layOut(p)
 	if err != nil {
 		return plan.Plan{}, err
@@ -347,11 +352,16 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		}
 	}
 	if pub := rep.Plan.Publish; pub != nil {
+		rendered := r.stage("render")
 		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
+		rendered()
 		if err != nil {
 			return err
 		}
-		if err := publish.Generation(dir, staged, pub.Generation); err != nil {
+		published := r.stage("publish")
+		err = publish.Generation(dir, staged, pub.Generation)
+		published()
+		if err != nil {
 			return err
 		}
 		r.Log.Info("published generation", "generation", pub.Generation.Number, "commit", pub.Generation.Commit, "fecs", len(rep.Plan.FECs))
@@ -363,6 +373,7 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 }
 
 func (r *Reconciler) prune(dir *durable.Dir, objects *store.Store, p parts, have observed.Root, rep *report.Report) error {
+	defer r.stage("prune")()
 	pins, err := r.pin(dir, have, rep.Plan)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ var rooms = map[string][]string{
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},
 	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
-	"announce":  {"desired", "plan", "report"},
+	"announce":  {"durable", "desired", "observed", "report"},
 	"boot":      {"artifact", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
@@ -63,7 +63,9 @@ var owners = map[string][]string{
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
-	"github.com/cenkalti/backoff/":   {""},
+	"github.com/cenkalti/backoff/":   {"", "announce"},
+	"github.com/prometheus/":         {"announce"},
+	"github.com/wneessen/go-mail":    {"announce"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }

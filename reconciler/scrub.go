@@ -49,7 +49,7 @@ const digestRate = 64 << 20
 const rounds = 8
 
 func (r *Reconciler) scrub(depth Depth) observe.Scrub {
-	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20)}
+	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20), Progress: r.Pulse.Beat}
 	for _, k := range r.signers() {
 		s.Keys = append(s.Keys, k.Public())
 	}
@@ -73,6 +73,7 @@ func (r *Reconciler) mend(ctx context.Context, dir *durable.Dir, objects *store.
 	if !depth.names {
 		return have, nil, nil
 	}
+	defer r.stage("repair")()
 	m := mender{Reconciler: r, dir: dir, objects: objects, have: have}
 	err = m.mend(ctx, depth)
 	if err == nil && len(m.found) > 0 && !have.Interrupted {

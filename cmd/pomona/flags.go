@@ -27,6 +27,7 @@ type passFlags struct {
 	base         string // of plan: a revision in place of a root
 	keys         []string
 	payloads     payloadFlags
+	log          *slog.Logger // nil: what the next pass must heal, on stderr
 }
 
 func (f *passFlags) add(cmd *cobra.Command, branch string) {
@@ -59,7 +60,10 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 		return nil, err
 	}
 	// A command says what it did by itself; only what the next pass must heal is worth a line.
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := f.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(secrets.Writer(cmd.ErrOrStderr()), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
 		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
@@ -127,7 +131,9 @@ func readSecret(file string) ([]byte, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others may read or write %q: chmod 600 it", file)
 	}
-	return os.ReadFile(file)
+	b, err := os.ReadFile(file)
+	conceal(b)
+	return b, err
 }
 
 // tally counts problems for the last line.

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintf(os.Stderr, "%v\npomona: %s\n", problems, tally(problems))
 		return exitProblems
 	}
-	fmt.Fprintf(os.Stderr, "pomona: %v\n", err)
+	fmt.Fprintf(os.Stderr, "pomona: %s\n", secrets.Mask(err.Error()))
 	return exitFailed
 }
 
@@ -69,7 +69,7 @@ func root() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
-	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), demoCommand(),
+	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), monitoringCommand(), demoCommand(),
 		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), schemaCommand(), versionCommand(), evalWorkerCommand())
 	return cmd
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
@@ -14,6 +14,8 @@ import (
 
 func serveCommand() *cobra.Command {
 	var f passFlags
+	var logs logFlags
+	var admin adminFlags
 	var listen, config string
 	var check bool
 	var o serve.Options
@@ -28,39 +30,48 @@ With --config everything is read from a file, for any number of sites: #Service 
 When the file changes it is read again; with --check it is only read. Exit code 1: it has problems.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-			o.Log = log
 			if config != "" {
 				if err := onlyConfig(cmd, args); err != nil {
 					return err
 				}
-				if check {
-					_, err := readConfig(config)
-					return err
-				}
-				return serveConfig(cmd.Context(), config, log)
+				return serveConfig(cmd.Context(), config, check, cmd.ErrOrStderr())
 			}
 			if poll <= 0 {
 				return fmt.Errorf("malformed --poll %s: want more than nothing", poll)
+			}
+			var err error
+			if f.log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+				return err
 			}
 			r, err := f.reconciler(cmd, args, true)
 			if err != nil {
 				return err
 			}
-			r.Log = log
-			s, err := standBy(cmd.Context(), r.Root, log)
-			if err != nil || s == nil {
+			o.Log = r.Log
+			watched, err := admin.listen(cmd, r.Log)
+			if err != nil {
 				return err
 			}
-			defer s.close()
-			l, err := net.Listen("tcp", listen)
-			if err != nil {
-				return fmt.Errorf("listen on %q: %w", listen, err)
-			}
-			return s.run(cmd.Context(), follow(r, poll), l, o)
+			p, name := newProcess(r.Log, admin.patience), siteName(args)
+			p.set(name, nil)
+			return p.tend(cmd.Context(), watched, p.kick, func(ctx context.Context) error {
+				s, err := standBy(ctx, r.Root, r.Log)
+				if err != nil || s == nil {
+					return err
+				}
+				defer s.close()
+				l, err := net.Listen("tcp", listen)
+				if err != nil {
+					return fmt.Errorf("listen on %q: %w", listen, err)
+				}
+				s.watch = newWatch(p, name, r, s.root, nil)
+				return s.run(ctx, follow(r, poll), l, o)
+			})
 		},
 	}
 	f.add(cmd, "branch")
+	logs.add(cmd)
+	admin.add(cmd)
 	cmd.Flags().StringVar(&config, "config", "", "file that says everything else")
 	cmd.Flags().BoolVar(&check, "check", false, "only find what is wrong with --config")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -28,31 +29,62 @@ import (
 type service struct {
 	file    string
 	log     *slog.Logger
+	process *process
 	now     desired.Service
 	running map[string]*running
+	asked   chan chan struct{} // to read the configuration again; closed when that is done
+}
+
+// siteConfig is all of a configuration that concerns one site.
+type siteConfig struct {
+	desired.ServedSite
+	notify map[string]desired.Notifier
+}
+
+func (s *service) wanted(name string) (siteConfig, bool) {
+	conf, ok := s.now.Sites[name]
+	return siteConfig{conf, s.now.Notify}, ok
 }
 
 // running is one site of a service.
 type running struct {
-	conf  desired.ServedSite
+	conf  siteConfig
 	stop  context.CancelFunc
 	ended sync.WaitGroup
 }
 
-// serveConfig tends the sites of a configuration until the context ends.
-func serveConfig(ctx context.Context, file string, log *slog.Logger) error {
+// serveConfig tends the sites of a configuration until the context ends. How it logs and where it is asked for metrics is
+// read once.
+func serveConfig(ctx context.Context, file string, check bool, out io.Writer) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
 		return err
 	}
-	s := &service{file: file, log: log, running: map[string]*running{}}
+	s := &service{file: file, running: map[string]*running{}, asked: make(chan chan struct{})}
 	seen := stampOf(file)
-	if s.now, err = readConfig(file); err != nil {
+	if s.now, err = readConfig(file); err != nil || check {
 		return err
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+	logs := logFlags{format: cmp.Or(s.now.Log.Format, "text"), level: cmp.Or(s.now.Log.Level, "info")}
+	if s.log, err = logs.logger(out); err != nil {
+		return err
+	}
+	admin, err := net.Listen("tcp", s.now.AdminAddress())
+	if err != nil {
+		return fmt.Errorf("listen on %q: %w", s.now.AdminAddress(), err)
+	}
+	s.process = newProcess(s.log, time.Hour)
+	for name := range s.now.Sites {
+		s.process.set(name, nil)
+	}
+	return s.process.tend(ctx, admin, s.reloadNow, func(ctx context.Context) error {
+		s.run(ctx, seen)
+		return nil
+	})
+}
+
+// run tends the sites, and reads the configuration again when it has changed or somebody asks.
+func (s *service) run(ctx context.Context, seen stamp) {
 	s.apply(ctx)
 	defer s.end()
 	look := time.NewTicker(time.Second)
@@ -60,17 +92,28 @@ func serveConfig(ctx context.Context, file string, log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-hangup:
+			return
+		case done := <-s.asked:
+			s.reload(ctx)
+			close(done)
 		case <-look.C:
-			now := stampOf(file)
-			if now == seen {
-				continue
+			if now := stampOf(s.file); now != seen {
+				seen = now
+				s.reload(ctx)
 			}
-			seen = now
 		}
-		s.reload(ctx)
 	}
+}
+
+// reloadNow reads the configuration again, and has every site make a pass.
+func (s *service) reloadNow(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case s.asked <- done:
+		<-done
+	case <-ctx.Done():
+	}
+	s.process.kick(ctx)
 }
 
 // readConfig reads a configuration. Its problems carry the file's name as it was given.
@@ -123,18 +166,20 @@ func (s *service) reload(ctx context.Context) {
 // apply ends the sites that are gone or changed, and starts those that are new or changed. The others go on.
 func (s *service) apply(ctx context.Context) {
 	for name, r := range s.running {
-		if conf, ok := s.now.Sites[name]; !ok || !reflect.DeepEqual(conf, r.conf) {
+		if conf, ok := s.wanted(name); !ok || !reflect.DeepEqual(conf, r.conf) {
 			r.stop()
 		}
 	}
 	for name, r := range s.running {
-		if conf, ok := s.now.Sites[name]; !ok || !reflect.DeepEqual(conf, r.conf) {
+		if conf, ok := s.wanted(name); !ok || !reflect.DeepEqual(conf, r.conf) {
 			r.ended.Wait()
 			delete(s.running, name)
+			s.process.forget(name)
 		}
 	}
-	for name, conf := range s.now.Sites {
+	for name := range s.now.Sites {
 		if s.running[name] == nil {
+			conf, _ := s.wanted(name)
 			s.start(ctx, name, conf)
 		}
 	}
@@ -147,17 +192,19 @@ func (s *service) end() {
 }
 
 // start runs one site for as long as it is wanted. What goes wrong with it concerns no other: it is tried again.
-func (s *service) start(ctx context.Context, name string, conf desired.ServedSite) {
+func (s *service) start(ctx context.Context, name string, conf siteConfig) {
 	r := &running{conf: conf}
 	ctx, r.stop = context.WithCancel(ctx)
 	s.running[name] = r
+	s.process.set(name, nil)
 	log := s.log.With("site", name)
 	r.ended.Go(func() {
 		retry := backoff.NewExponentialBackOff()
 		retry.InitialInterval, retry.MaxInterval = time.Second, time.Minute
 		for {
 			began := time.Now()
-			err := serveSite(ctx, conf, log)
+			err := s.serveSite(ctx, name, conf, log)
+			s.process.set(name, nil)
 			if ctx.Err() != nil {
 				return
 			}
@@ -176,13 +223,13 @@ func (s *service) start(ctx context.Context, name string, conf desired.ServedSit
 }
 
 // serveSite serves one site until the context ends or something fails that concerns all of it.
-func serveSite(ctx context.Context, conf desired.ServedSite, log *slog.Logger) error {
-	s, err := standBy(ctx, conf.Root, log)
-	if err != nil || s == nil {
+func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, log *slog.Logger) error {
+	root, err := standBy(ctx, conf.Root, log)
+	if err != nil || root == nil {
 		return err
 	}
-	defer s.close()
-	r, err := newReconciler(conf, log)
+	defer root.close()
+	r, err := newReconciler(conf.ServedSite, log)
 	if err != nil {
 		return err
 	}
@@ -190,7 +237,8 @@ func serveSite(ctx context.Context, conf desired.ServedSite, log *slog.Logger) e
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
-	return s.run(ctx, follow(r, conf.Interval()), l, serve.Options{Log: log, MaxConnections: conf.Connections()})
+	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
+	return root.run(ctx, follow(r, conf.Interval()), l, serve.Options{Log: log, MaxConnections: conf.Connections()})
 }
 
 // newReconciler is the reconciler of a configured site.

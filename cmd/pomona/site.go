@@ -24,6 +24,7 @@ type servedRoot struct {
 	path   string
 	root   *os.Root
 	unlock func()
+	watch  *watch // nil: nobody watches
 }
 
 // standBy waits until this process is the one service of a root. It is nil when the context ends before.
@@ -61,7 +62,7 @@ func takeRoot(path string) (*servedRoot, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", path, err), dir.Close())
 	}
-	return &servedRoot{path, dir.Root(), unlock}, nil
+	return &servedRoot{path: path, root: dir.Root(), unlock: unlock}, nil
 }
 
 func (s *servedRoot) close() {
@@ -92,6 +93,14 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	loop := newLoop(ctx)
 	o.Reports = func(r serve.Report) { s.remember(loop.Reconciler, r) }
 	g, ctx := errgroup.WithContext(ctx)
+	if w := s.watch; w != nil {
+		w.loop.Store(loop)
+		w.metrics.Queue("kicks", loop.Waiting)
+		o.Served = w.metrics.Served
+		if w.notifier != nil {
+			g.Go(func() error { return w.notifier.Run(ctx) })
+		}
+	}
 	g.Go(func() error {
 		loop.Log.Info("serving tree", "root", s.path, "address", "http://"+l.Addr().String())
 		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
@@ -105,10 +114,13 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 
 // remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts.
 func (s *servedRoot) remember(r *reconciler.Reconciler, said serve.Report) {
-	if said.State != serve.Running && said.State != serve.Fallback && said.State != serve.Installed {
+	if _, err := s.root.Stat("current/fecs/" + said.FEC); err != nil {
 		return
 	}
-	if _, err := s.root.Stat("current/fecs/" + said.FEC); err != nil {
+	if s.watch != nil {
+		s.watch.metrics.Reported(said.FEC, string(said.State))
+	}
+	if said.State != serve.Running && said.State != serve.Fallback && said.State != serve.Installed {
 		return
 	}
 	if err := r.Reported(said.FEC, said.Serial); err != nil {

@@ -144,6 +144,7 @@ type Email struct {
 	TLS      string   `json:"tls,omitempty"`
 	User     string   `json:"user,omitempty"`
 	Password string   `json:"password,omitempty"` // file
+	CA       string   `json:"ca,omitempty"`       // file
 }
 
 // SignedHook is an address that gets signed JSON.
@@ -154,5 +155,6 @@ type SignedHook struct {
 
 // Alertmanager is an Alertmanager's base address.
 type Alertmanager struct {
-	URL string `json:"url"`
+	URL   string `json:"url"`
+	Token string `json:"token,omitempty"` // file
 }

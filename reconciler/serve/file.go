@@ -18,7 +18,7 @@ import (
 const immutable = "public, max-age=31536000, immutable"
 
 // sendFile sends a regular file, or the ranges of it that were asked for. The body goes from the file to the
-// connection in the kernel: nothing may wrap w or f.
+// connection in the kernel: what wraps w hands that on, and nothing wraps f.
 func sendFile(w http.ResponseWriter, r *http.Request, f *opened) {
 	h := w.Header()
 	h["Etag"] = []string{entityTag(f)}

@@ -94,7 +94,8 @@ func (c watchedConn) ReadFrom(r io.Reader) (int64, error) {
 func TestSendfile(t *testing.T) {
 	f := newFixture(t)
 	l := watched{Listener: listen(t), files: make(chan *os.File, 10)}
-	s := run(t, l, serve.Tree(f.root(), serve.Options{}), serve.Options{})
+	served := make(chan int64, 1)
+	s := run(t, l, serve.Tree(f.root(), serve.Options{Served: func(status int, bytes int64) { served <- int64(status)*1e6 + bytes }}), serve.Options{})
 	r, err := http.Get(s.url("/fecs/kgp2cu02/software/demo-1.0.0.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
@@ -105,5 +106,8 @@ func TestSendfile(t *testing.T) {
 	}
 	if len(l.files) != 1 {
 		t.Errorf("%d files reached the connection, want 1", len(l.files))
+	}
+	if have, want := <-served, 200*int64(1e6)+int64(len(archive)); have != want {
+		t.Errorf("counted %d, want %d", have, want)
 	}
 }

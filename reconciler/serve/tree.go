@@ -27,6 +27,8 @@ type Options struct {
 	ShutdownTimeout time.Duration // for running transfers when the server stops (60 s)
 	// Reports takes what FECs report, from many goroutines at once; it must return soon. It may be nil.
 	Reports func(Report)
+	// Served is told the status of each answer and the bytes of its body, likewise. It may be nil.
+	Served func(status int, bytes int64)
 }
 
 func (o Options) withDefaults() Options {
@@ -54,6 +56,7 @@ type published struct {
 	log     *slog.Logger
 	body    time.Duration
 	reports reports
+	served  func(status int, bytes int64)
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -63,7 +66,7 @@ type published struct {
 // redirected before they get here.
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
-	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, reports: reports{log: o.Log, take: o.Reports}}
+	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, reports: reports{log: o.Log, take: o.Reports}}
 	dir, err := root.Open(".")
 	if err != nil {
 		// Every request opens below the same folder and will say so again; readyz says it first.
@@ -79,6 +82,15 @@ func (p *published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	p.limitBody(w, r)
+	if p.served != nil {
+		c := &counted{ResponseWriter: w}
+		defer c.tell(p.served)
+		w = c
+	}
+	p.answer(w, r)
+}
+
+func (p *published) answer(w http.ResponseWriter, r *http.Request) {
 	if name, own := strings.CutPrefix(r.URL.Path, "/-/"); own {
 		p.serveOwn(w, r, name)
 		return

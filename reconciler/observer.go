@@ -1,0 +1,54 @@
+package reconciler
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Observer is told how passes go, while they go. Its methods return at once.
+type Observer interface {
+	Stage(name string, elapsed time.Duration)            // a stage of a pass has ended, well or not
+	Looked(elapsed time.Duration, moved bool, err error) // the branch was looked at
+	Passed(Done)                                         // a pass has ended, and was not interrupted
+}
+
+// Stages of a pass, as observers are told them.
+var Stages = []string{"repair", "validate", "build", "plan", "render", "publish", "prune"}
+
+// stage says that a stage begins; what it returns says that it has ended.
+func (r *Reconciler) stage(name string) (ended func()) {
+	r.Pulse.Beat()
+	start := time.Now()
+	return func() {
+		r.Pulse.Beat()
+		for _, o := range r.Observers {
+			o.Stage(name, time.Since(start))
+		}
+	}
+}
+
+// Pulse tells a loop that works or rests from one that hangs. The zero value rests; nil is never asked.
+type Pulse struct{ last atomic.Pointer[time.Time] }
+
+// Beat says that work goes on.
+func (p *Pulse) Beat() {
+	if p != nil {
+		now := time.Now()
+		p.last.Store(&now)
+	}
+}
+
+// Rest says that there is nothing to do until something comes.
+func (p *Pulse) Rest() {
+	if p != nil {
+		p.last.Store(nil)
+	}
+}
+
+// Silence is how long work has shown no sign of life; 0 while it rests.
+func (p *Pulse) Silence() time.Duration {
+	if last := p.last.Load(); last != nil {
+		return time.Since(*last)
+	}
+	return 0
+}
