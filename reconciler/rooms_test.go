@@ -22,6 +22,7 @@ var rooms = map[string][]string{
 	"durable":  {},
 	"store":    {"artifact", "durable"},
 	"memo":     {},
+	"ledger":   {},
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "remote"},
 	// known: each imports those before it
@@ -36,7 +37,7 @@ var rooms = map[string][]string{
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
 	"build":     {"artifact", "memo", "desired"},
-	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
+	"observe":   {"artifact", "durable", "store", "ledger", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},
 	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
@@ -63,6 +64,8 @@ var owners = map[string][]string{
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {""},
+	"modernc.org/sqlite":             {"ledger"},
+	"github.com/pressly/goose/":      {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
