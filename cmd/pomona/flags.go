@@ -60,9 +60,14 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	}
 	// A command says what it did by itself; only what the next pass must heal is worth a line.
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	records := reconciler.ReadRecords(f.root, log)
+	if writes {
+		records = reconciler.NewRecords(f.root, log)
+	}
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
-		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		Records: records,
+		Repo:    opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
 		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
 }

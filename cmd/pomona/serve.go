@@ -25,6 +25,7 @@ func serveCommand() *cobra.Command {
 	var listen string
 	var o serve.Options
 	var poll time.Duration
+	var h holdFlags
 	cmd := &cobra.Command{
 		Use:   "serve [DIR]",
 		Short: "Publish what a repository says, whenever it changes, and serve it to FECs",
@@ -39,7 +40,11 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 			if err != nil {
 				return err
 			}
+			if r.Freezes, r.Machines, err = h.read(); err != nil {
+				return err
+			}
 			r.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			r.Records = reconciler.NewRecords(r.Root, r.Log)
 			o.Log = r.Log
 			s, err := newService(r)
 			if err != nil {
@@ -54,6 +59,7 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 		},
 	}
 	f.add(cmd, "branch")
+	h.add(cmd)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
 	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
@@ -88,10 +94,14 @@ func newService(r *reconciler.Reconciler) (*service, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", r.Root, err), dir.Close())
 	}
+	if r.Records == nil {
+		r.Records = reconciler.NewRecords(r.Root, r.Log)
+	}
 	return &service{r, dir.Root(), unlock}, nil
 }
 
 func (s *service) close() {
+	_ = s.Records.Close() // everything has been written
 	s.unlock()
 	s.root.Close() // only read
 }
@@ -117,7 +127,7 @@ func (s *service) run(ctx context.Context, l net.Listener, o serve.Options, poll
 		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
 	})
 	g.Go(func() error {
-		return serve.Run(ctx, control, serve.Control(func(ctx context.Context) serve.Answer { return answer(loop.Kick(ctx)) }), o)
+		return serve.Run(ctx, control, serve.Control(s.does(loop)), o)
 	})
 	g.Go(func() error { return loop.Run(ctx) })
 	return g.Wait()
@@ -148,7 +158,10 @@ func answer(done reconciler.Done) serve.Answer {
 	case done.Err != nil:
 		a.Code, a.Error = exitFailed, "pomona: "+done.Err.Error()
 	case done.Unchanged:
-		fmt.Fprintf(&text, "commit %s is published: nothing to do\n", done.Report.Commit[:12])
+		fmt.Fprintf(&text, "commit %s is published: nothing to do\n", done.Report.Commit[:min(12, len(done.Report.Commit))])
+		for _, b := range done.Report.Plan.Blocked {
+			fmt.Fprintf(&text, "  blocked  %s\n", b)
+		}
 	default:
 		err = errors.Join(err, done.Report.Text(&text))
 	}

@@ -96,38 +96,42 @@ func (l *Ledger) LiftOverride(ctx context.Context, hold string) error {
 	return err
 }
 
-// Since says of holds that nobody placed here since when they have been in force without a break: now, for one that was not
-// in force the last time that somebody asked. Exactly the given ones are in force.
-func (l *Ledger) Since(ctx context.Context, ids []string, now time.Time) (map[string]time.Time, error) {
-	known, err := read(ctx, l, "read holds", func(scan func(...any) error) (s seenHold, err error) {
-		err = scan(&s.id, &s.since)
-		return s, err
+// Seen says since when holds that nobody placed here have been in force, as far as it was noted.
+func (l *Ledger) Seen(ctx context.Context) (map[string]time.Time, error) {
+	out := map[string]time.Time{}
+	_, err := read(ctx, l, "read holds", func(scan func(...any) error) (any, error) {
+		var id string
+		var since int64
+		err := scan(&id, &since)
+		out[id] = unstamp(since)
+		return nil, err
 	}, "SELECT id, since FROM seen_holds")
+	return out, err
+}
+
+// See notes that exactly these holds are in force, and says since when without a break: now, for one that was not.
+func (l *Ledger) See(ctx context.Context, ids []string, now time.Time) (map[string]time.Time, error) {
+	seen, err := l.Seen(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]time.Time{}
 	for _, id := range ids {
-		out[id] = now
+		since, ok := seen[id]
+		if !ok {
+			since = now
+			_, err = l.write(ctx, "note hold", "INSERT INTO seen_holds (id, since) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", id, stamp(now))
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[id] = since
+		delete(seen, id)
 	}
-	for _, s := range known {
-		if _, in := out[s.id]; in {
-			out[s.id] = unstamp(s.since)
-		} else if _, err := l.write(ctx, "forget hold", "DELETE FROM seen_holds WHERE id = ?", s.id); err != nil {
+	for id := range seen {
+		if _, err := l.write(ctx, "forget hold", "DELETE FROM seen_holds WHERE id = ?", id); err != nil {
 			return nil, err
 		}
 	}
-	for id, since := range out {
-		if since == now {
-			if _, err := l.write(ctx, "note hold", "INSERT INTO seen_holds (id, since) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", id, stamp(now)); err != nil {
-				return nil, err
-			}
-		}
-	}
 	return out, nil
-}
-
-type seenHold struct {
-	id    string
-	since int64
 }

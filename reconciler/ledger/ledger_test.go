@@ -119,7 +119,7 @@ func TestSinceLastsAsLongAsTheHold(t *testing.T) {
 	l := open(t, path)
 	since := func(at time.Time, ids ...string) map[string]time.Time {
 		t.Helper()
-		out, err := l.Since(t.Context(), ids, at)
+		out, err := l.See(t.Context(), ids, at)
 		if err != nil {
 			t.Fatal(err)
 		}
