@@ -321,6 +321,22 @@ func byID(holds []observed.Hold, ids []string) (out []observed.Hold) {
 	return out
 }
 
+// namedCommits are the commits that holds in force name, each with one of these.
+func namedCommits(want Want) map[string]string {
+	out := map[string]string{}
+	for _, h := range want.Holds {
+		for _, commit := range []string{h.Commit, h.Bad} {
+			if commit != "" {
+				out[commit] = h.ID
+			}
+		}
+	}
+	for _, h := range want.Givens.Held {
+		out[h.Commit] = h.By[0]
+	}
+	return out
+}
+
 // Recorded are the holds in force that a generation states: those that nobody could find out again if the ledger were lost.
 func Recorded(in []observed.Hold) []observed.Hold {
 	out := slices.DeleteFunc(append([]observed.Hold{}, in...), func(h observed.Hold) bool {
