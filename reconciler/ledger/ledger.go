@@ -196,6 +196,12 @@ func Look(ctx context.Context, path string) (*Ledger, error) {
 // Close ends what is under way, and closes the file.
 func (l *Ledger) Close() error { return l.db.Close() }
 
+// Limit lets the ledger grow no more, as a full disk would.
+func (l *Ledger) Limit(ctx context.Context) error {
+	_, err := l.write(ctx, "limit ledger", "PRAGMA max_page_count = 1") // the smallest that it may have: its present size
+	return err
+}
+
 // write runs one statement, durably.
 func (l *Ledger) write(ctx context.Context, what, statement string, args ...any) (changed int64, err error) {
 	done, err := l.db.ExecContext(ctx, statement, args...)

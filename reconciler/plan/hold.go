@@ -346,7 +346,8 @@ func Recorded(in []observed.Hold) []observed.Hold {
 	return out
 }
 
-// heldOtherwise says which holds a new generation would state otherwise than the current one; empty for none.
+// heldOtherwise says which holds a new generation would state otherwise than the current one; empty for none. Which FECs stay
+// needs no generation of its own: as long as none is published, they are those of the one that is.
 func heldOtherwise(was, now observed.Givens) (why []string) {
 	ids := func(holds []observed.Hold) map[string]bool {
 		out := map[string]bool{}
@@ -365,12 +366,6 @@ func heldOtherwise(was, now observed.Givens) (why []string) {
 		if !after[id] {
 			why = append(why, "hold "+id+" has ended")
 		}
-	}
-	same := slices.EqualFunc(was.Held, now.Held, func(a, b observed.Held) bool {
-		return a.FEC == b.FEC && a.Commit == b.Commit && slices.Equal(a.By, b.By) && slices.Equal(a.Expired, b.Expired)
-	})
-	if !same && len(why) == 0 {
-		why = append(why, "other FECs are held")
 	}
 	return why
 }
