@@ -50,7 +50,7 @@ func (r *Reconciler) Explain(ctx context.Context, asked string) (report.Explanat
 type asked struct{ path, rev string }
 
 // sections are the fields of a site: CUE paths start with one.
-var sections = []string{"site", "software", "configuration", "fecs", "pilots", "campaigns", "prerequisites"}
+var sections = []string{"site", "software", "configuration", "fecs", "pilots", "campaigns", "prerequisites", "holds"}
 
 func isCUEPath(p string) bool {
 	end := strings.IndexAny(p+".", ".[/")

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -27,21 +29,31 @@ type Loop struct {
 	Hints   <-chan struct{} // something in the repository may have changed: look at once
 	Scrub   time.Duration   // how often every name below the root is looked at; default 10 minutes
 	Digests time.Duration   // in how long every archive is read, a share at each scrub; default a day
-	kicks   chan chan Done
+	Turns   time.Duration   // how often holds are judged again; default 10 seconds
+	kicks   chan request
 	wakes   chan struct{} // at most one is waiting
 	follow  *follower     // nil when the repository is this machine's own
 	waiting atomic.Int64  // kicks that have no answer yet
 	ended   chan struct{}
-	seen    string // commit for which look made a pass; empty when there was none
-	tried   string // commit of the last pass
-	current string // what the root's link held after it
-	shelf   byte   // whose archives the next scrub reads first
-	err     error  // of the last pass
+	seen    string    // commit for which look made a pass; empty when there was none
+	tried   string    // commit that the branch named at the last pass
+	held    judgement // of the last pass
+	current string    // what the root's link held after it
+	shelf   byte      // whose archives the next scrub reads first
+	err     error     // of the last pass
+	last    report.Report
 	told    string // the last failure that was logged
 
 	toldFetch string // likewise of the follower, which alone uses it
 	retry     *backoff.ExponentialBackOff
 	retryAt   time.Time
+	times     times
+}
+
+// request asks for a pass, after something was done that must not happen while one runs.
+type request struct {
+	first func(context.Context) error // nil: nothing
+	reply chan Done
 }
 
 // Done is the end of a pass: its report, or why there is none.
@@ -56,7 +68,10 @@ var ErrEnded = errors.New("the service ends")
 
 // NewLoop is a loop that has not begun. Kick may be called at once.
 func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
-	l := &Loop{Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, kicks: make(chan chan Done), wakes: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &Loop{
+		Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, Turns: 10 * time.Second,
+		kicks: make(chan request), wakes: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
 	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute
@@ -76,19 +91,27 @@ func (l *Loop) Run(ctx context.Context) error {
 		defer cancel()
 		moved = l.follow.moved
 	}
-	poll, scrub := time.NewTicker(l.Poll), time.NewTicker(l.Scrub)
+	poll, scrub, turns := time.NewTicker(l.Poll), time.NewTicker(l.Scrub), time.NewTicker(l.Turns)
 	defer poll.Stop()
 	defer scrub.Stop()
+	defer turns.Stop()
 	l.pass(ctx, Names)
 	for {
 		l.Pulse.Rest()
+		l.times.set(func(t *Times) { t.Poll, t.Scrub = cmp.Or(t.Poll, l.after(l.Poll)), cmp.Or(t.Scrub, l.after(l.Scrub)) })
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-scrub.C:
 			l.scrubSome(ctx)
+			l.times.set(func(t *Times) { t.Scrub = l.after(l.Scrub) })
 		case <-poll.C:
+			l.times.set(func(t *Times) { t.Poll = l.after(l.Poll) })
 			l.look(ctx)
+		case <-turns.C:
+			l.turn(ctx)
+		case <-l.turning():
+			l.turn(ctx)
 		case <-l.Hints:
 			l.look(ctx)
 		case <-moved:
@@ -125,6 +148,26 @@ func (l *Loop) retries() bool {
 	return l.err != nil && !errors.As(l.err, &problems)
 }
 
+func (l *Loop) after(d time.Duration) time.Time { return l.Now().Add(d).UTC().Truncate(time.Second) }
+
+// turn makes a pass if other holds are in force than at the last one.
+func (l *Loop) turn(ctx context.Context) {
+	changed, next := l.turned(ctx, l.held)
+	if changed {
+		l.pass(ctx, Trusting)
+		return
+	}
+	l.held.turn = next
+}
+
+// turning fires when the clock alone changes which holds are in force. A clock that jumps is seen at the next of Turns.
+func (l *Loop) turning() <-chan time.Time {
+	if l.held.turn.IsZero() {
+		return nil
+	}
+	return time.After(max(l.held.turn.Sub(l.Now()), 0) + time.Millisecond)
+}
+
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
 	c, err := l.head()
@@ -146,9 +189,10 @@ func (l *Loop) head() (repo.Commit, error) {
 	return c, err
 }
 
-// answer makes one pass for everybody who asks for one now.
-func (l *Loop) answer(ctx context.Context, first chan Done) {
-	waiting := []chan Done{first}
+// answer makes one pass for everybody who asks for one now, after what they want done first. Whoever wanted something done
+// that could not be done gets no pass.
+func (l *Loop) answer(ctx context.Context, first request) {
+	waiting := []request{first}
 	for {
 		select {
 		case next := <-l.kicks:
@@ -158,9 +202,29 @@ func (l *Loop) answer(ctx context.Context, first chan Done) {
 		}
 		break
 	}
-	done := l.unlessNothingToDo(ctx)
+	var due []chan Done
+	changed := false
 	for _, w := range waiting {
-		w <- done // has room for one
+		if w.first != nil {
+			if err := w.first(ctx); err != nil {
+				w.reply <- Done{Err: err} // has room for one
+				continue
+			}
+			changed = true
+		}
+		due = append(due, w.reply)
+	}
+	if len(due) == 0 {
+		return
+	}
+	var done Done
+	if changed {
+		done = l.pass(ctx, Trusting)
+	} else {
+		done = l.unlessNothingToDo(ctx)
+	}
+	for _, reply := range due {
+		reply <- done // has room for one
 	}
 }
 
@@ -168,7 +232,9 @@ func (l *Loop) answer(ctx context.Context, first chan Done) {
 func (l *Loop) unlessNothingToDo(ctx context.Context) Done {
 	c, err := l.head()
 	if err == nil && l.err == nil && c.ID == l.tried && l.link() == l.current && !l.unfinishedByOther() {
-		return Done{Report: report.Report{Commit: c.ID}, Unchanged: true}
+		if changed, _ := l.turned(ctx, l.held); !changed {
+			return Done{Report: l.last, Unchanged: true}
+		}
 	}
 	return l.pass(ctx, Trusting)
 }
@@ -185,14 +251,20 @@ func (l *Loop) unfinishedByOther() bool {
 
 // pass runs one pass and remembers how it went.
 func (l *Loop) pass(ctx context.Context, depth Depth) Done {
-	rep, err := l.Pass(ctx, depth)
+	l.times.set(func(t *Times) { t.Running = l.after(0) })
+	rep, j, err := l.onePass(ctx, depth)
+	l.times.set(func(t *Times) { t.Running, t.Turn = time.Time{}, j.turn })
 	if ctx.Err() != nil {
 		return Done{Report: rep, Err: ctx.Err()}
 	}
-	if rep.Commit != l.tried || err == nil {
+	if rep.Wanted != l.tried || err == nil {
 		l.retry.Reset()
 	}
-	l.tried, l.err, l.current = rep.Commit, err, l.link()
+	l.tried, l.err, l.current = rep.Wanted, err, l.link()
+	if j.holds.Newer != nil { // else the pass ended before it judged
+		l.held = j
+	}
+	l.last = report.Report{Commit: rep.Commit, Wanted: rep.Wanted, Holds: rep.Holds, Plan: plan.Plan{Commit: rep.Commit, Site: rep.Plan.Site, Blocked: rep.Plan.Blocked}}
 	l.retryAt = time.Now().Add(l.retry.NextBackOff())
 	l.tell(rep, err)
 	done := Done{Report: rep, Err: err}
@@ -278,14 +350,19 @@ func (l *Loop) tell(rep report.Report, err error) {
 
 // Kick asks for a pass and waits for its end. What it reports has seen everything that was committed before.
 func (l *Loop) Kick(ctx context.Context) Done {
-	l.waiting.Add(1)
-	defer l.waiting.Add(-1)
 	if err := l.fetched(ctx); err != nil {
 		return Done{Err: err}
 	}
+	return l.Do(ctx, nil)
+}
+
+// Do does something while no pass runs, then makes a pass and waits for its end. If it cannot be done, its error comes back.
+func (l *Loop) Do(ctx context.Context, first func(context.Context) error) Done {
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
 	reply := make(chan Done, 1)
 	select {
-	case l.kicks <- reply:
+	case l.kicks <- request{first, reply}:
 	case <-l.ended:
 		return Done{Err: ErrEnded}
 	case <-ctx.Done():
@@ -303,3 +380,30 @@ func (l *Loop) Kick(ctx context.Context) Done {
 
 // Waiting is how many kicks have no answer yet.
 func (l *Loop) Waiting() int { return int(l.waiting.Load()) }
+
+// Times are when a loop does what next.
+type Times struct {
+	Running time.Time // since when a pass runs; zero: none does
+	Poll    time.Time
+	Scrub   time.Time
+	Turn    time.Time // when the clock changes which holds are in force; zero: not soon
+}
+
+// times are read while passes run.
+type times struct {
+	mu  sync.Mutex
+	now Times
+}
+
+func (t *times) set(change func(*Times)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.now)
+}
+
+// Times are when the loop does what next.
+func (l *Loop) Times() Times {
+	l.times.mu.Lock()
+	defer l.times.mu.Unlock()
+	return l.times.now
+}

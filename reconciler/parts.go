@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 
@@ -21,12 +22,36 @@ type parts struct {
 	artifacts map[tree.Part]artifact.Artifact
 	known     store.Known // by build key, for the next pass
 	built     []plan.Build
+	earlier   []parts // of the commits as which held FECs stay
 }
 
-// build makes the parts that the root does not hold yet. What has the key of something known is not read at all. Before
-// the first byte is written, begin is called.
+// build makes the parts that the root does not hold yet, also those of held FECs. What has the key of something known is not
+// read at all. Before the first byte is written, begin is called.
 func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, sink build.Sink, begin func() error) (parts, error) {
 	defer r.stage("build")()
+	p, err := r.buildFree(ctx, w, have.Known, sink, begin)
+	for _, e := range w.earlier {
+		if err != nil {
+			return p, err
+		}
+		known := maps.Clone(have.Known)
+		maps.Copy(orEmpty(&known), p.known)
+		var then parts
+		then, err = r.buildFree(ctx, e.wanted, known, sink, begin)
+		p.earlier, p.built = append(p.earlier, then), append(p.built, then.built...)
+		maps.Copy(p.known, then.known)
+	}
+	return p, err
+}
+
+func orEmpty(known *map[artifact.Digest]artifact.Artifact) map[artifact.Digest]artifact.Artifact {
+	if *known == nil {
+		*known = map[artifact.Digest]artifact.Artifact{}
+	}
+	return *known
+}
+
+func (r *Reconciler) buildFree(ctx context.Context, w wanted, have store.Known, sink build.Sink, begin func() error) (parts, error) {
 	p := parts{artifacts: map[tree.Part]artifact.Artifact{}, known: store.Known{}}
 	holds, keeps := sink.(*store.Store)
 	var all, missing []recipe
@@ -41,7 +66,7 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 			continue
 		}
 		seen[rc.key] = true
-		a, ok := have.Known[rc.key]
+		a, ok := have[rc.key]
 		if ok && (!keeps || holds.Has(a.Digest) && (a.SBOM.IsZero() || holds.Has(a.SBOM))) {
 			p.known[rc.key] = a
 			continue

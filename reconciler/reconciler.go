@@ -49,6 +49,10 @@ type Reconciler struct {
 	Now      func() time.Time
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
+	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
+	Freezes  []plan.Freeze           // windows of the calendar
+	Machines []observe.MachineSource // that say when changes must wait
+
 	Observers []Observer // are told how passes go
 	Pulse     *Pulse     // beats while they go; may be nil
 }
@@ -62,24 +66,42 @@ func (r *Reconciler) Reconcile(ctx context.Context) (report.Report, error) { ret
 // Pass publishes what the branch says, repairs what somebody damaged, and prunes what nothing keeps. Problems of the site
 // come back as desired.Problems; then the root is as it was.
 func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, error) {
-	start := time.Now()
-	rep := report.Report{}
+	rep, _, err := r.onePass(ctx, depth)
+	return rep, err
+}
+
+func (r *Reconciler) onePass(ctx context.Context, depth Depth) (report.Report, judgement, error) {
 	dir, unlock, err := r.open()
 	if err != nil {
-		return rep, err
+		return report.Report{}, judgement{}, err
 	}
 	defer unlock()
+	began := r.Now()
+	rep, j, err := r.alone(ctx, dir, depth)
+	if ctx.Err() == nil {
+		r.record(ctx, dir, began, rep, err)
+	}
+	return rep, j, err
+}
+
+// alone is a pass of the root's one writer.
+func (r *Reconciler) alone(ctx context.Context, dir *durable.Dir, depth Depth) (rep report.Report, j judgement, err error) {
+	start := time.Now()
 	if rep.Recovered, err = dir.Recover(); err != nil {
-		return rep, fmt.Errorf("recover root: %w", err)
+		return rep, j, fmt.Errorf("recover root: %w", err)
 	}
 	objects := store.New(dir)
 	have, repaired, err := r.mend(ctx, dir, objects, depth)
 	rep.Repaired = repaired
 	if err != nil {
-		return rep, err
+		return rep, j, err
 	}
-	want, err := r.want(ctx, r.Branch)
-	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
+	want, j, err := r.wantHeld(ctx, have)
+	rep.Commit, rep.Wanted, rep.Warnings, rep.Holds = want.commit.ID, want.head, want.warnings, j.in
+	if errors.Is(err, errHeldEmpty) {
+		r.Log.Info("nothing is published: the site is held", "commit", want.head)
+		return rep, j, nil
+	}
 	if last := have.LastCommit(); ctx.Err() == nil && last != "" && last != want.commit.ID && !have.Whole() {
 		again := r.publishAgain(ctx, dir, objects, last, &have, &rep)
 		if err != nil {
@@ -91,15 +113,18 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	if err == nil {
 		err = r.publish(ctx, dir, objects, want, have, &rep)
 	}
+	if err == nil {
+		r.endSuperseded(ctx, j)
+	}
 	rep.Elapsed = time.Since(start)
-	return rep, err
+	return rep, j, err
 }
 
 // publishAgain publishes the last commit anew when its generation is damaged and the branch has moved on: what was published
 // stays served and repaired whatever the branch says now, and what a commit takes away is counted from what was there.
 func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have *observed.Root, rep *report.Report) error {
 	r.Log.Warn("publishing the last commit again", "commit", commit)
-	want, err := r.want(ctx, commit)
+	want, _, err := r.wantAgain(ctx, commit, *have)
 	if err != nil {
 		return err
 	}
@@ -135,11 +160,7 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 
 // Plan is what Reconcile would do. It writes nothing, and needs no root to exist.
 func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
-	want, err := r.want(ctx, r.Branch)
-	rep := report.Report{Commit: want.commit.ID, Warnings: want.warnings}
-	if err != nil {
-		return rep, err
-	}
+	rep := report.Report{}
 	var have observed.Root
 	var damage []observed.Damage
 	root, err := os.OpenRoot(r.Root)
@@ -152,6 +173,11 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 			return rep, err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
+		return rep, err
+	}
+	want, j, err := r.wantHeld(ctx, have)
+	rep.Commit, rep.Wanted, rep.Warnings, rep.Holds = want.commit.ID, want.head, want.warnings, j.in
+	if err != nil {
 		return rep, err
 	}
 	if err := sameSite(want.site, have); err != nil {
@@ -187,6 +213,14 @@ type wanted struct {
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
+
+	head       string          // commit that the branch names
+	holds      []observed.Hold // in force
+	held       []observed.Held // FECs that stay as they were; none of them is in site
+	earlier    []earlier       // as what they stay
+	served     desired.Site    // site with them as they stay; set if there are any
+	asked      desired.Site    // site as the commit says
+	allExpired []string        // expired as if nothing were held
 }
 
 // want reads and checks the commit that a revision names now, with the givens of today.
@@ -275,8 +309,22 @@ func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdic
 	return loaded, append(loaded.Problems, located...).Sorted(), nil
 }
 
-// layOut lays out what a commit wants from the parts that have been built for it.
+// layOut lays out what a commit wants from the parts that have been built for it, with held FECs as they stay.
 func (w wanted) layOut(p parts) (tree.Tree, error) {
+	t, err := w.layOutFree(p)
+	for i, e := range w.earlier {
+		if err != nil {
+			return t, err
+		}
+		var then tree.Tree
+		if then, err = e.layOutFree(p.earlier[i]); err == nil {
+			t, err = t.Keep(e.fecs, then)
+		}
+	}
+	return t, err
+}
+
+func (w wanted) layOutFree(p parts) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
@@ -295,6 +343,10 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root) (plan.Plan, error) {
 	defer r.stage("plan")()
 	t, err := w.layOut(p)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	unheld, err := w.unheld(p)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -321,9 +373,18 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	}
 	return plan.Make(plan.Want{
 		Messages: messages, Builds: p.built,
-		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.site,
-		Givens: observed.Givens{Holds: []string{}, Expired: w.expired},
+		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
+		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired},
+		Head:   w.head, Unheld: unheld, Holds: w.holds,
 	}, *have, r.Now()), nil
+}
+
+// theServed is the site with held FECs as they stay.
+func (w wanted) theServed() desired.Site {
+	if len(w.held) > 0 {
+		return w.served
+	}
+	return w.site
 }
 
 // signers are the keys in an order that does not depend on how they were given.

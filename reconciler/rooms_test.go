@@ -22,6 +22,7 @@ var rooms = map[string][]string{
 	"durable":  {},
 	"store":    {"artifact", "durable"},
 	"memo":     {},
+	"ledger":   {},
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "durable", "remote"},
 	// known: each imports those before it
@@ -36,7 +37,7 @@ var rooms = map[string][]string{
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
 	"build":     {"artifact", "memo", "desired"},
-	"observe":   {"artifact", "durable", "store", "desired", "tree", "observed"},
+	"observe":   {"artifact", "durable", "store", "ledger", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},
 	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
@@ -66,6 +67,8 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff/":   {"", "announce"},
 	"github.com/prometheus/":         {"announce"},
 	"github.com/wneessen/go-mail":    {"announce"},
+	"modernc.org/sqlite":             {"ledger"},
+	"github.com/pressly/goose/":      {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }

@@ -212,6 +212,9 @@ func (m *mender) restoreObjects(ctx context.Context, n int64) error {
 		return err
 	}
 	w.expired = g.Givens.Expired
+	if err := m.keep(ctx, &w, g.Givens.Held); err != nil {
+		return err
+	}
 	parts, err := m.build(ctx, w, m.have, m.objects, func() error { return nil })
 	if err != nil {
 		return err

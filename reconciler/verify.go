@@ -62,6 +62,9 @@ func (r *Reconciler) again(ctx context.Context, commit string, g observed.Genera
 		return observe.Expected{}, err
 	}
 	w.expired = g.Givens.Expired
+	if err := then.keep(ctx, &w, g.Givens.Held); err != nil {
+		return observe.Expected{}, err
+	}
 	p, err := then.build(ctx, w, observed.Root{}, store.Measure{}, func() error { return nil })
 	if err != nil {
 		return observe.Expected{}, err
@@ -71,7 +74,7 @@ func (r *Reconciler) again(ctx context.Context, commit string, g observed.Genera
 		return observe.Expected{}, err
 	}
 	sizes := map[artifact.Digest]int64{}
-	for _, a := range p.artifacts {
+	for _, a := range p.known {
 		maps.Copy(sizes, a.Sizes())
 	}
 	return observe.Expected{Commit: w.commit.ID, GitTree: w.commit.Tree, Tree: t, Sizes: sizes}, nil

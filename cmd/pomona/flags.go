@@ -64,9 +64,14 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	if log == nil {
 		log = slog.New(slog.NewTextHandler(secrets.Writer(cmd.ErrOrStderr()), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	records := reconciler.ReadRecords(f.root, log)
+	if writes {
+		records = reconciler.NewRecords(f.root, log)
+	}
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
-		Repo: opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		Records: records,
+		Repo:    opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
 		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
 }

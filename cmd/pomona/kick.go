@@ -29,25 +29,30 @@ Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.
 				return fmt.Errorf("open root: %w", err)
 			}
 			defer dir.Close() // only read
-			a, err := serve.Kick(cmd.Context(), dir)
+			a, err := serve.Ask(cmd.Context(), dir, "kick", nil)
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", a.Report)
-			} else {
-				fmt.Fprint(cmd.OutOrStdout(), a.Text)
-			}
-			if a.Error != "" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", a.Error)
-			}
-			if a.Code != exitDone {
-				return exit(a.Code)
-			}
-			return nil
+			return show(cmd, a, output)
 		},
 	}
 	cmd.Flags().StringVar(&root, "root", "", "served directory (required)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// show prints what a service answered, and leaves with its exit code.
+func show(cmd *cobra.Command, a serve.Answer, output string) error {
+	if output == "json" {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n", a.Report)
+	} else {
+		fmt.Fprint(cmd.OutOrStdout(), a.Text)
+	}
+	if a.Error != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", a.Error)
+	}
+	if a.Code != exitDone {
+		return exit(a.Code)
+	}
+	return nil
 }

@@ -69,7 +69,8 @@ func root() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
-	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), monitoringCommand(), demoCommand(),
+	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(),
+		suspendCommand(), resumeCommand(), holdCommand(), rollbackCommand(), monitoringCommand(), demoCommand(),
 		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), schemaCommand(), versionCommand(), evalWorkerCommand())
 	return cmd
 }

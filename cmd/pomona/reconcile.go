@@ -25,6 +25,7 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 			if err != nil {
 				return err
 			}
+			defer r.Records.Close() // everything has been written
 			f.hint(cmd, r.Repo)
 			if dryRun {
 				rep, err := r.Plan(cmd.Context())

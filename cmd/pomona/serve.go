@@ -20,6 +20,7 @@ func serveCommand() *cobra.Command {
 	var check bool
 	var o serve.Options
 	var poll time.Duration
+	var h holdFlags
 	cmd := &cobra.Command{
 		Use:   "serve [DIR]",
 		Short: "Publish what a repository says, whenever it changes, and serve it to FECs",
@@ -47,6 +48,9 @@ When the file changes it is read again; with --check it is only read. Exit code 
 			if err != nil {
 				return err
 			}
+			if r.Freezes, r.Machines, err = h.read(); err != nil {
+				return err
+			}
 			o.Log = r.Log
 			watched, err := admin.listen(cmd, r.Log)
 			if err != nil {
@@ -72,6 +76,7 @@ When the file changes it is read again; with --check it is only read. Exit code 
 	f.add(cmd, "branch")
 	logs.add(cmd)
 	admin.add(cmd)
+	h.add(cmd)
 	cmd.Flags().StringVar(&config, "config", "", "file that says everything else")
 	cmd.Flags().BoolVar(&check, "check", false, "only find what is wrong with --config")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")

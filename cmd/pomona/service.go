@@ -260,8 +260,13 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	if err != nil {
 		return nil, err
 	}
+	freezes, machines, err := holdsOf(conf)
+	if err != nil {
+		return nil, err
+	}
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
+		Freezes: freezes, Machines: machines,
 		Repo: opened, Branch: conf.Repository.TheBranch(), Root: conf.Root, Keys: keys, Loader: loader,
 		Verdicts: build.NewVerdicts(cache, log), Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err

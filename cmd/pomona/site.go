@@ -91,6 +91,10 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	}
 	defer control.Close() // like l
 	loop := newLoop(ctx)
+	if loop.Records == nil {
+		loop.Records = reconciler.NewRecords(s.path, loop.Log)
+	}
+	defer loop.Records.Close() // everything has been written
 	o.Reports = func(r serve.Report) { s.remember(loop.Reconciler, r) }
 	g, ctx := errgroup.WithContext(ctx)
 	if w := s.watch; w != nil {
@@ -106,7 +110,7 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
 	})
 	g.Go(func() error {
-		return serve.Run(ctx, control, serve.Control(func(ctx context.Context) serve.Answer { return answer(loop.Kick(ctx)) }), o)
+		return serve.Run(ctx, control, serve.Control(does(loop)), o)
 	})
 	g.Go(func() error { return loop.Run(ctx) })
 	return g.Wait()
@@ -140,7 +144,10 @@ func answer(done reconciler.Done) serve.Answer {
 	case done.Err != nil:
 		a.Code, a.Error = exitFailed, "pomona: "+done.Err.Error()
 	case done.Unchanged:
-		fmt.Fprintf(&text, "commit %s is published: nothing to do\n", done.Report.Commit[:12])
+		fmt.Fprintf(&text, "commit %s is published: nothing to do\n", done.Report.Commit[:min(12, len(done.Report.Commit))])
+		for _, b := range done.Report.Plan.Blocked {
+			fmt.Fprintf(&text, "  blocked  %s\n", b)
+		}
 	default:
 		err = errors.Join(err, done.Report.Text(&text))
 	}

@@ -57,7 +57,7 @@ func (b *bench) passOne(ctx context.Context, n int) error {
 	defer served.Close() // only read
 	kick := func() (usage, error) {
 		start := time.Now()
-		a, err := serve.Kick(ctx, served)
+		a, err := serve.Ask(ctx, served, "kick", nil)
 		if err == nil && a.Code != 0 {
 			err = errors.New(a.Error)
 		}

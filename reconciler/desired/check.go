@@ -43,6 +43,9 @@ func CheckChanged(s Site, files artifact.Files, now time.Time, proven func(fec s
 		c.campaign(name, s.Campaigns[name])
 	}
 	c.prerequisites()
+	for _, name := range sortedKeys(s.Holds) {
+		c.hold(name, s.Holds[name])
+	}
 	c.retention()
 	return c.found.Sorted(), c.sound
 }

@@ -106,8 +106,8 @@ func (c *serviceChecker) forge(site ServedSite, at func(...any) string) {
 	}
 }
 
-// moment is the form of #Moment.
-const moment = "2006-01-02T15:04"
+// Moment is the form of #Moment.
+const Moment = "2006-01-02T15:04"
 
 func (c *serviceChecker) freeze(f Freeze, at string) {
 	if _, err := time.LoadLocation(f.Zone); err != nil {
@@ -120,11 +120,11 @@ func (c *serviceChecker) freeze(f Freeze, at string) {
 	if f.From == "" {
 		return
 	}
-	from, err := time.Parse(moment, f.From)
+	from, err := time.Parse(Moment, f.From)
 	if err != nil {
 		c.problem(at+".from", fmt.Sprintf("%s is no moment", f.From), "for instance 2026-12-21T08:00")
 	}
-	to, err2 := time.Parse(moment, f.To)
+	to, err2 := time.Parse(Moment, f.To)
 	if err2 != nil {
 		c.problem(at+".to", fmt.Sprintf("%s is no moment", f.To), "for instance 2026-12-21T08:00")
 	}

@@ -102,6 +102,7 @@ type Previews struct {
 // Freeze is a time during which nothing is published.
 type Freeze struct {
 	Reason string   `json:"reason"`
+	Scope  string   `json:"scope,omitempty"`
 	Zone   string   `json:"zone"`
 	From   string   `json:"from,omitempty"`
 	To     string   `json:"to,omitempty"`
@@ -112,12 +113,14 @@ type Freeze struct {
 
 // MachineState is a state of the machine during which nothing is published.
 type MachineState struct {
-	Reason     string   `json:"reason"`
-	File       string   `json:"file,omitempty"`
-	URL        string   `json:"url,omitempty"`
-	While      []string `json:"while"`
-	Unreadable string   `json:"unreadable,omitempty"`
-	Every      string   `json:"every,omitempty"`
+	Reason    string   `json:"reason"`
+	Scope     string   `json:"scope,omitempty"`
+	File      string   `json:"file,omitempty"`
+	URL       string   `json:"url,omitempty"`
+	Field     string   `json:"field,omitempty"`
+	Hold      []string `json:"hold,omitempty"`
+	Free      []string `json:"free,omitempty"`
+	Otherwise string   `json:"otherwise,omitempty"`
 }
 
 // Notifier tells people something, one way.

@@ -21,6 +21,7 @@ type Site struct {
 	Pilots        map[string]Pilot         `json:"pilots,omitempty"`
 	Campaigns     map[string]Campaign      `json:"campaigns,omitempty"`
 	Prerequisites map[string]Prerequisite  `json:"prerequisites,omitempty"`
+	Holds         map[string]Hold          `json:"holds,omitempty"`
 }
 
 // Settings apply to the whole site.

@@ -126,7 +126,7 @@ func newFragment(f wire.Frame) (*fragment, error) {
 
 // drafted are the sections whose broken objects are looked at further. Of the others, on which the rest is built, half a
 // value would give problems that are none.
-var drafted = map[string]bool{"fecs": true, "pilots": true, "campaigns": true, "prerequisites": true}
+var drafted = map[string]bool{"fecs": true, "pilots": true, "campaigns": true, "prerequisites": true, "holds": true}
 
 // decode is an object as Go, from its draft when it has problems; nil without one. That the schema lets pass what Go
 // does not know is an error of Pomona's.
@@ -166,6 +166,8 @@ func fromSection(section string, from interface{ into(any) error }) (any, error)
 		return as[desired.Campaign](from)
 	case "prerequisites":
 		return as[desired.Prerequisite](from)
+	case "holds":
+		return as[desired.Hold](from)
 	}
 	return nil, fmt.Errorf("unknown section %q", section)
 }

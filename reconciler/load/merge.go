@@ -90,6 +90,8 @@ func (l *Loaded) put(o object, v any) {
 		enter(&l.Site.Campaigns, o, v)
 	case desired.Prerequisite:
 		enter(&l.Site.Prerequisites, o, v)
+	case desired.Hold:
+		enter(&l.Site.Holds, o, v)
 	}
 }
 

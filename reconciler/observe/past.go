@@ -37,6 +37,19 @@ func Past(root *os.Root) (past []observed.Past, current int64, err error) {
 	return past, numbered(root, tree.CurrentLink, ""), nil
 }
 
+// Current is the published generation; zero for none.
+func Current(root *os.Root) (observed.Generation, error) {
+	n := numbered(root, tree.CurrentLink, "")
+	if n == 0 {
+		return observed.Generation{}, nil
+	}
+	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
+	if err != nil {
+		return observed.Generation{}, fmt.Errorf("read generation %d: %w", n, err)
+	}
+	return observed.ParseGeneration(b)
+}
+
 func pastOne(root *os.Root, n int64) (observed.Past, error) {
 	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
 	if err != nil {

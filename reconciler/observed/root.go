@@ -49,7 +49,8 @@ type Generation struct {
 
 // Givens are what a tree is a function of besides the commit and Pomona's version.
 type Givens struct {
-	Holds   []string `json:"holds"`
+	Holds   []Hold   `json:"holds"`   // in force, of operators and after failures, by id
+	Held    []Held   `json:"held"`    // FECs that stay as they were, by name
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
 }
 

@@ -14,7 +14,8 @@ import (
 func FuzzParseGeneration(f *testing.F) {
 	g := observed.Generation{
 		Number: 42, Site: "linac", Commit: "3f", GitTree: "4e", Tree: artifact.Sum([]byte("t")), Pomona: "v1", Keys: []string{"a"},
-		Givens: observed.Givens{Holds: []string{}, Expired: []string{"fecs.a"}}, Published: time.Unix(1_800_000_000, 0).UTC(),
+		Givens: observed.Givens{Holds: []observed.Hold{{ID: "h-1", Scope: "site", Until: time.Unix(1_800_000_000, 0).UTC()}},
+			Held: []observed.Held{{FEC: "a", Commit: "3f", Expired: []string{}, By: []string{"h-1"}}}, Expired: []string{"fecs.a"}}, Published: time.Unix(1_800_000_000, 0).UTC(),
 	}
 	back, err := observed.ParseGeneration(g.Marshal())
 	if d := cmp.Diff(g, back); d != "" || err != nil {

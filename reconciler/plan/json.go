@@ -15,6 +15,7 @@ func (p Plan) MarshalJSON() ([]byte, error) {
 	p.Changes = append([]Change{}, p.Changes...)
 	p.Builds = append([]Build{}, p.Builds...)
 	p.Refused = append(desired.Problems{}, p.Refused...)
+	p.Blocked = append([]Blocked{}, p.Blocked...)
 	p.Releases = append([]Retained{}, p.Releases...)
 	p.Prune.Generations = append([]Pruned{}, p.Prune.Generations...)
 	p.Prune.Commits = append([]string{}, p.Prune.Commits...)

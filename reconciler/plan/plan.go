@@ -25,6 +25,10 @@ type Want struct {
 	Messages []string
 	Site     desired.Site
 	Builds   []Build // parts that had to be built for the tree
+
+	Head   string          // the commit that the branch names: another one while the site is held
+	Unheld tree.Tree       // as Tree would be if nothing held its FECs
+	Holds  []observed.Hold // in force
 }
 
 // Plan is what a pass will do.
@@ -42,6 +46,7 @@ type Plan struct {
 	Repair  Repair   `json:"repair"` // before all else
 	// removals that the commit must announce; nothing is published then
 	Refused  desired.Problems `json:"refused"`
+	Blocked  []Blocked        `json:"blocked"` // what holds keep back
 	Releases []Retained       `json:"releases"`
 	Tree     tree.Tree        `json:"-"`
 }
@@ -79,12 +84,13 @@ func difference(want Want, have observed.Root) Plan {
 // Make compares a tree with a root. It is pure: now is an argument.
 func Make(want Want, have observed.Root, now time.Time) Plan {
 	p := difference(want, have)
+	p.Blocked = blocked(want)
 	p.Publish = publish(want, have, len(p.FECs)+len(p.Changes), now)
 	if p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages); len(p.Refused) > 0 {
 		p.Publish = nil
 		return p
 	}
-	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, now)
+	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, namedCommits(want), now)
 	return p
 }
 
@@ -114,6 +120,9 @@ func publish(want Want, have observed.Root, changes int, now time.Time) *Publish
 	}
 	if resign {
 		pub.Reasons = append(pub.Reasons, "other keys sign")
+	}
+	if published {
+		pub.Reasons = append(pub.Reasons, heldOtherwise(current.Givens, want.Givens)...)
 	}
 	if renewed > 0 {
 		pub.Reasons = append(pub.Reasons, count(renewed, "manifest")+" to renew before expiry")

@@ -56,8 +56,9 @@ func (p Prune) numbers(keep bool) (out []int64) {
 }
 
 // prune decides as if pub were published already. Generations are ordered by number; a time only says since when one is
-// superseded. What an interrupted pass left above the current generation was never published.
-func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time) Prune {
+// superseded. What an interrupted pass left above the current generation was never published. Of a commit that a hold names,
+// the newest generation stays.
+func prune(r desired.Retention, have observed.Root, pub *Publish, named map[string]string, now time.Time) Prune {
 	p := Prune{Grace: Grace(r.GracePeriod())}
 	var published []observed.Generation
 	for _, g := range have.Generations {
@@ -77,6 +78,10 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 	older := false // an older generation stays
 	for i, g := range published {
 		keep, reason := fate(published, i, r, now)
+		if by := named[g.Commit]; !keep && by != "" && isNewest(published, i) {
+			p.Generations = append(p.Generations, Pruned{g.Number, g.Commit, true, "its commit is named by hold " + by})
+			continue // those after it may go all the same
+		}
 		if !keep && older {
 			// The oldest go first: so what superseded a generation never changes.
 			keep, reason = true, "newer than one that stays"
@@ -95,6 +100,11 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, now time.Time)
 	}
 	p.Sweep = have.Interrupted || len(p.Remove()) > 0 || !have.SweepDue.IsZero() && !now.Before(have.SweepDue)
 	return p
+}
+
+// isNewest says whether no later generation is of the same commit.
+func isNewest(all []observed.Generation, i int) bool {
+	return !slices.ContainsFunc(all[i+1:], func(g observed.Generation) bool { return g.Commit == all[i].Commit })
 }
 
 // fate judges one published generation.

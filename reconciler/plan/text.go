@@ -20,6 +20,9 @@ func (p Plan) Text(w io.Writer) error {
 	for _, x := range p.Refused {
 		line(&b, "REFUSED", x.String())
 	}
+	for _, s := range p.Blocked {
+		line(&b, "blocked", s.String())
+	}
 	for _, d := range p.Repair.Damage {
 		line(&b, "repair", d.Path+" "+d.What)
 	}
@@ -100,6 +103,9 @@ func (p Plan) Summary() string {
 	}
 	if n := len(p.Refused); n > 0 {
 		parts = append(parts, count(n, "removal")+" refused")
+	}
+	if n := len(p.Blocked); n > 0 {
+		parts = append(parts, count(n, "step")+" blocked")
 	}
 	if len(p.FECs) > 0 {
 		parts = append(parts, p.fecSummary())

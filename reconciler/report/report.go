@@ -14,7 +14,9 @@ import (
 
 // Report is what one pass did.
 type Report struct {
-	Commit    string            `json:"commit"`
+	Commit    string            `json:"commit"` // that is rendered
+	Wanted    string            `json:"wanted"` // that the branch names: another one while the site is held
+	Holds     []observed.Hold   `json:"holds,omitempty"`
 	Plan      plan.Plan         `json:"plan"`
 	Warnings  desired.Problems  `json:"warnings,omitempty"`
 	Repaired  []observed.Damage `json:"repaired,omitempty"`

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,12 +20,12 @@ var ErrNoService = errors.New("no pomona serves this root")
 
 const controlSocket = "control"
 
-// Answer is what a service tells an operator about a pass.
+// Answer is what a service tells an operator.
 type Answer struct {
 	Text   string          `json:"text"`            // for people
-	Report json.RawMessage `json:"report"`          // of the pass
+	Report json.RawMessage `json:"report"`          // for programs
 	Code   int             `json:"code"`            // exit code of a command that shows this
-	Error  string          `json:"error,omitempty"` // why the pass was not done
+	Error  string          `json:"error,omitempty"` // why it was not done
 }
 
 // ListenControl opens the socket by which operators talk to the one service of a root. Whoever may enter the private part of
@@ -57,19 +58,33 @@ func control(root *os.Root) (*os.File, string, error) {
 	return dir, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlSocket), nil
 }
 
-// Control answers operators: POST /kick makes a pass.
-func Control(kick func(context.Context) Answer) http.Handler {
+// maxRequest is more than what an operator asks for, in bytes.
+const maxRequest = 1 << 20
+
+// Control answers operators: POST /NAME does what that name stands for, with what was sent.
+func Control(does map[string]func(context.Context, json.RawMessage) Answer) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /kick", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(kick(r.Context())) // whoever asked may have gone
-	})
+	for name, do := range does {
+		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
+			request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(do(r.Context(), request)) // whoever asked may have gone
+		})
+	}
 	return mux
 }
 
-// Kick asks the service of a root for a pass and waits for its end.
-func Kick(ctx context.Context, root *os.Root) (Answer, error) {
+// Ask has the service of a root do what a name stands for, and waits for its answer.
+func Ask(ctx context.Context, root *os.Root, what string, request any) (Answer, error) {
 	var a Answer
+	sent, err := json.Marshal(request)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", what, err)
+	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		dir, address, err := control(root)
 		if err != nil {
@@ -82,24 +97,24 @@ func Kick(ctx context.Context, root *os.Root) (Answer, error) {
 		}
 		return c, nil
 	}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://pomona/kick", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://pomona/"+what, bytes.NewReader(sent))
 	if err != nil {
 		return a, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return a, fmt.Errorf("kick: %w", errors.Unwrap(err))
+		return a, fmt.Errorf("%s: %w", what, errors.Unwrap(err))
 	}
 	defer resp.Body.Close() // read whole or reported below
 	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("kick: the service answers %s", resp.Status)
+		return a, fmt.Errorf("%s: the service answers %s", what, resp.Status)
 	}
 	b, err := io.ReadAll(resp.Body)
 	if err == nil {
 		err = json.Unmarshal(b, &a)
 	}
 	if err != nil {
-		return a, fmt.Errorf("kick: read answer: %w", err)
+		return a, fmt.Errorf("%s: read answer: %w", what, err)
 	}
 	return a, nil
 }

@@ -1,0 +1,252 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// judgement is which holds are in force at one moment.
+type judgement struct {
+	holds plan.Holds
+	in    []observed.Hold
+	turn  time.Time // when the clock alone changes that; zero: not soon
+	head  string    // commit that the branch names
+}
+
+// judge finds the holds that are in force, as far as the site itself need not be read for that.
+// Those that were placed are the given ones if the ledger cannot tell.
+func (r *Reconciler) judge(ctx context.Context, head string, otherwise []observed.Hold) judgement {
+	j := judgement{head: head, holds: plan.Holds{Freezes: r.Freezes, Machines: observe.Machines(ctx, r.Machines), Newer: map[string]bool{}}}
+	var known bool
+	if j.holds.Placed, j.holds.Overrides, known = r.Records.read(ctx); !known {
+		j.holds.Placed = otherwise
+	}
+	for _, h := range j.holds.Placed {
+		if h.Bad != "" && head != "" {
+			j.holds.Newer[h.Bad] = r.newer(head, h.Bad)
+		}
+	}
+	j.again(r.Now())
+	return j
+}
+
+func (j *judgement) again(now time.Time) { j.in, j.turn = j.holds.InForce(now) }
+
+// newer says whether a commit has followed one that was rolled back: it is neither that one nor lies in its past.
+func (r *Reconciler) newer(head, bad string) bool {
+	past, err := r.Repo.Reaches(bad, head)
+	if err != nil {
+		return head != bad // the one that was rolled back is not there any more
+	}
+	return !past
+}
+
+// dated says since when the holds have been in force that nobody placed.
+func (r *Reconciler) dated(ctx context.Context, in []observed.Hold) []observed.Hold {
+	var ids []string
+	for _, h := range in {
+		if h.Since.IsZero() {
+			ids = append(ids, h.ID)
+		}
+	}
+	since := r.Records.see(ctx, ids, r.Now().UTC().Truncate(time.Second))
+	in = slices.Clone(in)
+	for i, h := range in {
+		if h.Since.IsZero() {
+			in[i].Since = since[h.ID]
+		}
+	}
+	return in
+}
+
+// errHeldEmpty says that the whole site is held before anything was published.
+var errHeldEmpty = errors.New("the site is held, and nothing is published yet")
+
+// wantHeld reads and checks the commit that is to be published under the holds in force: the one that the branch names, or
+// the one at which the site is held.
+func (r *Reconciler) wantHeld(ctx context.Context, have observed.Root) (wanted, judgement, error) {
+	head, unresolved := r.Repo.Resolve(r.Branch)
+	j := r.judge(ctx, head.ID, stated(have))
+	rev, published := head.ID, have.LastCommit()
+	site := plan.SiteHolds(j.in)
+	if len(site) > 0 {
+		if rev = plan.SiteCommit(site, published); rev == "" {
+			return wanted{head: head.ID}, j, errHeldEmpty
+		}
+	} else if unresolved != nil {
+		return wanted{}, j, unresolved
+	}
+	w, err := r.read(ctx, rev)
+	w.head = head.ID
+	if err != nil {
+		return w, j, err
+	}
+	j.holds.Stated = w.site.Holds
+	j.again(r.Now())
+	if len(site) == 0 && len(plan.SiteHolds(j.in)) > 0 && published != "" && published != w.commit.ID {
+		// The commit itself says that the site stays as it is: until then it says nothing else.
+		if w, err = r.read(ctx, published); err != nil {
+			return w, j, err
+		}
+		w.head = head.ID
+	}
+	return r.holdFECs(ctx, w, j, have)
+}
+
+// wantAgain is likewise one commit that was published before.
+func (r *Reconciler) wantAgain(ctx context.Context, commit string, have observed.Root) (wanted, judgement, error) {
+	j := r.judge(ctx, "", stated(have))
+	w, err := r.read(ctx, commit)
+	if err != nil {
+		return w, j, err
+	}
+	w.head = commit
+	j.holds.Stated = w.site.Holds
+	j.again(r.Now())
+	return r.holdFECs(ctx, w, j, have)
+}
+
+// holdFECs has those FECs of a commit stay as they were that a hold in force names.
+func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have observed.Root) (wanted, judgement, error) {
+	j.in = r.dated(ctx, j.in)
+	w.holds = j.in
+	current := lastKnown(have)
+	w.expired = plan.Expired(w.site, r.Now())
+	if len(plan.SiteHolds(j.in)) > 0 && current.Commit == w.commit.ID {
+		w.expired = current.Givens.Expired // what is published stays, to the day
+	}
+	published := plan.Side{Commit: current.Commit, Expired: current.Givens.Expired}
+	if plan.NeedsMembers(j.in) {
+		published.FECs = w.site.FECs
+		if current.Commit != "" && current.Commit != w.commit.ID {
+			then, err := r.load(ctx, current.Commit)
+			if err != nil {
+				return w, j, fmt.Errorf("find members of held groups: %w", err)
+			}
+			published.FECs = then.site.FECs
+		}
+	}
+	held := plan.HeldFECs(j.in, current, published, plan.Side{Commit: w.commit.ID, FECs: w.site.FECs, Expired: w.expired})
+	err := r.keep(ctx, &w, held)
+	return w, j, err
+}
+
+// earlier is one commit as far as some FECs stay as it says.
+type earlier struct {
+	wanted
+	fecs map[string]bool
+}
+
+// keep has some FECs stay as an earlier commit says. It changes nothing else that the commit asks for.
+func (r *Reconciler) keep(ctx context.Context, w *wanted, held []observed.Held) error {
+	w.held, w.asked, w.allExpired = held, w.site, w.expired
+	w.expired = plan.ExpiredFree(w.expired, held)
+	for _, h := range held {
+		i := slices.IndexFunc(w.earlier, func(e earlier) bool { return e.commit.ID == h.Commit })
+		if i < 0 {
+			then := *w
+			if h.Commit != w.commit.ID {
+				var err error
+				if then, err = r.load(ctx, h.Commit); err != nil {
+					return fmt.Errorf("keep %s as of commit %.12s, as hold %s wants: %w", h.FEC, h.Commit, h.By[0], err)
+				}
+			}
+			then.earlier, then.held, then.expired = nil, nil, nil
+			i, w.earlier = len(w.earlier), append(w.earlier, earlier{then, map[string]bool{}})
+		}
+		w.earlier[i].fecs[h.FEC] = true
+		w.earlier[i].expired = append(w.earlier[i].expired, h.Expired...)
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	w.site = plan.Without(w.site, w.heldFECs())
+	served := w.site
+	for i, e := range w.earlier {
+		w.earlier[i].site, w.earlier[i].releases = plan.Only(e.site, e.fecs)
+		served = plan.With(served, w.earlier[i].site)
+	}
+	w.releases = plan.Releases(plan.Retain(served))
+	w.served = served
+	return nil
+}
+
+func (w wanted) heldFECs() map[string]bool {
+	out := map[string]bool{}
+	for _, h := range w.held {
+		out[h.FEC] = true
+	}
+	return out
+}
+
+// load reads a revision that was published before: it was checked then.
+func (r *Reconciler) load(ctx context.Context, rev string) (w wanted, err error) {
+	if w.commit, err = r.Repo.Resolve(rev); err != nil {
+		return w, err
+	}
+	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
+		return w, err
+	}
+	if w.loaded, err = r.Loader.Site(ctx, w.files); err != nil {
+		return w, fmt.Errorf("load site: %w", err)
+	}
+	if blocking := w.loaded.Problems.Blocking(); len(blocking) > 0 {
+		return w, blocking
+	}
+	w.site = w.loaded.Site
+	return w, nil
+}
+
+// unheld is the tree as the commit asks for it, whatever holds. What is built for it nowhere stands for itself by its key.
+func (w wanted) unheld(p parts) (tree.Tree, error) {
+	if len(w.held) == 0 {
+		return tree.Tree{}, nil
+	}
+	free := w
+	free.site, free.expired, free.earlier = w.asked, w.allExpired, nil
+	free.releases = plan.Releases(plan.Retain(w.asked))
+	all := parts{artifacts: map[tree.Part]artifact.Artifact{}}
+	for _, need := range plan.Needs(free.site, free.releases) {
+		rc, err := newRecipe(free, need)
+		if err != nil {
+			return tree.Tree{}, err
+		}
+		a, ok := p.known[rc.key]
+		if !ok {
+			a = artifact.Artifact{Digest: rc.key, Format: need.Part.Format}
+		}
+		all.artifacts[need.Part] = a
+	}
+	return free.layOut(all)
+}
+
+// endSuperseded ends for good the rollbacks that a newer commit has followed.
+func (r *Reconciler) endSuperseded(ctx context.Context, j judgement) {
+	for _, h := range j.holds.Placed {
+		if h.Bad == "" || !j.holds.Newer[h.Bad] {
+			continue
+		}
+		r.Log.Info("rollback ends: a newer commit is there", "hold", h.ID, "rolled back", h.Bad, "commit", j.head)
+		r.Records.try(ctx, func(l *ledger.Ledger) error {
+			return l.End(ctx, h.ID, "", "commit "+j.head+" is newer than "+h.Bad, r.Now())
+		})
+	}
+}
+
+// turned says whether other holds are in force than at an earlier judgement, and when the clock changes that next.
+func (r *Reconciler) turned(ctx context.Context, before judgement) (bool, time.Time) {
+	now := r.judge(ctx, before.head, before.holds.Placed)
+	now.holds.Stated = before.holds.Stated
+	now.again(r.Now())
+	return !slices.EqualFunc(before.in, now.in, func(a, b observed.Hold) bool { return a.ID == b.ID }), now.turn
+}

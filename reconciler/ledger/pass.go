@@ -1,0 +1,67 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Pass is how one pass ended.
+type Pass struct {
+	Started    time.Time
+	Ended      time.Time
+	Wanted     string // commit that the branch named; empty if that could not be told
+	Published  string // commit that is published after it; empty for none
+	Generation int64  // that is published after it; 0 for none
+	Tree       string // its tree digest, 64 hex digits
+	Outcome    string
+	Reason     string // of a failure: why
+	Blocked    []byte // JSON
+}
+
+// mostPasses are kept; older ones go.
+const mostPasses = 10_000
+
+// AddPass enters a pass.
+func (l *Ledger) AddPass(ctx context.Context, p Pass) error {
+	_, err := l.write(ctx, "record pass", `INSERT INTO passes (id, started, ended, wanted, published, generation, tree, outcome, reason, blocked)
+		SELECT COALESCE(MAX(id), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM passes`,
+		stamp(p.Started), stamp(p.Ended), p.Wanted, p.Published, p.Generation, p.Tree, p.Outcome, p.Reason, string(p.Blocked))
+	if err == nil {
+		_, err = l.write(ctx, "forget passes", "DELETE FROM passes WHERE id <= (SELECT MAX(id) FROM passes) - ?", mostPasses)
+	}
+	return err
+}
+
+// Passes are the last n, newest first.
+func (l *Ledger) Passes(ctx context.Context, n int) ([]Pass, error) {
+	return read(ctx, l, "read passes", func(scan func(...any) error) (p Pass, err error) {
+		var started, ended int64
+		err = scan(&started, &ended, &p.Wanted, &p.Published, &p.Generation, &p.Tree, &p.Outcome, &p.Reason, &p.Blocked)
+		p.Started, p.Ended = unstamp(started), unstamp(ended)
+		return p, err
+	}, "SELECT started, ended, wanted, published, generation, tree, outcome, reason, blocked FROM passes ORDER BY id DESC LIMIT ?", n)
+}
+
+// Accept remembers the last commit of a branch that was accepted.
+func (l *Ledger) Accept(ctx context.Context, branch, commit string, at time.Time) error {
+	_, err := l.write(ctx, "record accepted commit", `INSERT INTO accepted (branch, commit_id, at) VALUES (?, ?, ?)
+		ON CONFLICT (branch) DO UPDATE SET commit_id = excluded.commit_id, at = excluded.at`, branch, commit, stamp(at))
+	return err
+}
+
+// Accepted is the last commit of a branch that was accepted; empty for none.
+func (l *Ledger) Accepted(ctx context.Context, branch string) (commit string, err error) {
+	err = l.db.QueryRowContext(ctx, "SELECT commit_id FROM accepted WHERE branch = ?", branch).Scan(&commit)
+	return commit, orNone("read accepted commit", err)
+}
+
+// orNone wraps an error, and takes that there is no row for none.
+func orNone(what string, err error) error {
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

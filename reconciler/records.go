@@ -1,0 +1,254 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+// Records keep the ledger of a root open. One that is damaged is set aside, and a new one filled with what the tree tells;
+// while one cannot be opened, what was read last stands. It is safe for concurrent use.
+type Records struct {
+	root     string
+	log      *slog.Logger
+	readOnly bool
+
+	mu        sync.Mutex
+	open      *ledger.Ledger
+	known     bool // that holds and overrides were read
+	holds     []observed.Hold
+	overrides []observed.Override
+	trouble   string // the last that was logged
+}
+
+// NewRecords are the records of a root, not opened yet.
+func NewRecords(root string, log *slog.Logger) *Records { return &Records{root: root, log: log} }
+
+// ReadRecords are likewise, and never write.
+func ReadRecords(root string, log *slog.Logger) *Records {
+	return &Records{root: root, log: log, readOnly: true}
+}
+
+// Close closes the ledger.
+func (r *Records) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.close()
+}
+
+func (r *Records) close() error {
+	if r.open == nil {
+		return nil
+	}
+	err := r.open.Close()
+	r.open = nil
+	return err
+}
+
+func (r *Records) path() string { return filepath.Join(r.root, durable.Private, ledger.File) }
+
+// Use does something with the ledger, once more if that finds it damaged.
+func (r *Records) Use(ctx context.Context, do func(*ledger.Ledger) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.use(ctx, do)
+}
+
+func (r *Records) use(ctx context.Context, do func(*ledger.Ledger) error) error {
+	if r.readOnly {
+		l, err := ledger.Look(ctx, r.path())
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(l), l.Close())
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	err := do(r.open)
+	if !ledger.IsCorrupt(err) {
+		return err
+	}
+	_ = r.close() // it is damaged
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	return do(r.open)
+}
+
+// ready opens the ledger unless it is open and still lies in its place.
+func (r *Records) ready(ctx context.Context) error {
+	if r.open != nil && isFile(r.path()) {
+		return nil
+	}
+	_ = r.close() // its file is gone
+	opened, err := ledger.Open(ctx, r.path())
+	if err != nil {
+		return err
+	}
+	if opened.Aside != "" {
+		r.log.Error("ledger was damaged; it is set aside, and a new one made from the tree", "aside", opened.Aside, "because", opened.Why)
+	}
+	if opened.Fresh {
+		if err := r.rebuild(ctx, opened); err != nil {
+			return errors.Join(fmt.Errorf("rebuild ledger: %w", err), opened.Close())
+		}
+	}
+	r.open = opened
+	return nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// rebuild enters what the root tells: the holds in force, and when its generations were published. A service that has read
+// the ledger before knows better which holds there are.
+func (r *Records) rebuild(ctx context.Context, l *ledger.Ledger) error {
+	root, err := os.OpenRoot(r.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close() // only read
+	have, err := observe.Root(root)
+	if err != nil {
+		return err
+	}
+	holds := stated(have)
+	if r.known {
+		holds = r.holds
+	}
+	for _, h := range holds {
+		if _, err := l.Place(ctx, ledger.Hold(h)); err != nil {
+			return err
+		}
+	}
+	for _, o := range r.overrides {
+		if err := l.Override(ctx, ledger.Override(o)); err != nil {
+			return err
+		}
+	}
+	for _, g := range have.Generations {
+		if g.Commit == "" || g.Number > have.Current {
+			continue
+		}
+		if err := l.AddPass(ctx, ledger.Pass{Started: g.Published, Ended: g.Published, Wanted: g.Commit, Published: g.Commit,
+			Generation: g.Number, Tree: g.Tree.String(), Outcome: observed.Published, Blocked: []byte("[]")}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stated are the holds that the newest generation whose own file is whole says were in force.
+func stated(have observed.Root) []observed.Hold { return lastKnown(have).Givens.Holds }
+
+// lastKnown is the current generation or, if it cannot be read, the newest before it that can.
+func lastKnown(have observed.Root) (g observed.Generation) {
+	for _, each := range have.Generations {
+		if each.Commit != "" && (have.Current == 0 || each.Number <= have.Current) {
+			g = each
+		}
+	}
+	return g
+}
+
+// read is every hold and override, as they were read last if the ledger cannot be read now; false if it never was.
+func (r *Records) read(ctx context.Context) ([]observed.Hold, []observed.Override, bool) {
+	if r == nil {
+		return nil, nil, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.use(ctx, func(l *ledger.Ledger) (err error) {
+		holds, overrides, err := observe.Holds(ctx, l)
+		if err == nil {
+			r.known, r.holds, r.overrides = true, holds, overrides
+		}
+		return err
+	})
+	r.tell(ctx, err)
+	return r.holds, r.overrides, r.known
+}
+
+// tell logs once, and again when it is another one, that the ledger cannot be used.
+func (r *Records) tell(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil || r.readOnly:
+	case err == nil && r.trouble != "":
+		r.trouble = ""
+		r.log.Info("ledger can be used again")
+	case err != nil && err.Error() != r.trouble:
+		r.trouble = err.Error()
+		r.log.Error("ledger cannot be used: nothing is recorded, and holds stay as they are", "err", err)
+	}
+}
+
+// try records something; what cannot be recorded stops nothing.
+func (r *Records) try(ctx context.Context, do func(*ledger.Ledger) error) {
+	if r == nil || r.readOnly {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tell(ctx, r.use(ctx, do))
+}
+
+// see says since when holds that nobody placed have been in force.
+func (r *Records) see(ctx context.Context, ids []string, now time.Time) (since map[string]time.Time) {
+	if r == nil {
+		return nil
+	}
+	if r.readOnly {
+		_ = r.Use(ctx, func(l *ledger.Ledger) (err error) { // then nobody knows
+			since, err = l.Seen(ctx)
+			return err
+		})
+		return since
+	}
+	r.try(ctx, func(l *ledger.Ledger) (err error) {
+		since, err = l.See(ctx, ids, now)
+		return err
+	})
+	return since
+}
+
+// record enters how a pass ended.
+func (r *Reconciler) record(ctx context.Context, dir *durable.Dir, began time.Time, rep report.Report, err error) {
+	if r.Records == nil {
+		return
+	}
+	p := ledger.Pass{Started: began, Ended: r.Now(), Wanted: rep.Wanted, Outcome: observed.Unchanged}
+	var problems desired.Problems
+	switch {
+	case errors.As(err, &problems):
+		p.Outcome, p.Reason = observed.Invalid, problems.Blocking().Error()
+	case err != nil:
+		p.Outcome, p.Reason = observed.Failed, err.Error()
+	case rep.Plan.Publish != nil:
+		p.Outcome, p.Reason = observed.Published, strings.Join(rep.Plan.Publish.Reasons, "; ")
+	}
+	if g, err := observe.Current(dir.Root()); err == nil { // else nobody knows what is published
+		p.Published, p.Generation, p.Tree = g.Commit, g.Number, g.Tree.String()
+	}
+	if p.Blocked, err = json.Marshal(append([]plan.Blocked{}, rep.Plan.Blocked...)); err != nil {
+		p.Blocked = []byte("[]")
+	}
+	r.Records.try(ctx, func(l *ledger.Ledger) error { return l.AddPass(ctx, p) })
+}
