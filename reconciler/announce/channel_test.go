@@ -260,12 +260,12 @@ func TestMailReachesARealServer(t *testing.T) {
 			}
 			checkMail(t, b)
 
-			m.PasswordFile = secretFile(t, "wrong")
+			m.PasswordFile, m.Timeout = secretFile(t, "wrong"), time.Second // aiosmtpd does not answer a login that is given up
 			var rejected *announce.Rejected
 			if err := m.Send(t.Context(), repaired); err == nil || strings.Contains(err.Error(), "wrong") {
 				t.Errorf("with a wrong password: %v", err)
 			}
-			m.PasswordFile = secretFile(t, "correct-horse")
+			m.PasswordFile, m.Timeout = secretFile(t, "correct-horse"), 0
 			m.To = []string{"nobody@example.org"}
 			if err := m.Send(t.Context(), repaired); !errors.As(err, &rejected) {
 				t.Errorf("to nobody: %v", err)
