@@ -127,10 +127,10 @@ func (w world) block() (unblock func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.Remove(head); err != nil {
+	if err := syscall.Mkfifo(head+".pipe", 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(head, 0o644); err != nil {
+	if err := os.Rename(head+".pipe", head); err != nil {
 		w.t.Fatal(err)
 	}
 	return func() {
@@ -227,7 +227,10 @@ func TestServeTellsSystemdHowItFares(t *testing.T) {
 	s.hear("READY=1")
 
 	unblock := w.block()
-	eventually(t, "the loop hangs", func() bool { return strings.Contains(p.log(), "watchdog not fed") })
+	eventually(t, "the loop hangs", func() bool {
+		s.pending() // a socket that nobody reads takes no more
+		return strings.Contains(p.log(), "watchdog not fed")
+	})
 	if code, why := text("http://" + admin + "/healthz"); code != 503 || !strings.Contains(why, "no sign of life") {
 		t.Errorf("healthz of a hung service: %d %s", code, why)
 	}
