@@ -102,23 +102,6 @@ func TestATakenAdminAddressStopsNobody(t *testing.T) {
 	}
 }
 
-// TestServeIsUpBeforeItIsReady is not ready while the first pass goes on.
-func TestServeIsUpBeforeItIsReady(t *testing.T) {
-	w := newWorld(t)
-	unblock := w.block()
-	admin := freeAddress(t)
-	p := w.start("--admin", admin, "--poll", never)
-	eventually(t, "it answers", func() bool { code, _ := text("http://" + admin + "/healthz"); return code == 200 })
-	if code, why := text("http://" + admin + "/readyz"); code != 503 || !strings.Contains(why, "first pass") {
-		t.Errorf("readyz: %d %s", code, why)
-	}
-	unblock()
-	eventually(t, "it is ready", func() bool { code, _ := text("http://" + admin + "/readyz"); return code == 200 })
-	if err := p.end(syscall.SIGTERM); err != nil {
-		t.Errorf("ends with %v\n%s", err, p.log())
-	}
-}
-
 // block makes whoever asks for the branch wait until unblock: its name is a pipe that nobody writes to.
 func (w world) block() (unblock func()) {
 	w.t.Helper()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -34,6 +35,38 @@ func watchedService(t *testing.T, channels ...announce.Channel) *service {
 	t.Cleanup(s.close)
 	s.watched("linac", channels...)
 	return s
+}
+
+// TestReadyOnceAPassHasEnded also when it failed: the service can be asked then, and says so.
+func TestReadyOnceAPassHasEnded(t *testing.T) {
+	s := watchedService(t)
+	if err := s.watch.ready(); err == nil {
+		t.Error("ready before the first pass, with nothing published")
+	}
+	s.watch.Passed(reconciler.Done{Err: errors.New("disk full")})
+	if err := s.watch.ready(); err != nil {
+		t.Errorf("after a pass: %v", err)
+	}
+	other := watchedService(t)
+	current := filepath.Join(other.Root, "current")
+	if err := errors.Join(os.Mkdir(current, 0o755), os.WriteFile(filepath.Join(current, "generation.json"), []byte("{}"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.watch.ready(); err != nil {
+		t.Errorf("published by an earlier process: %v", err)
+	}
+}
+
+// TestAPassThatFailsIsToldWithoutWaiting has a channel that never answers.
+func TestAPassThatFailsIsToldWithoutWaiting(t *testing.T) {
+	s := watchedService(t, announce.Channel{Name: "hangs"})
+	for range 3 { // Run, which delivers, has not even begun
+		s.watch.Passed(reconciler.Done{Err: errors.New("disk full")})
+		s.watch.Looked(0, false, errors.New("connection refused"))
+	}
+	if n := s.watch.notifier.Waiting(); n != 1 {
+		t.Errorf("%d notifications wait, want one of the failure", n)
+	}
 }
 
 var metricName = regexp.MustCompile(`\b(pomona|process|go)_[a-z_]+`)

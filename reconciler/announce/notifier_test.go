@@ -275,6 +275,24 @@ func TestNothingIsForgottenWhenTheProcessEnds(t *testing.T) {
 	})
 }
 
+// TestWhatIsSentLastIsSavedToo ends before anything could be done.
+func TestWhatIsSentLastIsSavedToo(t *testing.T) {
+	for range 20 { // the end and the wish to save are there at once
+		o := one(&inbox{refuse: errors.New("connection refused")})
+		o.Outbox = announce.File{Root: newRoot(t)}
+		n := announce.NewNotifier(o)
+		n.Send(failure("last"))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := n.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := o.Outbox.Load(); err != nil || len(k.Waiting) != 1 {
+			t.Fatalf("saved %v: %v", k, err)
+		}
+	}
+}
+
 func TestADamagedOutboxStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newRoot(t)
