@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
 // Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
@@ -26,7 +27,7 @@ type listing struct {
 
 func (l *listing) count(n int) error {
 	if l.entries += n; l.entries > maxEntries {
-		return fmt.Errorf("more than %d files and folders", maxEntries)
+		return malformed("remove some", "more than %d files and folders", maxEntries)
 	}
 	return nil
 }
@@ -39,16 +40,21 @@ func (l *listing) enter(path string) error {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	switch {
 	case len(name) > maxName:
-		return fmt.Errorf("name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])
+		return malformed("rename it", "name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])
 	case len(path) > maxPath:
-		return fmt.Errorf("path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])
+		return malformed("rename it", "path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])
 	case strings.Count(path, "/") > maxDepth:
-		return fmt.Errorf("%.80q… lies deeper than %d folders", path, maxDepth)
+		return malformed("move it", "%.80q… lies deeper than %d folders", path, maxDepth)
 	}
 	if what := badName(name); what != "" {
-		return fmt.Errorf("malformed name %q: %s", path, what)
+		return malformed("rename it", "malformed name %q: %s", path, what)
 	}
 	return nil
+}
+
+// malformed is the error for a commit or a folder that holds what none may: a person must change it, and no other try helps.
+func malformed(advice, format string, args ...any) error {
+	return &remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}
 }
 
 // badName says what is wrong with a name that git itself would never write, but that a crafted tree may hold, or that no
