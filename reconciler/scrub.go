@@ -49,7 +49,7 @@ const digestRate = 64 << 20
 const rounds = 8
 
 func (r *Reconciler) scrub(depth Depth) observe.Scrub {
-	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20), Progress: r.Pulse.Beat}
+	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20)}
 	for _, k := range r.signers() {
 		s.Keys = append(s.Keys, k.Public())
 	}

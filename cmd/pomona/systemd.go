@@ -2,20 +2,35 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
 
-// tellSystemd tells the service manager how the service fares, if one asked to be told.
+// tellSystemd tells the service manager how the service fares, if one asked to be told (sd_notify(3)). It waits a second at
+// most: systemd may be busy, and serving goes on.
 func tellSystemd(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"}) // @ is an abstract one
+	if err == nil {
+		err = c.SetWriteDeadline(time.Now().Add(time.Second))
+		if err == nil {
+			_, err = c.Write([]byte(state))
+		}
+		err = errors.Join(err, c.Close())
+	}
+	if err != nil {
 		log.Warn("systemd not told", "state", state, "err", err)
 	}
 }
@@ -46,7 +61,7 @@ func supervise(ctx context.Context, p *process, reload func()) error {
 		case <-feed:
 			err := p.alive()
 			if err == nil {
-				tellSystemd(p.log, daemon.SdNotifyWatchdog)
+				tellSystemd(p.log, "WATCHDOG=1")
 			} else if !hung {
 				p.log.Error("watchdog not fed", "because", err)
 			}
@@ -55,16 +70,18 @@ func supervise(ctx context.Context, p *process, reload func()) error {
 	}
 }
 
-// watchdog says when the watchdog is to be fed; never, if nobody set one.
+// watchdog says when the watchdog is to be fed; never, if nobody set one for this process (sd_watchdog_enabled(3)).
 func watchdog(log *slog.Logger) (feed <-chan time.Time, stop func()) {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil {
-		log.Warn("watchdog of systemd not fed", "err", err)
-	}
-	if err != nil || every <= 0 {
+	limit, pid := os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")
+	if limit == "" || pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return nil, func() {}
 	}
-	t := time.NewTicker(every / 2)
+	microseconds, err := strconv.ParseInt(limit, 10, 64)
+	if err != nil || microseconds < 2 {
+		log.Warn("watchdog of systemd not fed: malformed WATCHDOG_USEC", "value", limit)
+		return nil, func() {}
+	}
+	t := time.NewTicker(time.Duration(microseconds) * time.Microsecond / 2)
 	return t.C, t.Stop
 }
 

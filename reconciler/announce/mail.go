@@ -1,11 +1,13 @@
 package announce
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ type Mail struct {
 	PasswordFile string // mode 0600
 	From         string
 	To           []string
+	Timeout      time.Duration // of each answer; 0: 30 s
 	Secrets      *Secrets
 }
 
@@ -36,10 +39,19 @@ func (m Mail) Send(ctx context.Context, e Event) error {
 	if err != nil {
 		return err
 	}
-	c, err := mail.NewClient(m.Host, options...)
+	var connection net.Conn
+	c, err := mail.NewClient(m.Host, append(options, mail.WithDialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err = m.dial(ctx, network, address)
+		return connection, err
+	}))...)
 	if err != nil {
 		return &Rejected{err.Error()}
 	}
+	defer func() { // the library leaves one open to which it could not log in
+		if connection != nil {
+			connection.Close() // it has been, if all went well
+		}
+	}()
 	err = c.DialAndSendWithContext(ctx, msg)
 	var refused *mail.SendError
 	if errors.As(err, &refused) && !refused.IsTemp() && refused.ErrorCode() >= 500 {
@@ -49,6 +61,18 @@ func (m Mail) Send(ctx context.Context, e Event) error {
 		return fmt.Errorf("send mail: %w", err)
 	}
 	return nil
+}
+
+// dial connects, with implicit TLS if that is asked for.
+func (m Mail) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if m.TLS != "implicit" {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	settings, err := m.tls()
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{Config: settings}).DialContext(ctx, network, address)
 }
 
 func (m Mail) message(e Event) (*mail.Msg, error) {
@@ -72,19 +96,28 @@ func (m Mail) message(e Event) (*mail.Msg, error) {
 	return msg, nil
 }
 
-func (m Mail) options() ([]mail.Option, error) {
+func (m Mail) tls() (*tls.Config, error) {
 	settings := &tls.Config{ServerName: m.Host, MinVersion: tls.VersionTLS12}
-	if m.CAFile != "" {
-		pem, err := os.ReadFile(m.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		settings.RootCAs = x509.NewCertPool()
-		if !settings.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &Rejected{fmt.Sprintf("%q holds no certificate", m.CAFile)}
-		}
+	if m.CAFile == "" {
+		return settings, nil
 	}
-	options := []mail.Option{mail.WithTLSConfig(settings), mail.WithTimeout(30 * time.Second)}
+	pem, err := os.ReadFile(m.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	settings.RootCAs = x509.NewCertPool()
+	if !settings.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, &Rejected{fmt.Sprintf("%q holds no certificate", m.CAFile)}
+	}
+	return settings, nil
+}
+
+func (m Mail) options() ([]mail.Option, error) {
+	settings, err := m.tls()
+	if err != nil {
+		return nil, err
+	}
+	options := []mail.Option{mail.WithTLSConfig(settings), mail.WithTimeout(cmp.Or(m.Timeout, 30*time.Second))}
 	switch m.TLS {
 	case "", "starttls":
 		options = append(options, mail.WithTLSPortPolicy(mail.TLSMandatory))
@@ -102,5 +135,9 @@ func (m Mail) options() ([]mail.Option, error) {
 		return options, nil
 	}
 	password, err := m.Secrets.Read(m.PasswordFile)
-	return append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(m.User), mail.WithPassword(password)), err
+	login := mail.SMTPAuthAutoDiscover
+	if m.TLS == "implicit" {
+		login = mail.SMTPAuthPlainNoEnc // the library does not see the TLS of our own connection
+	}
+	return append(options, mail.WithSMTPAuth(login), mail.WithUsername(m.User), mail.WithPassword(password)), err
 }

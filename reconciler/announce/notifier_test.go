@@ -40,6 +40,13 @@ func (b *inbox) answer(err error) {
 	b.refuse = err
 }
 
+func (b *inbox) attempts() int {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.attempt
+}
+
 // took are the titles that arrived since the last call, in order.
 func (b *inbox) took() (titles []string) {
 	synctest.Wait()
@@ -210,8 +217,8 @@ func TestDeliveryIsTriedAgainUntilItSucceedsOrIsRejected(t *testing.T) {
 		n.Send(failure("first"))
 		n.Send(failure("second"))
 		time.Sleep(time.Hour)
-		if b.attempt < 5 || b.attempt > 40 {
-			t.Errorf("%d attempts in an hour, want a few", b.attempt)
+		if n := b.attempts(); n < 5 || n > 40 {
+			t.Errorf("%d attempts in an hour, want a few", n)
 		}
 		b.answer(nil)
 		time.Sleep(20 * time.Minute)
@@ -242,8 +249,8 @@ func TestTheOtherSideSaysWhenToTryAgain(t *testing.T) {
 		defer stop()
 		n.Send(failure("first"))
 		time.Sleep(29 * time.Minute)
-		if b.attempt != 1 {
-			t.Errorf("%d attempts within the time that was named", b.attempt)
+		if n := b.attempts(); n != 1 {
+			t.Errorf("%d attempts within the time that was named", n)
 		}
 	})
 }
@@ -273,6 +280,24 @@ func TestNothingIsForgottenWhenTheProcessEnds(t *testing.T) {
 		n.Send(recovery())
 		want(t, "recovered", b.took(), "again")
 	})
+}
+
+// TestWhatIsSentLastIsSavedToo ends before anything could be done.
+func TestWhatIsSentLastIsSavedToo(t *testing.T) {
+	for range 20 { // the end and the wish to save are there at once
+		o := one(&inbox{refuse: errors.New("connection refused")})
+		o.Outbox = announce.File{Root: newRoot(t)}
+		n := announce.NewNotifier(o)
+		n.Send(failure("last"))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := n.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := o.Outbox.Load(); err != nil || len(k.Waiting) != 1 {
+			t.Fatalf("saved %v: %v", k, err)
+		}
+	}
 }
 
 func TestADamagedOutboxStopsNothing(t *testing.T) {

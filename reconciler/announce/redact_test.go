@@ -55,6 +55,9 @@ func TestNoHandlerWritesASecret(t *testing.T) {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%q is there:\n%s", secret, &out)
 		}
+		if b, err := json.Marshal(secret); err != nil || secrets.Mask(string(b)) != `"[redacted]"` {
+			t.Errorf("in JSON: %s: %v", secrets.Mask(string(b)), err)
+		}
 		for line := range strings.Lines(out.String()) {
 			if strings.HasPrefix(line, "{") && !json.Valid([]byte(line)) {
 				t.Errorf("no JSON any more: %s", line)

@@ -25,8 +25,6 @@ type Scrub struct {
 	Keys  []tree.PublicKey           // check the index of generations that these have signed
 	Reads func(artifact.Digest) bool // says which archives are read
 	Rate  *rate.Limiter              // bytes of archives a second
-
-	Progress func() // is called while archives are read; may be nil
 }
 
 // Damage compares a root with what Pomona left there: kept generations, the links to them, and every object.

@@ -102,9 +102,6 @@ func (w *scrubber) sum(shelf *os.Root, d artifact.Digest) (artifact.Digest, erro
 	h := sha256.New()
 	for {
 		n, err := io.CopyN(h, f, 1<<18)
-		if w.Progress != nil {
-			w.Progress()
-		}
 		if n > 0 && err == nil {
 			err = w.Rate.WaitN(w.ctx, int(n))
 		}
