@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -318,17 +321,21 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 		})
 	}
 	faults := map[string]http.HandlerFunc{
-		"status 500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"status 401":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
-		"long error":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); w.Write(make([]byte, 10<<20)) },
-		"hangs":               hang,
-		"garbage":             func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) },
-		"a page":              func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>hello</html>")) },
-		"nothing":             func(w http.ResponseWriter, _ *http.Request) {},
-		"endless":             func(w http.ResponseWriter, _ *http.Request) { endless(w, u.head()) },
-		"another host":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, 302) },
-		"another path's end":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) },
-		"objects elsewhere":   onPost(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, 307) }),
+		"status 500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"status 401": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
+		"long error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); w.Write(make([]byte, 10<<20)) },
+		"hangs":      hang,
+		"garbage":    func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) },
+		"a page":     func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>hello</html>")) },
+		"nothing":    func(w http.ResponseWriter, _ *http.Request) {},
+		"endless":    func(w http.ResponseWriter, _ *http.Request) { endless(w, u.head()) },
+		"another host": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+		},
+		"another path's end": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) },
+		"objects elsewhere": onPost(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		}),
 		"no objects":          onPost(func(http.ResponseWriter, *http.Request) {}),
 		"objects hang":        onPost(hang),
 		"objects are garbage": onPost(func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) }),
@@ -886,5 +893,96 @@ func TestMirrorRemembersBranches(t *testing.T) {
 	}
 	if got := []string{record.Accepted["refs/heads/main"], record.Accepted["refs/heads/other"]}; !slices.Equal(got, []string{first, second}) {
 		t.Errorf("recorded: %s", b)
+	}
+}
+
+// TestMirrorSurvivesItsSSHServer connects to hosts that say nothing, or nothing that makes sense, at each stage.
+func TestMirrorSurvivesItsSSHServer(t *testing.T) {
+	dir := t.TempDir()
+	key, err := os.ReadFile(keygen(t, dir, "host"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	greet := func(then func(ssh.Channel)) func(net.Conn) {
+		return func(c net.Conn) {
+			config := &ssh.ServerConfig{NoClientAuth: true}
+			config.AddHostKey(signer)
+			_, channels, requests, err := ssh.NewServerConn(c, config)
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(requests)
+			for wanted := range channels {
+				ch, requests, err := wanted.Accept()
+				if err != nil {
+					return
+				}
+				for r := range requests {
+					if err := r.Reply(true, nil); err != nil {
+						return
+					}
+					then(ch)
+				}
+			}
+		}
+	}
+	for name, serve := range map[string]func(net.Conn){
+		"silent":               func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); time.Sleep(10 * time.Second) },
+		"gone":                 func(net.Conn) {},
+		"garbage":              func(c net.Conn) { _, _ = c.Write(random(t)) },
+		"endless banner":       func(c net.Conn) { copyForEver(c) },
+		"silent after a login": greet(func(ssh.Channel) {}),
+		"gone after a login":   greet(func(ch ssh.Channel) { ch.Close() }),
+		"garbage after it":     greet(func(ch ssh.Channel) { _, _ = ch.Write(random(t)) }),
+		"endless after it":     greet(func(ch ssh.Channel) { copyForEver(ch) }),
+		"no such repository": greet(func(ch ssh.Channel) {
+			fmt.Fprintln(ch.Stderr(), "fatal: '/x' does not appear to be a git repository")
+			ch.Close()
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() { defer c.Close(); serve(c) }()
+				}
+			}()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			write(t, dir, "known_hosts", fmt.Sprintf("[127.0.0.1]:%s %s", port, ssh.MarshalAuthorizedKey(signer.PublicKey())), 0o600)
+			credential, err := remote.ParseCredential(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := open(t, repo.MirrorOptions{
+				Dir: t.TempDir(), URL: "ssh://git@" + l.Addr().String() + "/x", Branch: "main", KnownHosts: filepath.Join(dir, "known_hosts"),
+				Client: remote.New(remote.Options{Credentials: remote.Credentials{l.Addr().String(): credential}, Stall: 300 * time.Millisecond}),
+			})
+			_, err = m.Update(t.Context())
+			var unavailable *remote.Unavailable
+			var wrong *remote.Wrong
+			if !errors.As(err, &unavailable) && !(name == "no such repository" && errors.As(err, &wrong)) || len(err.Error()) > 300 {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func copyForEver(w io.Writer) {
+	for {
+		if _, err := w.Write(bytes.Repeat([]byte("x"), 1<<16)); err != nil {
+			return
+		}
 	}
 }
