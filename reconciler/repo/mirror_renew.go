@@ -36,7 +36,7 @@ func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (hist
 
 // fetchPack brings a commit, with what it needs beyond the haves, into one of the mirror's repositories.
 func (m *Mirror) fetchPack(ctx context.Context, from talk, name string, l Limits, tip plumbing.Hash, haves []plumbing.Hash) error {
-	return from.fetchPack(ctx, m.o.Client.Stall(), m.path(name), l, []plumbing.Hash{tip}, haves)
+	return from.fetchPack(ctx, m.path(name), l, []plumbing.Hash{tip}, haves)
 }
 
 // haves are the accepted commit and, ever further apart, first parents of it.

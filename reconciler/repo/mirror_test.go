@@ -558,10 +558,14 @@ func TestMirrorIsMadeAnew(t *testing.T) {
 			m.Mirror = open(t, m.o).Mirror
 			git(t, u.work, "reset", "-q", "--hard", "HEAD~1")
 			u.commit("instead")
+			live := m.live()
 			update, err := m.Update(t.Context())
 			var refused *repo.Refused
 			if !errors.As(err, &refused) || update.To != at {
 				t.Fatalf("%+v, %v", update, err)
+			}
+			if name != "HEAD lost" && name != "refs lost" && name != "all lost" && m.live() != live {
+				t.Error("what is left of the accepted commit was given up")
 			}
 			before := u.posts.Load()
 			if _, err := m.Update(t.Context()); !errors.As(err, &refused) || u.posts.Load() != before {
@@ -931,7 +935,7 @@ func TestMirrorSurvivesItsSSHServer(t *testing.T) {
 		}
 	}
 	for name, serve := range map[string]func(net.Conn){
-		"silent":               func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); time.Sleep(10 * time.Second) },
+		"silent":               func(net.Conn) { <-t.Context().Done() },
 		"gone":                 func(net.Conn) {},
 		"garbage":              func(c net.Conn) { _, _ = c.Write(random(t)) },
 		"endless banner":       func(c net.Conn) { copyForEver(c) },

@@ -297,7 +297,7 @@ func (p *Proposals) bring(ctx context.Context, pr Proposal, head, base plumbing.
 	if err != nil || len(wants) == 0 {
 		return forge, err
 	}
-	return forge, there.fetchPack(ctx, p.o.Client.Stall(), p.repo.dir, l, wants, p.haves())
+	return forge, there.fetchPack(ctx, p.repo.dir, l, wants, p.haves())
 }
 
 // room is what may be fetched. A tenth of the quota is for indices and merges.
