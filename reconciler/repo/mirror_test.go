@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -989,4 +990,88 @@ func copyForEver(w io.Writer) {
 			return
 		}
 	}
+}
+
+// TestMirrorOfWhatMovesMeanwhile rewrites the branch between the list of branches and the objects, and renames the repository.
+func TestMirrorOfWhatMovesMeanwhile(t *testing.T) {
+	u := newUpstream(t)
+	m := open(t, u.options())
+	first := u.head()
+	m.moves(first)
+	second := u.commit("second")
+	git(t, u.work, "reset", "-q", "--hard", first)
+	write(t, u.work, "other", "other\n", 0o644)
+	git(t, u.work, "add", "-A")
+	git(t, u.work, "commit", "-qm", "instead of second")
+	u.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			u.answer(nil)
+			git(t, u.bare, "fetch", "-q", u.work, "+HEAD:refs/heads/main")
+			git(t, u.bare, "reflog", "expire", "--expire=now", "--all")
+			git(t, u.bare, "gc", "-q", "--prune=now")
+		}
+		u.backend.ServeHTTP(w, r)
+	})
+	var unavailable *remote.Unavailable
+	m.fails(first, &unavailable, "is unavailable")
+	m.moves(u.head())
+	if strings.Contains(git(t, m.live(), "cat-file", "--batch-check", "--batch-all-objects"), second) {
+		t.Error("a commit came that was not asked for")
+	}
+
+	if err := os.Rename(u.bare, u.bare+".renamed"); err != nil {
+		t.Fatal(err)
+	}
+	var wrong *remote.Wrong
+	m.fails(u.head(), &wrong, "no such repository")
+	git(t, u.work, "remote", "set-url", "origin", u.bare+".renamed")
+	u.answer(func(w http.ResponseWriter, r *http.Request) { // as forges do
+		if strings.HasPrefix(r.URL.Path, "/site.git/") {
+			http.Redirect(w, r, strings.Replace(r.URL.String(), "/site.git/", "/site.git.renamed/", 1), http.StatusMovedPermanently)
+			return
+		}
+		u.backend.ServeHTTP(w, r)
+	})
+	m.moves(u.commit("in the renamed repository"))
+}
+
+// TestMirrorOnAFullDisk blames this machine, leaves nothing, and goes on when there is room.
+func TestMirrorOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI must run as root, to mount a small file system")
+		}
+		t.Skip("SKIPPED: only root can mount a small file system")
+	}
+	u := newUpstream(t)
+	o := u.options()
+	o.Dir = t.TempDir()
+	if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=400k"); err != nil {
+		t.Fatalf("mount a small file system: %v", err)
+	}
+	m := open(t, o)
+	t.Cleanup(func() {
+		if err := errors.Join(m.Close(), unix.Unmount(o.Dir, 0)); err != nil {
+			t.Error(err)
+		}
+	})
+	at := u.head()
+	m.moves(at)
+	for i := range 600 {
+		write(t, u.work, fmt.Sprint("random/", i), string(random(t)), 0o644)
+	}
+	u.commit("more than there is room for")
+	m.fails(at, new(error), "no space left on device")
+	var unavailable *remote.Unavailable
+	if _, err := m.Update(t.Context()); errors.As(err, &unavailable) {
+		t.Errorf("the server is blamed: %v", err)
+	}
+	m.tidy()
+	m.restart()
+	m.fails(at, new(error), "no space left on device")
+	if err := unix.Mount("", o.Dir, "", unix.MS_REMOUNT, "size=10m"); err != nil {
+		t.Fatal(err)
+	}
+	m.moves(u.head())
+	m.tidy()
 }
