@@ -13,8 +13,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/store"
 )
 
-// AddBlob puts what r holds into the blob store of a root, which is made if it is not there. It needs no lock: a blob gets
-// its name when it is whole, and no pass removes one.
+// AddBlob puts what r holds into the blob store of a root, which is made if it is not there, also in the place of a copy that
+// may be damaged. It needs no lock: a blob gets its name when it is whole, and no pass removes one.
 func AddBlob(ctx context.Context, root string, r io.Reader) (d artifact.Digest, size int64, err error) {
 	if err := MakeRoot(root); err != nil {
 		return d, 0, fmt.Errorf("make root: %w", err)
@@ -38,7 +38,7 @@ func AddBlob(ctx context.Context, root string, r io.Reader) (d artifact.Digest, 
 	if err := blobs.Prepare(); err != nil {
 		return d, 0, fmt.Errorf("prepare blob store: %w", err)
 	}
-	return store.New(blobs).Put(ctx, func(w io.Writer) error {
+	return store.New(blobs).Replace(ctx, func(w io.Writer) error {
 		_, err := io.Copy(w, r)
 		return err
 	})

@@ -174,16 +174,19 @@ func readTree(from storer.EncodedObjectStorer, id plumbing.Hash) ([]object.TreeE
 		return nil, err
 	}
 	t, err := object.DecodeTree(from, o)
+	if errors.Is(err, object.ErrMalformedTree) {
+		return nil, malformed("commit the folder anew", "%v", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool, len(t.Entries))
 	for _, e := range t.Entries {
 		if strings.Contains(e.Name, "/") {
-			return nil, unfit{fmt.Errorf("malformed name %.80q: a slash in it", e.Name)}
+			return nil, malformed("rename it", "malformed name %.80q: a slash in it", e.Name)
 		}
 		if seen[e.Name] {
-			return nil, unfit{fmt.Errorf("name %q is there twice", e.Name)}
+			return nil, malformed("remove one", "name %q is there twice", e.Name)
 		}
 		seen[e.Name] = true
 	}

@@ -243,9 +243,6 @@ func (m *Mirror) take(ctx context.Context, there talk, tip plumbing.Hash) error 
 		}
 		h, err = m.history(ctx, m.repo, tip)
 	}
-	if bad := new(unfit); errors.As(err, bad) {
-		return &Refused{tip.String(), err.Error(), "push a commit without it"}
-	}
 	if err != nil {
 		return err
 	}
