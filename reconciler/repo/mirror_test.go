@@ -2,6 +2,8 @@ package repo_test
 
 import (
 	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -380,9 +382,12 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 	m.fails(at, &unavailable, "is unavailable")
 }
 
-func endless(w http.ResponseWriter, id string) {
+func endless(w io.Writer, id string) {
 	first := fmt.Sprintf("%s refs/heads/main\x00ofs-delta\n", id)
-	fmt.Fprintf(w, "001e# service=git-upload-pack\n0000%04x%s", len(first)+4, first)
+	if _, ok := w.(http.ResponseWriter); ok {
+		fmt.Fprint(w, "001e# service=git-upload-pack\n0000")
+	}
+	fmt.Fprintf(w, "%04x%s", len(first)+4, first)
 	line := []byte(strings.Repeat(fmt.Sprintf("0047%s refs/heads/branch-0123456\n", id), 1000))
 	for {
 		if _, err := w.Write(line); err != nil {
@@ -469,6 +474,62 @@ func TestMirrorLimits(t *testing.T) {
 			git(t, u.bare, "update-ref", "refs/heads/main", u.head())
 		})
 	}
+}
+
+// TestMirrorRefusesSmallPacksOfLargeObjects: a delta of some bytes may say that its result is as large as it likes.
+func TestMirrorRefusesSmallPacksOfLargeObjects(t *testing.T) {
+	const base, times = 0xffff, 256
+	deflate := func(b []byte) string {
+		var out bytes.Buffer
+		z := zlib.NewWriter(&out)
+		if _, err := z.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		z.Close()
+		return out.String()
+	}
+	number := func(n int) (b []byte) { // seven bits to a byte
+		for ; n >= 0x80; n >>= 7 {
+			b = append(b, byte(n)|0x80)
+		}
+		return append(b, byte(n))
+	}
+	header := func(kind, size int) string {
+		first := byte(kind<<4 | size&15)
+		if size < 16 {
+			return string(first)
+		}
+		return string(append([]byte{first | 0x80}, number(size>>4)...))
+	}
+	delta := append(number(base), number(base*times)...)
+	for range times {
+		delta = append(delta, 0x80|0x10|0x20, 0xff, 0xff) // copy that many bytes from the beginning
+	}
+	raw := bytes.Repeat([]byte("x"), base)
+	body := "PACK\x00\x00\x00\x02\x00\x00\x00\x02" + header(3, base) + deflate(raw)
+	hash := sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", base, raw))
+	body += header(7, len(delta)) + string(hash[:]) + deflate(delta)
+	sum := sha1.Sum([]byte(body))
+	body += string(sum[:])
+	u := newUpstream(t)
+	u.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			u.backend.ServeHTTP(w, r)
+			return
+		}
+		fmt.Fprintf(w, "0008NAK\n%04x\x01%s0000", len(body)+5, body)
+	})
+	o := u.options()
+	o.Limits.Object = 1 << 20
+	m := open(t, o)
+	var refused *repo.Refused
+	m.fails("", &refused, "an object has 15 MiB, more than 1")
+	m.tidy()
+	// The pack itself is sound: without the limit, only the commit is missing.
+	m.o.Limits.Object = 0
+	m.restart()
+	var unavailable *remote.Unavailable
+	m.fails("", &unavailable, "object not found")
 }
 
 // TestMirrorRefusesOddTrees refuses what a commit must not hold, and goes on with the next one.
@@ -944,6 +1005,7 @@ func TestMirrorSurvivesItsSSHServer(t *testing.T) {
 		"gone after a login":   greet(func(ch ssh.Channel) { ch.Close() }),
 		"garbage after it":     greet(func(ch ssh.Channel) { _, _ = ch.Write(random(t)) }),
 		"endless after it":     greet(func(ch ssh.Channel) { copyForEver(ch) }),
+		"endless branches":     greet(func(ch ssh.Channel) { endless(ch, strings.Repeat("ab", 20)) }),
 		"no such repository": greet(func(ch ssh.Channel) {
 			fmt.Fprintln(ch.Stderr(), "fatal: '/x' does not appear to be a git repository")
 			ch.Close()

@@ -221,7 +221,11 @@ func TestSignedByGPG(t *testing.T) {
 	write(t, u.dir, "gpg-old", "#!/bin/sh\nexec "+gpg+" --faked-system-time 20200101T060000! \"$@\"\n", 0o755)
 	sign("old@example.org")
 	git(t, u.work, "config", "gpg.program", filepath.Join(u.dir, "gpg-old"))
+	t.Setenv("GIT_COMMITTER_DATE", "2020-01-01T06:00:00Z")
 	u.commit("signed with an expired key")
+	if err := os.Unsetenv("GIT_COMMITTER_DATE"); err != nil {
+		t.Fatal(err)
+	}
 	m.fails(at, &refused, "expired")
 	git(t, u.work, "config", "--unset", "gpg.program")
 	git(t, u.work, "reset", "-q", "--hard", at)
