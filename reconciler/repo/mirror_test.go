@@ -382,6 +382,12 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 	m.fails(at, &unavailable, "is unavailable")
 }
 
+func oddLine(w io.Writer, id string) {
+	first := fmt.Sprintf("%s refs/heads/main\x00ofs-delta\n", id)
+	odd := fmt.Sprintf("%s a b %s", id, strings.Repeat("z\n", 25_000))
+	fmt.Fprintf(w, "001e# service=git-upload-pack\n0000%04x%s%04x%s0000", len(first)+4, first, len(odd)+4, odd)
+}
+
 func endless(w io.Writer, id string) {
 	first := fmt.Sprintf("%s refs/heads/main\x00ofs-delta\n", id)
 	if _, ok := w.(http.ResponseWriter); ok {
