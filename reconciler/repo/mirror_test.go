@@ -332,6 +332,7 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 		"a page":     func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>hello</html>")) },
 		"nothing":    func(w http.ResponseWriter, _ *http.Request) {},
 		"endless":    func(w http.ResponseWriter, _ *http.Request) { endless(w, u.head()) },
+		"odd line":   func(w http.ResponseWriter, _ *http.Request) { oddLine(w, u.head()) },
 		"another host": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
 		},
