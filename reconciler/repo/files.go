@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -127,23 +126,22 @@ func modeOf(m filemode.FileMode) artifact.Mode {
 }
 
 // measure reads the sizes of files that are not remembered from the objects' headers; of a first listing, which is long,
-// on every processor.
+// half of them through a second handle, unless the index of all objects that it holds would be large.
 func (w *walk) measure() error {
 	fresh := slices.Collect(maps.Values(w.fresh))
-	if w.repo.dir == "" || len(w.fresh) < len(w.used) || len(fresh) == 0 {
+	if w.repo.dir == "" || len(w.fresh) < len(w.used) || w.entries > 200_000 {
 		return w.measureOf(w.repo.git.Storer, fresh)
 	}
 	var g errgroup.Group
-	for part := range slices.Chunk(fresh, (len(fresh)-1)/runtime.GOMAXPROCS(0)+1) {
-		g.Go(func() error {
-			_, own, err := w.repo.handle()
-			if err != nil {
-				return err
-			}
-			defer own.Close() // only read
-			return w.measureOf(own, part)
-		})
-	}
+	g.Go(func() error {
+		_, own, err := w.repo.handle()
+		if err != nil {
+			return err
+		}
+		defer own.Close() // only read
+		return w.measureOf(own, fresh[:len(fresh)/2])
+	})
+	g.Go(func() error { return w.measureOf(w.repo.git.Storer, fresh[len(fresh)/2:]) })
 	return g.Wait()
 }
 
