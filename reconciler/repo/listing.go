@@ -19,12 +19,6 @@ const (
 	maxTree    = 64 << 20  // bytes of one folder's tree object
 )
 
-// unfit is an error of what people committed, and not of the repository that holds it.
-type unfit struct{ error }
-
-// Unwrap is the cause.
-func (u unfit) Unwrap() error { return u.error }
-
 // listing is what was found so far, within limits.
 type listing struct {
 	files   artifact.Files

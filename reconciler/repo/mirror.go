@@ -243,9 +243,6 @@ func (m *Mirror) take(ctx context.Context, there talk, tip plumbing.Hash) error 
 		}
 		h, err = m.history(ctx, m.repo, tip)
 	}
-	if bad := new(unfit); errors.As(err, bad) {
-		return &Refused{tip.String(), err.Error(), "push a commit without it"}
-	}
 	if err != nil {
 		return err
 	}
@@ -275,26 +272,12 @@ func (r Remote) talk(ctx context.Context, at *url.URL) (talk, error) {
 	if err != nil {
 		return talk{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*r.Client.Stall(), errSilent)
-	defer cancel()
-	// Whoever reads says that it was closed.
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	refs, err := s.AdvertisedReferencesContext(ctx)
 	if err != nil {
 		_ = s.Close() // the first error counts
-		return talk{}, silent(ctx, err)
+		return talk{}, err
 	}
 	return talk{s, refs}, nil
-}
-
-var errSilent = errors.New("it does not answer")
-
-// silent is the reason of an error, if that is a host that said nothing.
-func silent(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errSilent) {
-		return errSilent
-	}
-	return err
 }
 
 // tip is the commit that the branch points to.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
 type commitSet map[plumbing.Hash]struct{}
@@ -29,6 +30,9 @@ func (m *Mirror) history(ctx context.Context, r *Repo, tip plumbing.Hash) (histo
 	h, err := r.walkBack(ctx, tip, m.known)
 	if err == nil {
 		err = r.filesOf(ctx, tip)
+	}
+	if bad := new(remote.Wrong); isUnfit(err) && errors.As(err, &bad) {
+		return h, &Refused{tip.String(), bad.Text, bad.Advice}
 	}
 	return h, asIncomplete(ctx, err)
 }
@@ -156,7 +160,7 @@ func (r *Repo) checkedCommit(id plumbing.Hash) (Commit, error) {
 	}
 	c, err := r.decodeCommit(o)
 	if err != nil {
-		return Commit{}, unfit{err}
+		return Commit{}, malformed("commit anew", "%v", err)
 	}
 	return describe(c), nil
 }
@@ -244,6 +248,12 @@ func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error
 	return nil
 }
 
+// isUnfit says whether an error is one of what people committed, and not of the repository that holds it.
+func isUnfit(err error) bool {
+	var w *remote.Wrong
+	return errors.As(err, &w) && w.Field == "commit"
+}
+
 // incomplete is an error of objects that are missing or damaged, so that fetching them anew may help.
 type incomplete struct{ error }
 
@@ -257,8 +267,7 @@ func notWhole(err error) bool {
 
 // asIncomplete makes an error of reading objects incomplete, unless it has another reason.
 func asIncomplete(ctx context.Context, err error) error {
-	var bad unfit
-	if err == nil || errors.As(err, &bad) || ctx.Err() != nil {
+	if err == nil || isUnfit(err) || ctx.Err() != nil {
 		return err
 	}
 	for _, own := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC, unix.EDQUOT, unix.EACCES, unix.EROFS} {

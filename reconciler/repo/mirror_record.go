@@ -90,6 +90,8 @@ func (m *Mirror) readRecord() error {
 	if err != nil {
 		return err
 	}
+	// The newest is the one with the highest number.
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 	for _, name := range slices.Backward(names) {
 		if at := m.refsOf(name); isBare(name) && len(at) > 0 {
 			m.record = record{Repository: name, Accepted: at}

@@ -17,8 +17,8 @@ import (
 // fetch brings a commit with its history. go-git does not negotiate what both sides have; here nothing needs to be: the
 // accepted commit is whole, so that naming it, and some of its ancestors for a server that has lost it, says it all.
 func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (history, error) {
-	if h, err := m.history(ctx, m.repo, tip); err == nil {
-		return h, nil // refused before
+	if h, err := m.history(ctx, m.repo, tip); err == nil || isRefused(err) {
+		return h, err // it came before, and was refused
 	}
 	l, err := m.room()
 	if err != nil {
@@ -36,7 +36,7 @@ func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (hist
 
 // fetchPack brings a commit, with what it needs beyond the haves, into one of the mirror's repositories.
 func (m *Mirror) fetchPack(ctx context.Context, from talk, name string, l Limits, tip plumbing.Hash, haves []plumbing.Hash) error {
-	return from.fetchPack(ctx, m.o.Client.Stall(), m.path(name), l, []plumbing.Hash{tip}, haves)
+	return from.fetchPack(ctx, m.path(name), l, []plumbing.Hash{tip}, haves)
 }
 
 // haves are the accepted commit and, ever further apart, first parents of it.
@@ -150,11 +150,6 @@ func (m *Mirror) cloneInto(ctx context.Context, fresh *Repo, name string, from R
 		err = nil // it was taken when more was allowed
 	}
 	return known, err
-}
-
-func isUnfit(err error) bool {
-	var bad unfit
-	return errors.As(err, &bad)
 }
 
 func isRefused(err error) bool {

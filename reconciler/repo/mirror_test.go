@@ -2,9 +2,12 @@ package repo_test
 
 import (
 	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +17,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -318,17 +324,22 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 		})
 	}
 	faults := map[string]http.HandlerFunc{
-		"status 500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"status 401":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
-		"long error":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); w.Write(make([]byte, 10<<20)) },
-		"hangs":               hang,
-		"garbage":             func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) },
-		"a page":              func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>hello</html>")) },
-		"nothing":             func(w http.ResponseWriter, _ *http.Request) {},
-		"endless":             func(w http.ResponseWriter, _ *http.Request) { endless(w, u.head()) },
-		"another host":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, 302) },
-		"another path's end":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) },
-		"objects elsewhere":   onPost(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, 307) }),
+		"status 500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"status 401": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
+		"long error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); w.Write(make([]byte, 10<<20)) },
+		"hangs":      hang,
+		"garbage":    func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) },
+		"a page":     func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>hello</html>")) },
+		"nothing":    func(w http.ResponseWriter, _ *http.Request) {},
+		"endless":    func(w http.ResponseWriter, _ *http.Request) { endless(w, u.head()) },
+		"odd line":   func(w http.ResponseWriter, _ *http.Request) { oddLine(w, u.head()) },
+		"another host": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+		},
+		"another path's end": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) },
+		"objects elsewhere": onPost(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		}),
 		"no objects":          onPost(func(http.ResponseWriter, *http.Request) {}),
 		"objects hang":        onPost(hang),
 		"objects are garbage": onPost(func(w http.ResponseWriter, _ *http.Request) { w.Write(random(t)) }),
@@ -372,9 +383,18 @@ func TestMirrorSurvivesItsServer(t *testing.T) {
 	m.fails(at, &unavailable, "is unavailable")
 }
 
-func endless(w http.ResponseWriter, id string) {
+func oddLine(w io.Writer, id string) {
 	first := fmt.Sprintf("%s refs/heads/main\x00ofs-delta\n", id)
-	fmt.Fprintf(w, "001e# service=git-upload-pack\n0000%04x%s", len(first)+4, first)
+	odd := fmt.Sprintf("%s a b %s", id, strings.Repeat("z\n", 25_000))
+	fmt.Fprintf(w, "001e# service=git-upload-pack\n0000%04x%s%04x%s0000", len(first)+4, first, len(odd)+4, odd)
+}
+
+func endless(w io.Writer, id string) {
+	first := fmt.Sprintf("%s refs/heads/main\x00ofs-delta\n", id)
+	if _, ok := w.(http.ResponseWriter); ok {
+		fmt.Fprint(w, "001e# service=git-upload-pack\n0000")
+	}
+	fmt.Fprintf(w, "%04x%s", len(first)+4, first)
 	line := []byte(strings.Repeat(fmt.Sprintf("0047%s refs/heads/branch-0123456\n", id), 1000))
 	for {
 		if _, err := w.Write(line); err != nil {
@@ -461,6 +481,62 @@ func TestMirrorLimits(t *testing.T) {
 			git(t, u.bare, "update-ref", "refs/heads/main", u.head())
 		})
 	}
+}
+
+// TestMirrorRefusesSmallPacksOfLargeObjects: a delta of some bytes may say that its result is as large as it likes.
+func TestMirrorRefusesSmallPacksOfLargeObjects(t *testing.T) {
+	const base, times = 0xffff, 256
+	deflate := func(b []byte) string {
+		var out bytes.Buffer
+		z := zlib.NewWriter(&out)
+		if _, err := z.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		z.Close()
+		return out.String()
+	}
+	number := func(n int) (b []byte) { // seven bits to a byte
+		for ; n >= 0x80; n >>= 7 {
+			b = append(b, byte(n)|0x80)
+		}
+		return append(b, byte(n))
+	}
+	header := func(kind, size int) string {
+		first := byte(kind<<4 | size&15)
+		if size < 16 {
+			return string(first)
+		}
+		return string(append([]byte{first | 0x80}, number(size>>4)...))
+	}
+	delta := append(number(base), number(base*times)...)
+	for range times {
+		delta = append(delta, 0x80|0x10|0x20, 0xff, 0xff) // copy that many bytes from the beginning
+	}
+	raw := bytes.Repeat([]byte("x"), base)
+	body := "PACK\x00\x00\x00\x02\x00\x00\x00\x02" + header(3, base) + deflate(raw)
+	hash := sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", base, raw))
+	body += header(7, len(delta)) + string(hash[:]) + deflate(delta)
+	sum := sha1.Sum([]byte(body))
+	body += string(sum[:])
+	u := newUpstream(t)
+	u.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			u.backend.ServeHTTP(w, r)
+			return
+		}
+		fmt.Fprintf(w, "0008NAK\n%04x\x01%s0000", len(body)+5, body)
+	})
+	o := u.options()
+	o.Limits.Object = 1 << 20
+	m := open(t, o)
+	var refused *repo.Refused
+	m.fails("", &refused, "an object has 15 MiB, more than 1")
+	m.tidy()
+	// The pack itself is sound: without the limit, only the commit is missing.
+	m.o.Limits.Object = 0
+	m.restart()
+	var unavailable *remote.Unavailable
+	m.fails("", &unavailable, "object not found")
 }
 
 // TestMirrorRefusesOddTrees refuses what a commit must not hold, and goes on with the next one.
@@ -551,10 +627,14 @@ func TestMirrorIsMadeAnew(t *testing.T) {
 			m.Mirror = open(t, m.o).Mirror
 			git(t, u.work, "reset", "-q", "--hard", "HEAD~1")
 			u.commit("instead")
+			live := m.live()
 			update, err := m.Update(t.Context())
 			var refused *repo.Refused
 			if !errors.As(err, &refused) || update.To != at {
 				t.Fatalf("%+v, %v", update, err)
+			}
+			if name != "HEAD lost" && name != "refs lost" && name != "all lost" && m.live() != live {
+				t.Error("what is left of the accepted commit was given up")
 			}
 			before := u.posts.Load()
 			if _, err := m.Update(t.Context()); !errors.As(err, &refused) || u.posts.Load() != before {
@@ -887,4 +967,180 @@ func TestMirrorRemembersBranches(t *testing.T) {
 	if got := []string{record.Accepted["refs/heads/main"], record.Accepted["refs/heads/other"]}; !slices.Equal(got, []string{first, second}) {
 		t.Errorf("recorded: %s", b)
 	}
+}
+
+// TestMirrorSurvivesItsSSHServer connects to hosts that say nothing, or nothing that makes sense, at each stage.
+func TestMirrorSurvivesItsSSHServer(t *testing.T) {
+	dir := t.TempDir()
+	key, err := os.ReadFile(keygen(t, dir, "host"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	greet := func(then func(ssh.Channel)) func(net.Conn) {
+		return func(c net.Conn) {
+			config := &ssh.ServerConfig{NoClientAuth: true}
+			config.AddHostKey(signer)
+			_, channels, requests, err := ssh.NewServerConn(c, config)
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(requests)
+			for wanted := range channels {
+				ch, requests, err := wanted.Accept()
+				if err != nil {
+					return
+				}
+				for r := range requests {
+					if err := r.Reply(true, nil); err != nil {
+						return
+					}
+					then(ch)
+				}
+			}
+		}
+	}
+	for name, serve := range map[string]func(net.Conn){
+		"silent":               func(net.Conn) { <-t.Context().Done() },
+		"gone":                 func(net.Conn) {},
+		"garbage":              func(c net.Conn) { _, _ = c.Write(random(t)) },
+		"endless banner":       func(c net.Conn) { copyForEver(c) },
+		"silent after a login": greet(func(ssh.Channel) {}),
+		"gone after a login":   greet(func(ch ssh.Channel) { ch.Close() }),
+		"garbage after it":     greet(func(ch ssh.Channel) { _, _ = ch.Write(random(t)) }),
+		"endless after it":     greet(func(ch ssh.Channel) { copyForEver(ch) }),
+		"endless branches":     greet(func(ch ssh.Channel) { endless(ch, strings.Repeat("ab", 20)) }),
+		"no such repository": greet(func(ch ssh.Channel) {
+			fmt.Fprintln(ch.Stderr(), "fatal: '/x' does not appear to be a git repository")
+			ch.Close()
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() { defer c.Close(); serve(c) }()
+				}
+			}()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			write(t, dir, "known_hosts", fmt.Sprintf("[127.0.0.1]:%s %s", port, ssh.MarshalAuthorizedKey(signer.PublicKey())), 0o600)
+			credential, err := remote.ParseCredential(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := open(t, repo.MirrorOptions{
+				Dir: t.TempDir(), URL: "ssh://git@" + l.Addr().String() + "/x", Branch: "main", KnownHosts: filepath.Join(dir, "known_hosts"),
+				Client: remote.New(remote.Options{Credentials: remote.Credentials{l.Addr().String(): credential}, Stall: 300 * time.Millisecond}),
+			})
+			_, err = m.Update(t.Context())
+			var unavailable *remote.Unavailable
+			var wrong *remote.Wrong
+			if !errors.As(err, &unavailable) && !(name == "no such repository" && errors.As(err, &wrong)) || len(err.Error()) > 300 {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func copyForEver(w io.Writer) {
+	for {
+		if _, err := w.Write(bytes.Repeat([]byte("x"), 1<<16)); err != nil {
+			return
+		}
+	}
+}
+
+// TestMirrorOfWhatMovesMeanwhile rewrites the branch between the list of branches and the objects, and renames the repository.
+func TestMirrorOfWhatMovesMeanwhile(t *testing.T) {
+	u := newUpstream(t)
+	m := open(t, u.options())
+	first := u.head()
+	m.moves(first)
+	second := u.commit("second")
+	git(t, u.work, "reset", "-q", "--hard", first)
+	write(t, u.work, "other", "other\n", 0o644)
+	git(t, u.work, "add", "-A")
+	git(t, u.work, "commit", "-qm", "instead of second")
+	u.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			u.answer(nil)
+			git(t, u.bare, "fetch", "-q", u.work, "+HEAD:refs/heads/main")
+			git(t, u.bare, "reflog", "expire", "--expire=now", "--all")
+			git(t, u.bare, "gc", "-q", "--prune=now")
+		}
+		u.backend.ServeHTTP(w, r)
+	})
+	var unavailable *remote.Unavailable
+	m.fails(first, &unavailable, "is unavailable")
+	m.moves(u.head())
+	if strings.Contains(git(t, m.live(), "cat-file", "--batch-check", "--batch-all-objects"), second) {
+		t.Error("a commit came that was not asked for")
+	}
+
+	if err := os.Rename(u.bare, u.bare+".renamed"); err != nil {
+		t.Fatal(err)
+	}
+	var wrong *remote.Wrong
+	m.fails(u.head(), &wrong, "no such repository")
+	git(t, u.work, "remote", "set-url", "origin", u.bare+".renamed")
+	u.answer(func(w http.ResponseWriter, r *http.Request) { // as forges do
+		if strings.HasPrefix(r.URL.Path, "/site.git/") {
+			http.Redirect(w, r, strings.Replace(r.URL.String(), "/site.git/", "/site.git.renamed/", 1), http.StatusMovedPermanently)
+			return
+		}
+		u.backend.ServeHTTP(w, r)
+	})
+	m.moves(u.commit("in the renamed repository"))
+}
+
+// TestMirrorOnAFullDisk blames this machine, leaves nothing, and goes on when there is room.
+func TestMirrorOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI must run as root, to mount a small file system")
+		}
+		t.Skip("SKIPPED: only root can mount a small file system")
+	}
+	u := newUpstream(t)
+	o := u.options()
+	o.Dir = t.TempDir()
+	if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=400k"); err != nil {
+		t.Fatalf("mount a small file system: %v", err)
+	}
+	m := open(t, o)
+	t.Cleanup(func() {
+		if err := errors.Join(m.Close(), unix.Unmount(o.Dir, 0)); err != nil {
+			t.Error(err)
+		}
+	})
+	at := u.head()
+	m.moves(at)
+	for i := range 600 {
+		write(t, u.work, fmt.Sprint("random/", i), string(random(t)), 0o644)
+	}
+	u.commit("more than there is room for")
+	m.fails(at, new(error), "no space left on device")
+	var unavailable *remote.Unavailable
+	if _, err := m.Update(t.Context()); errors.As(err, &unavailable) {
+		t.Errorf("the server is blamed: %v", err)
+	}
+	m.tidy()
+	m.restart()
+	m.fails(at, new(error), "no space left on device")
+	if err := unix.Mount("", o.Dir, "", unix.MS_REMOUNT, "size=10m"); err != nil {
+		t.Fatal(err)
+	}
+	m.moves(u.head())
+	m.tidy()
 }

@@ -194,13 +194,15 @@ func (p *Proposals) again(err error) bool {
 
 func (p *Proposals) explain(ctx context.Context, pr Proposal, err error) error {
 	var much excess
-	var bad unfit
+	var bad *remote.Wrong
 	var rebase *NeedsRebase
 	switch {
-	case errors.As(err, &rebase), isRefused(err):
+	case errors.As(err, &rebase):
 		return err
-	case errors.As(err, &bad), errors.As(err, &much):
-		return &Refused{pr.Head, err.Error(), "push a commit without it"}
+	case isUnfit(err) && errors.As(err, &bad):
+		return &Refused{pr.Head, bad.Text, bad.Advice}
+	case errors.As(err, &much):
+		return &Refused{pr.Head, much.Error(), "take large files out of the history"}
 	case notWhole(err):
 		return &remote.Unavailable{Host: hostOf(p.at), Err: fmt.Errorf("what it sends is not whole: %w", err)}
 	}
@@ -297,7 +299,7 @@ func (p *Proposals) bring(ctx context.Context, pr Proposal, head, base plumbing.
 	if err != nil || len(wants) == 0 {
 		return forge, err
 	}
-	return forge, there.fetchPack(ctx, p.o.Client.Stall(), p.repo.dir, l, wants, p.haves())
+	return forge, there.fetchPack(ctx, p.repo.dir, l, wants, p.haves())
 }
 
 // room is what may be fetched. A tenth of the quota is for indices and merges.

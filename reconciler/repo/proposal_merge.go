@@ -29,7 +29,7 @@ func (r *Repo) mergeCommits(ctx context.Context, base, head plumbing.Hash, h his
 			return Commit{}, asIncomplete(ctx, err)
 		}
 		if last, err = r.decodeCommit(o); err != nil {
-			return Commit{}, unfit{err}
+			return Commit{}, malformed("commit anew", "%v", err)
 		}
 		trees[i] = last.TreeHash
 	}

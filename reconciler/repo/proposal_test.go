@@ -123,6 +123,12 @@ func TestMergeOfTheForge(t *testing.T) {
 	if want := git(t, u.work, "rev-parse", "HEAD^{tree}"); c.Tree != want {
 		t.Errorf("tree %s, git makes %s", c.Tree, want)
 	}
+	// A base that was set back: the head brings what the base has lost.
+	later := u.propose(10, pr.Base, func() { write(t, u.work, "later", "x", 0o644) })
+	_, c, err = p.Merge(t.Context(), repo.Proposal{Number: 10, Head: later, Base: base})
+	if err != nil || c.Tree != git(t, u.work, "rev-parse", later+"^{tree}") {
+		t.Errorf("%+v, %v", c, err)
+	}
 	var unavailable *remote.Unavailable
 	if _, _, err := p.Merge(t.Context(), repo.Proposal{Number: 8, Head: strings.Repeat("ab", 20), Base: base}); !errors.As(err, &unavailable) {
 		t.Errorf("a head that is gone: %v", err)

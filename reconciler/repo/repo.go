@@ -114,8 +114,7 @@ func (r *Repo) close() error {
 
 // suspect notes an error of reading objects.
 func (r *Repo) suspect(err error) {
-	var bad unfit
-	if err != nil && !errors.As(err, &bad) {
+	if err != nil && !isUnfit(err) {
 		r.doubted.Store(true)
 	}
 }

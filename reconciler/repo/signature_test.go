@@ -118,6 +118,9 @@ func TestSignedBySSH(t *testing.T) {
 		"own header":  strings.Replace(raw, "\n\n", "\nmore header\n\n", 1),
 		"two":         strings.Replace(raw, "gpgsig ", "gpgsig -----BEGIN SSH SIGNATURE-----\n x\n -----END SSH SIGNATURE-----\ngpgsig ", 1),
 		"sha256 also": strings.Replace(raw, "gpgsig ", "gpgsig-sha256 -----BEGIN SSH SIGNATURE-----\n x\n -----END SSH SIGNATURE-----\ngpgsig ", 1),
+		"two, odd":    strings.Replace(raw, "\n\n", "\ngpgsig x\n\n", 1),
+		"sha256, odd": strings.Replace(raw, "gpgsig ", "gpgsig-sha256 x\ngpgsig ", 1),
+		"for files":   signedFor(t, u, known, "file"),
 		"cut":         strings.Replace(raw, "\n -----END", "\n-----END", 1),
 	} {
 		id := gitReading(t, u.work, altered, "hash-object", "-t", "commit", "-w", "--stdin", "--literally")
@@ -127,8 +130,11 @@ func TestSignedBySSH(t *testing.T) {
 			m.fails(at, &refused, "its SSH signature is wrong")
 		}
 	}
-	u.push()
-	m.moves(u.head())
+	// The same by hand, for git.
+	id := gitReading(t, u.work, signedFor(t, u, known, "git"), "hash-object", "-t", "commit", "-w", "--stdin")
+	git(t, u.work, "push", "-qf", "origin", id+":refs/heads/main")
+	m.moves(id)
+	git(t, u.work, "reset", "-q", "--hard", id)
 
 	// A file of keys that cannot be read lets nobody in.
 	at = u.head()
@@ -137,6 +143,25 @@ func TestSignedBySSH(t *testing.T) {
 	m.fails(at, new(error), "read allowed signers")
 	allowed(t, u, line(t, known, ""))
 	m.moves(u.head())
+}
+
+// signedFor is a commit with a good signature that was made for something else.
+func signedFor(t *testing.T, u *upstream, key, namespace string) string {
+	t.Helper()
+	tree := git(t, u.work, "rev-parse", "HEAD^{tree}")
+	raw := fmt.Sprintf("tree %s\nparent %s\nauthor a <a@b> 1700000000 +0000\ncommitter a <a@b> 1700000000 +0000\n\nfor %s\n", tree, git(t, u.work, "rev-parse", "HEAD~1"), namespace)
+	write(t, u.dir, "payload", raw, 0o600)
+	if out, err := exec.Command("ssh-keygen", "-Y", "sign", "-n", namespace, "-f", key, filepath.Join(u.dir, "payload")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	signature, err := os.ReadFile(filepath.Join(u.dir, "payload.sig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(u.dir, "payload.sig")); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(raw, "\n\n", "\ngpgsig "+strings.ReplaceAll(strings.TrimSpace(string(signature)), "\n", "\n ")+"\n\n", 1)
 }
 
 func TestSignedByGPG(t *testing.T) {
@@ -196,7 +221,11 @@ func TestSignedByGPG(t *testing.T) {
 	write(t, u.dir, "gpg-old", "#!/bin/sh\nexec "+gpg+" --faked-system-time 20200101T060000! \"$@\"\n", 0o755)
 	sign("old@example.org")
 	git(t, u.work, "config", "gpg.program", filepath.Join(u.dir, "gpg-old"))
+	t.Setenv("GIT_COMMITTER_DATE", "2020-01-01T06:00:00Z")
 	u.commit("signed with an expired key")
+	if err := os.Unsetenv("GIT_COMMITTER_DATE"); err != nil {
+		t.Fatal(err)
+	}
 	m.fails(at, &refused, "expired")
 	git(t, u.work, "config", "--unset", "gpg.program")
 	git(t, u.work, "reset", "-q", "--hard", at)
