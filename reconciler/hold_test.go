@@ -278,6 +278,9 @@ func TestARollbackLastsUntilANewerCommit(t *testing.T) {
 	f.pass()
 	h, err := f.rollback(good)
 	must(t, err)
+	if rep, err := f.Reconcile(t.Context()); err != nil || rep.Built > 0 {
+		t.Errorf("the rollback builds %d parts that are there, %v", rep.Built, err)
+	}
 	f.pass()
 	if f.commitServed() != good {
 		t.Fatalf("%s is published", f.commitServed())
@@ -645,5 +648,38 @@ func TestTheCalendarHoldsTheSite(t *testing.T) {
 	f.pass()
 	if f.commitServed() != f.head() {
 		t.Fatal("the site stays although the freeze has ended")
+	}
+}
+
+func TestASiteThatIsHeldBeforeItsFirstPassPublishesNothing(t *testing.T) {
+	f := newFollower(t)
+	must(t, reconciler.MakeRoot(f.Root))
+	h := f.hold("site", time.Hour)
+	rep, err := f.Reconcile(t.Context())
+	must(t, err)
+	if f.commitServed() != "" || len(rep.Plan.Blocked) != 1 || rep.Plan.Blocked[0].Holds[0].ID != h.ID {
+		t.Errorf("%q is published, blocked is %+v", f.commitServed(), rep.Plan.Blocked)
+	}
+	expect(t, "blocked", f.blocked(), "site: commit "+f.head()[:12]+" is not published")
+	f.later(time.Hour)
+	f.pass()
+	if f.commitServed() != f.head() {
+		t.Error("nothing is published although the hold has ended")
+	}
+}
+
+func TestAHeldFECIsExplainedByTheCommitAsWhichItStays(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	first := f.head()
+	f.hold("fecs.kgp2cu02", time.Hour)
+	f.change("fecs/fecs.cue", `version: "1.1.0"`, `version: "1.0.0"`)
+	f.pass()
+	for path, want := range map[string]string{"fecs/kgp2cu02/software/bpm-1.1.0.tar.zst": first, "fecs/kgp2cu01/boot.manifest": f.head()} {
+		r := f.site.reconciler(f.Root)
+		r.Branch = ""
+		if x, err := r.Explain(t.Context(), path); err != nil || x.Commit != want {
+			t.Errorf("%s is explained by %s, %v; want %s", path, x.Commit, err, want)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func (b *bench) pass(ctx context.Context) error {
 	defer served.Close() // only read
 	kick := func() (usage, error) {
 		start := time.Now()
-		a, err := serve.Kick(ctx, served)
+		a, err := serve.Ask(ctx, served, "kick", nil)
 		if err == nil && a.Code != 0 {
 			err = errors.New(a.Error)
 		}
