@@ -683,3 +683,27 @@ func TestAHeldFECIsExplainedByTheCommitAsWhichItStays(t *testing.T) {
 		}
 	}
 }
+
+// TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse rewrites history, so that nobody can render the held FEC any more.
+func TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse(t *testing.T) {
+	f := newFollower(t)
+	first := f.pass()
+	f.hold("fecs.kgp2cu02", time.Hour)
+	f.hold("fecs.kgp2cu01", time.Hour)
+	f.pass()
+	s := f.site
+	s.commit("scripts/env", "echo global", "echo other") // a repository without the commit
+	again := follow1(t, s, f.Root)
+	have := again.pass()
+	was, is := foldersOf(first), foldersOf(have)
+	if again.commitServed() != again.head() || is["kgp2cu02"] != was["kgp2cu02"] || is["kgp2cu01"] != was["kgp2cu01"] {
+		t.Errorf("%s is published, want %s; held FECs changed: %v, %v", again.commitServed(), again.head(), is["kgp2cu02"] != was["kgp2cu02"], is["kgp2cu01"] != was["kgp2cu01"])
+	}
+	if !strings.Contains(again.log.String(), "held FEC stays as it is served") {
+		t.Errorf("nothing is said:\n%s", again.log)
+	}
+	again.later(time.Hour)
+	if is := foldersOf(again.pass()); is["kgp2cu02"] == was["kgp2cu02"] {
+		t.Error("the FEC stays although the hold has ended")
+	}
+}

@@ -297,7 +297,12 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 			return t, err
 		}
 		var then tree.Tree
-		if then, err = e.layOutFree(p.earlier[i]); err == nil {
+		if e.served != nil {
+			then = *e.served
+		} else {
+			then, err = e.layOutFree(p.earlier[i])
+		}
+		if err == nil {
 			t, err = t.Keep(e.fecs, then)
 		}
 	}
