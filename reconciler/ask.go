@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/store"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -35,7 +36,7 @@ func (r *Reconciler) ask(p string) (asked, error) {
 		var which string
 		which, rest, _ = strings.Cut(below, "/")
 		if a.rev == "" {
-			if a.rev, err = r.commitOf(top, which); err != nil {
+			if a.rev, err = r.commitOf(top, which, rest); err != nil {
 				return a, err
 			}
 		}
@@ -86,8 +87,8 @@ func (r *Reconciler) roots() (out []string) {
 	return out
 }
 
-// commitOf is the commit that by-commit/WHICH or generations/WHICH names.
-func (r *Reconciler) commitOf(top, which string) (string, error) {
+// commitOf is the commit that a path of by-commit/WHICH or generations/WHICH is made from.
+func (r *Reconciler) commitOf(top, which, path string) (string, error) {
 	if top == tree.CommitsFolder {
 		return which, nil
 	}
@@ -95,7 +96,7 @@ func (r *Reconciler) commitOf(top, which string) (string, error) {
 	if err != nil || r.Root == "" {
 		return "", fmt.Errorf("generation %q is of an unknown commit: give --root or --rev", which)
 	}
-	return r.remembered(n)
+	return r.remembered(n, path)
 }
 
 // orServed is the commit that Root serves, or HEAD, when nobody has named one.
@@ -108,12 +109,13 @@ func (a asked) orServed(r *Reconciler) (asked, error) {
 		return a, nil
 	}
 	var err error
-	a.rev, err = r.remembered(0)
+	a.rev, err = r.remembered(0, a.path)
 	return a, err
 }
 
-// remembered is the commit of a generation of Root; of the current one for 0.
-func (r *Reconciler) remembered(n int64) (string, error) {
+// remembered is the commit that a path of a generation of Root is made from: of a held FEC, the one as which it stays. For 0 it
+// is the current generation.
+func (r *Reconciler) remembered(n int64, path string) (string, error) {
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {
 		return "", fmt.Errorf("open root: %w", err)
@@ -127,9 +129,15 @@ func (r *Reconciler) remembered(n int64) (string, error) {
 		n = current
 	}
 	for _, p := range past {
-		if p.Number == n {
-			return p.Commit, nil
+		if p.Number != n {
+			continue
 		}
+		for _, h := range p.Givens.Held {
+			if strings.HasPrefix(path+"/", desired.FECScope+"/"+h.FEC+"/") {
+				return h.Commit, nil
+			}
+		}
+		return p.Commit, nil
 	}
 	if n == 0 {
 		return "", errors.New("the root has published nothing: give --rev")

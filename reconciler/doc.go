@@ -1,6 +1,7 @@
 // Package reconciler brings a served tree to what a git commit says. One pass reads like a table of contents:
 //
 //	observe.Damage(root) → plan.RepairOf → repair.Names
+//	plan.Holds.InForce → which commit, and as of which its FECs stay
 //	repo.Files → load.Site → desired.Check ─┐
 //	                                        ├ build.Make → tree.Of → plan.Make
 //	observe.Root(root) ─────────────────────┘        → publish.Seal → render.Tree → publish.Generation
@@ -9,13 +10,16 @@
 // Read in this order: reconciler.go (one pass), scrub.go (what it repairs first), desired/ (what people ask for), tree/ (what is served), plan/ (every
 // decision, pure, with a reason), then the verbs.
 //
+// What holds something back is judged in plan/hold.go alone; hold.go brings together what it judges by and renders held FECs,
+// operate.go is what operators do to holds, records.go keeps the ledger open.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed.
 //
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
-//     before), remote (HTTPS and OCI), repo (git).
+//     before), ledger (records what happened), remote (HTTPS and OCI), repo (git).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
 //     announce, boot, serve.
@@ -25,13 +29,13 @@
 //
 // The laws:
 //
-//  1. After a successful pass, planning again yields nothing.
+//  1. After a successful pass, planning again yields nothing but steps that a named hold still blocks.
 //  2. A pass may die at any instruction; the next one needs no human and loses nothing.
 //  3. Nothing is visible until publish turns one link.
 //  4. A tree is a function of the git tree, Pomona's version and the givens in generation.json. Any machine renders the
 //     same.
-//  5. Prune never removes what the current or the previous generation names, nor what a FEC said last that it runs. A commit
-//     that takes away more than its share must say so.
+//  5. Prune never removes what the current or the previous generation names, nor what a FEC said last that it runs or a hold
+//     names. A commit that takes away more than its share must say so.
 //  6. An invalid commit changes nothing at all.
 //  7. Repository content is hostile input: CUE runs in limited children, paths go through os.Root, archives are linted.
 //

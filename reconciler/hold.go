@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -129,40 +131,80 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	if plan.NeedsMembers(j.in) {
 		published.FECs = w.site.FECs
 		if current.Commit != "" && current.Commit != w.commit.ID {
-			then, err := r.load(ctx, current.Commit)
-			if err != nil {
-				return w, j, fmt.Errorf("find members of held groups: %w", err)
+			if then, err := r.load(ctx, current.Commit); err == nil {
+				published.FECs = then.site.FECs
+			} else {
+				r.Log.Warn("members of held groups are those of the wanted commit", "because", err)
 			}
-			published.FECs = then.site.FECs
 		}
 	}
 	held := plan.HeldFECs(j.in, current, published, plan.Side{Commit: w.commit.ID, FECs: w.site.FECs, Expired: w.expired})
-	err := r.keep(ctx, &w, held)
+	err := r.keep(ctx, &w, held, func(fec string) (tree.Tree, error) { return r.asServed(have, fec) })
 	return w, j, err
+}
+
+// asServed is a FEC as it is served now.
+func (r *Reconciler) asServed(have observed.Root, fec string) (t tree.Tree, err error) {
+	i := slices.IndexFunc(have.Index.FECs, func(f tree.IndexedFEC) bool { return f.Name == fec })
+	if i < 0 {
+		return t, nil // nothing is
+	}
+	root, err := os.OpenRoot(r.Root)
+	if err != nil {
+		return t, err
+	}
+	defer root.Close() // only read
+	f := tree.Folder{Path: desired.FECScope + "/" + fec, Manifest: &tree.Manifest{}}
+	if f.Nodes, err = observe.Folder(root, have.Index.FECs[i].Folder); err != nil {
+		return t, err
+	}
+	if *f.Manifest, err = observe.Manifest(root, fec); err != nil {
+		return t, err
+	}
+	f.Manifest.Serial, f.Manifest.Expires = 0, 0
+	f.Nodes = slices.DeleteFunc(f.Nodes, func(n tree.Node) bool { return n.Path == tree.ManifestName })
+	if f.Content() != have.Index.FECs[i].Content {
+		return t, errors.New("what is served is damaged")
+	}
+	t.Folders = []tree.Folder{f}
+	t.Links = slices.DeleteFunc(slices.Clone(have.Index.Links), func(l tree.Link) bool { return l.Target != fec })
+	if f.Manifest.Data {
+		t.Data = []string{fec}
+	}
+	return t, nil
 }
 
 // earlier is one commit as far as some FECs stay as it says.
 type earlier struct {
 	wanted
-	fecs map[string]bool
+	fecs   map[string]bool
+	served *tree.Tree // nil: rendered from the commit
 }
 
-// keep has some FECs stay as an earlier commit says. It changes nothing else that the commit asks for.
-func (r *Reconciler) keep(ctx context.Context, w *wanted, held []observed.Held) error {
+// keep has some FECs stay as an earlier commit says. It changes nothing else that the commit asks for. One whose commit cannot be
+// read any more stays as it is served, if served is there to say that: it must not keep all others from moving on.
+func (r *Reconciler) keep(ctx context.Context, w *wanted, held []observed.Held, served func(fec string) (tree.Tree, error)) error {
 	w.held, w.asked, w.allExpired = held, w.site, w.expired
 	w.expired = plan.ExpiredFree(w.expired, held)
 	for _, h := range held {
 		i := slices.IndexFunc(w.earlier, func(e earlier) bool { return e.commit.ID == h.Commit })
 		if i < 0 {
-			then := *w
+			then, err := *w, error(nil)
 			if h.Commit != w.commit.ID {
-				var err error
-				if then, err = r.load(ctx, h.Commit); err != nil {
-					return fmt.Errorf("keep %s as of commit %.12s, as hold %s wants: %w", h.FEC, h.Commit, h.By[0], err)
-				}
+				then, err = r.load(ctx, h.Commit)
+			}
+			var as *tree.Tree
+			if err != nil && ctx.Err() == nil && served != nil {
+				r.Log.Warn("held FEC stays as it is served: its commit cannot be read", "fec", h.FEC, "commit", h.Commit, "err", err)
+				var t tree.Tree
+				t, err = served(h.FEC)
+				as, then = &t, wanted{} // by itself, also when others stay as of the same commit
+			}
+			if err != nil {
+				return fmt.Errorf("keep %s as of commit %.12s, as hold %s wants: %w", h.FEC, h.Commit, h.By[0], err)
 			}
 			then.earlier, then.held, then.expired = nil, nil, nil
-			i, w.earlier = len(w.earlier), append(w.earlier, earlier{then, map[string]bool{}})
+			i, w.earlier = len(w.earlier), append(w.earlier, earlier{then, map[string]bool{}, as})
 		}
 		w.earlier[i].fecs[h.FEC] = true
 		w.earlier[i].expired = append(w.earlier[i].expired, h.Expired...)
@@ -171,13 +213,12 @@ func (r *Reconciler) keep(ctx context.Context, w *wanted, held []observed.Held) 
 		return nil
 	}
 	w.site = plan.Without(w.site, w.heldFECs())
-	served := w.site
+	w.served = w.site
 	for i, e := range w.earlier {
 		w.earlier[i].site, w.earlier[i].releases = plan.Only(e.site, e.fecs)
-		served = plan.With(served, w.earlier[i].site)
+		w.served = plan.With(w.served, w.earlier[i].site)
 	}
-	w.releases = plan.Releases(plan.Retain(served))
-	w.served = served
+	w.releases = plan.Releases(plan.Retain(w.served))
 	return nil
 }
 

@@ -278,6 +278,9 @@ func TestARollbackLastsUntilANewerCommit(t *testing.T) {
 	f.pass()
 	h, err := f.rollback(good)
 	must(t, err)
+	if rep, err := f.Reconcile(t.Context()); err != nil || rep.Built > 0 {
+		t.Errorf("the rollback builds %d parts that are there, %v", rep.Built, err)
+	}
 	f.pass()
 	if f.commitServed() != good {
 		t.Fatalf("%s is published", f.commitServed())
@@ -447,7 +450,9 @@ func TestHeldFECsAreKeptAndMended(t *testing.T) {
 	f.verify()
 	want := snapshot(t, folder)
 	must(t, os.RemoveAll(folder), os.Remove(archive))
-	f.pass()
+	if mended := f.pass(); mended.Current != have.Current {
+		t.Errorf("generation %d is published to mend generation %d", mended.Current, have.Current)
+	}
 	if d := cmp.Diff(want, snapshot(t, folder)); d != "" {
 		t.Errorf("the held folder is restored otherwise (-want +got):\n%s", d)
 	}
@@ -645,5 +650,62 @@ func TestTheCalendarHoldsTheSite(t *testing.T) {
 	f.pass()
 	if f.commitServed() != f.head() {
 		t.Fatal("the site stays although the freeze has ended")
+	}
+}
+
+func TestASiteThatIsHeldBeforeItsFirstPassPublishesNothing(t *testing.T) {
+	f := newFollower(t)
+	must(t, reconciler.MakeRoot(f.Root))
+	h := f.hold("site", time.Hour)
+	rep, err := f.Reconcile(t.Context())
+	must(t, err)
+	if f.commitServed() != "" || len(rep.Plan.Blocked) != 1 || rep.Plan.Blocked[0].Holds[0].ID != h.ID {
+		t.Errorf("%q is published, blocked is %+v", f.commitServed(), rep.Plan.Blocked)
+	}
+	expect(t, "blocked", f.blocked(), "site: commit "+f.head()[:12]+" is not published")
+	f.later(time.Hour)
+	f.pass()
+	if f.commitServed() != f.head() {
+		t.Error("nothing is published although the hold has ended")
+	}
+}
+
+func TestAHeldFECIsExplainedByTheCommitAsWhichItStays(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	first := f.head()
+	f.hold("fecs.kgp2cu02", time.Hour)
+	f.change("fecs/fecs.cue", `version: "1.1.0"`, `version: "1.0.0"`)
+	f.pass()
+	for path, want := range map[string]string{"fecs/kgp2cu02/software/bpm-1.1.0.tar.zst": first, "fecs/kgp2cu01/boot.manifest": f.head()} {
+		r := f.site.reconciler(f.Root)
+		r.Branch = ""
+		if x, err := r.Explain(t.Context(), path); err != nil || x.Commit != want {
+			t.Errorf("%s is explained by %s, %v; want %s", path, x.Commit, err, want)
+		}
+	}
+}
+
+// TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse rewrites history, so that nobody can render the held FEC any more.
+func TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse(t *testing.T) {
+	f := newFollower(t)
+	first := f.pass()
+	f.hold("fecs.kgp2cu02", time.Hour)
+	f.hold("fecs.kgp2cu01", time.Hour)
+	f.pass()
+	s := f.site
+	s.commit("scripts/env", "echo global", "echo other") // a repository without the commit
+	again := follow1(t, s, f.Root)
+	have := again.pass()
+	was, is := foldersOf(first), foldersOf(have)
+	if again.commitServed() != again.head() || is["kgp2cu02"] != was["kgp2cu02"] || is["kgp2cu01"] != was["kgp2cu01"] {
+		t.Errorf("%s is published, want %s; held FECs changed: %v, %v", again.commitServed(), again.head(), is["kgp2cu02"] != was["kgp2cu02"], is["kgp2cu01"] != was["kgp2cu01"])
+	}
+	if !strings.Contains(again.log.String(), "held FEC stays as it is served") {
+		t.Errorf("nothing is said:\n%s", again.log)
+	}
+	again.later(time.Hour)
+	if is := foldersOf(again.pass()); is["kgp2cu02"] == was["kgp2cu02"] {
+		t.Error("the FEC stays although the hold has ended")
 	}
 }

@@ -34,6 +34,10 @@ func (r *Reconciler) build(ctx context.Context, w wanted, have observed.Root, si
 		if err != nil {
 			return p, err
 		}
+		if e.served != nil {
+			p.earlier = append(p.earlier, parts{})
+			continue
+		}
 		known := maps.Clone(have.Known)
 		maps.Copy(orEmpty(&known), p.known)
 		var then parts

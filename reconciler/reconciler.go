@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -99,7 +100,7 @@ func (r *Reconciler) alone(ctx context.Context, dir *durable.Dir, depth Depth) (
 	want, j, err := r.wantHeld(ctx, have)
 	rep.Commit, rep.Wanted, rep.Warnings, rep.Holds = want.commit.ID, want.head, want.warnings, j.in
 	if errors.Is(err, errHeldEmpty) {
-		r.Log.Info("nothing is published: the site is held", "commit", want.head)
+		rep.Plan = plan.Nothing(want.head, j.in)
 		return rep, j, nil
 	}
 	if last := have.LastCommit(); ctx.Err() == nil && last != "" && last != want.commit.ID && !have.Whole() {
@@ -177,6 +178,10 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	}
 	want, j, err := r.wantHeld(ctx, have)
 	rep.Commit, rep.Wanted, rep.Warnings, rep.Holds = want.commit.ID, want.head, want.warnings, j.in
+	if errors.Is(err, errHeldEmpty) {
+		rep.Plan = plan.Nothing(want.head, j.in)
+		return rep, nil
+	}
 	if err != nil {
 		return rep, err
 	}
@@ -317,7 +322,12 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 			return t, err
 		}
 		var then tree.Tree
-		if then, err = e.layOutFree(p.earlier[i]); err == nil {
+		if e.served != nil {
+			then = *e.served
+		} else {
+			then, err = e.layOutFree(p.earlier[i])
+		}
+		if err == nil {
 			t, err = t.Keep(e.fecs, then)
 		}
 	}
@@ -407,6 +417,10 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 	if err := r.unfinished(dir)(); err != nil {
 		return err
 	}
+	// What an earlier commit was made into is known as long as it is in the store: a rollback reads no payload.
+	known := maps.Clone(have.Known)
+	maps.Copy(orEmpty(&known), p.known)
+	p.known = known
 	if len(p.built) > 0 {
 		if err := store.WriteKnown(dir, p.known); err != nil {
 			return err

@@ -212,7 +212,7 @@ func (m *mender) restoreObjects(ctx context.Context, n int64) error {
 		return err
 	}
 	w.expired = g.Givens.Expired
-	if err := m.keep(ctx, &w, g.Givens.Held); err != nil {
+	if err := m.keep(ctx, &w, g.Givens.Held, nil); err != nil {
 		return err
 	}
 	parts, err := m.build(ctx, w, m.have, m.objects, func() error { return nil })

@@ -62,7 +62,7 @@ func (r *Reconciler) again(ctx context.Context, commit string, g observed.Genera
 		return observe.Expected{}, err
 	}
 	w.expired = g.Givens.Expired
-	if err := then.keep(ctx, &w, g.Givens.Held); err != nil {
+	if err := then.keep(ctx, &w, g.Givens.Held, nil); err != nil {
 		return observe.Expected{}, err
 	}
 	p, err := then.build(ctx, w, observed.Root{}, store.Measure{}, func() error { return nil })

@@ -121,7 +121,7 @@ func refusal(err error) serve.Answer {
 	return serve.Answer{Report: json.RawMessage("null"), Code: exitFailed, Error: "pomona: " + err.Error()}
 }
 
-// holdFlagsOf are what every command needs that changes holds.
+// orderFlags are what every command needs that changes holds.
 type orderFlags struct {
 	root, output, reason, lasts, until, by string
 }

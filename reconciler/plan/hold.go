@@ -302,6 +302,12 @@ func blocked(want Want) []Blocked {
 	return out
 }
 
+// Nothing is the plan while the site is held before anything was published.
+func Nothing(head string, in []observed.Hold) Plan {
+	want := Want{Head: head, Holds: in}
+	return Plan{Blocked: blocked(want)}
+}
+
 func foldersByFEC(t tree.Tree) map[string]tree.Folder {
 	out := map[string]tree.Folder{}
 	for _, f := range t.Folders {

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -301,4 +302,25 @@ func newest(have observed.Root, commit string) (n int64) {
 		}
 	}
 	return n
+}
+
+func TestAPlanSaysWhatIsBlockedByWhat(t *testing.T) {
+	h := placed("h-1", "fecs.a", time.Hour)
+	h.Reason = "[x](http://evil) @all\x1b[2J"
+	p := plan.Plan{Site: "s", Commit: strings.Repeat("1", 40), Blocked: []plan.Blocked{{Scope: "fecs.a", What: "bpm 1.0 → 1.1", Holds: []observed.Hold{h}}}}
+	if !p.Empty() || p.Summary() != "nothing to publish; 1 step blocked" {
+		t.Errorf("a blocked step is to be done: %q", p.Summary())
+	}
+	var text, markdown strings.Builder
+	if err := errors.Join(p.Text(&text), p.Markdown(&markdown, plan.MaxComment)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"  blocked  fecs.a: bpm 1.0 → 1.1; held by h-1 of ann since 2026-11-21 12:00 UTC until 2026-11-21 13:00 UTC: "} {
+		if !strings.Contains(text.String(), want) || strings.Contains(text.String(), "\x1b") {
+			t.Errorf("%q holds no %q, or an escape", &text, want)
+		}
+	}
+	if !strings.Contains(markdown.String(), "h-1 of ann") || strings.Contains(markdown.String(), "[x](http") || strings.Contains(markdown.String(), " @all") {
+		t.Errorf("markdown:\n%s", &markdown)
+	}
 }

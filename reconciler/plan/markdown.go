@@ -22,6 +22,7 @@ func (p Plan) Markdown(w io.Writer, limit int) error {
 	page.section("refused removals", "", mapped(p.Refused, func(x desired.Problem) string {
 		return "> **Refused:** " + escape(x.String()) + "\n\n"
 	}), "")
+	page.list("blocked steps", "Blocked", mapped(p.Blocked, func(x Blocked) string { return escape(x.String()) }))
 	groups := grouped(p.FECs)
 	page.list("lines of FECs that change", "FECs", groupLines(groups))
 	page.list("shared things", "Blast radius", mapped(p.Shared, sharedLine))

@@ -13,7 +13,11 @@ import (
 // Text writes the plan for people: a summary on the first line, then what will change and why, what goes away first.
 func (p Plan) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "site %s, commit %s%s: %s\n", p.Site, short(p.Commit), p.against(), p.Summary())
+	if p.Site == "" {
+		fmt.Fprintf(&b, "nothing is published yet: %s\n", p.Summary())
+	} else {
+		fmt.Fprintf(&b, "site %s, commit %s%s: %s\n", p.Site, short(p.Commit), p.against(), p.Summary())
+	}
 	if p.Publish != nil {
 		fmt.Fprintf(&b, "  because %s\n", strings.Join(p.Publish.Reasons, "; "))
 	}
