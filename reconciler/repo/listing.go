@@ -54,7 +54,7 @@ func (l *listing) enter(path string) error {
 
 // malformed is the error for a commit or a folder that holds what none may: a person must change it, and no other try helps.
 func malformed(advice, format string, args ...any) error {
-	return unfit{&remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}}
+	return &remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}
 }
 
 // badName says what is wrong with a name that git itself would never write, but that a crafted tree may hold, or that no
