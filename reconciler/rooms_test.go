@@ -23,7 +23,7 @@ var rooms = map[string][]string{
 	"store":    {"artifact", "durable"},
 	"memo":     {},
 	"remote":   {"artifact"},
-	"repo":     {"artifact", "remote"},
+	"repo":     {"artifact", "durable", "remote"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval"},
 	"github.com/go-git/":             {"repo"},
+	"github.com/ProtonMail/":         {"repo"},
 	"github.com/CycloneDX/":          {"build"},
 	"golang.org/x/crypto/":           {"repo"},
 	"oras.land/oras-go/":             {"remote"},

@@ -63,8 +63,31 @@ func (c *Client) HTTP() *http.Client { return c.http }
 // MaxSize is the largest download, in bytes.
 func (c *Client) MaxSize() int64 { return c.options.MaxSize }
 
-// Credential is what the client has for an address.
-func (c *Client) Credential(u *url.URL) (Credential, bool) { return c.options.Credentials.Of(u) }
+// Stall is how long a host may say nothing.
+func (c *Client) Stall() time.Duration { return c.options.Stall }
+
+// Credential is what the client has for an address, as it is now: a file that has changed is read anew, and a token that
+// expires is asked for again.
+func (c *Client) Credential(ctx context.Context, u *url.URL) (Credential, bool, error) {
+	return c.options.Credentials.of(ctx, HostOf(u))
+}
+
+// Forget drops what was asked for an address and is refused there now. It says whether asking again gives something else.
+func (c *Client) Forget(u *url.URL) bool {
+	app, ok := c.options.Credentials[HostOf(u)].source.(*App)
+	if ok {
+		app.forget()
+	}
+	return ok
+}
+
+// SameHost refuses redirects to other hosts; it is for http.Client.CheckRedirect.
+func SameHost(req *http.Request, via []*http.Request) error {
+	if from, to := HostOf(via[0].URL), HostOf(req.URL); from != to {
+		return &Wrong{Field: "url", Text: fmt.Sprintf("%s leads to another host, %s", from, to), Advice: "name the address that it leads to, if you trust it"}
+	}
+	return checkRedirect(req, via)
+}
 
 // checkRedirect follows a few redirects, over HTTPS only.
 func checkRedirect(req *http.Request, via []*http.Request) error {
@@ -114,10 +137,10 @@ func (g guard) mayCarry(req *http.Request) bool {
 		}
 	}
 	header := req.Header.Get("Authorization")
+	own := g.options.Credentials[HostOf(req.URL)]
 	for host, c := range g.options.Credentials {
-		if header == c.header() && host != HostOf(req.URL) {
-			own, ok := g.options.Credentials.Of(req.URL)
-			return ok && own.header() == header
+		if c.proves(header) && host != HostOf(req.URL) {
+			return own.proves(header)
 		}
 	}
 	return true
@@ -159,8 +182,12 @@ func (c *Client) Download(ctx context.Context, address string, w io.Writer) erro
 		return &Wrong{Field: "url", Text: "malformed address", Advice: "correct it"}
 	}
 	host := HostOf(req.URL)
-	if own, ok := c.Credential(req.URL); ok && own.header() != "" {
-		req.Header.Set("Authorization", own.header())
+	own, _, err := c.Credential(ctx, req.URL)
+	if err != nil {
+		return Failed(ctx, host, err)
+	}
+	if h := own.header(); h != "" {
+		req.Header.Set("Authorization", h)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

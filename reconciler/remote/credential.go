@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,6 +15,13 @@ type Credential struct {
 	user, password string
 	token          string
 	key            []byte
+	source         source // what it is read from each time, or nil
+}
+
+// source is where a credential comes from that changes.
+type source interface {
+	now(context.Context) (Credential, error)
+	proves(header string) bool // whether it has given a credential with this header lately
 }
 
 // ParseCredential reads a credential file: one line USER:PASSWORD or a bearer token, or a private key for ssh.
@@ -48,6 +56,14 @@ func (c Credential) Key() ([]byte, bool) { return c.key, c.key != nil }
 func (c Credential) String() string   { return "(secret)" }
 func (c Credential) GoString() string { return "(secret)" }
 
+// proves says whether an HTTP header is that of this credential.
+func (c Credential) proves(header string) bool {
+	if header == "" {
+		return false
+	}
+	return c.source != nil && c.source.proves(header) || c.header() == header
+}
+
 // header is what proves the credential to an HTTP server; empty if it is none for that.
 func (c Credential) header() string {
 	switch {
@@ -63,10 +79,14 @@ func (c Credential) header() string {
 // registry.example.org:5000.
 type Credentials map[string]Credential
 
-// Of is the credential for an address.
-func (cs Credentials) Of(u *url.URL) (Credential, bool) {
-	c, ok := cs[HostOf(u)]
-	return c, ok
+// of is the credential for a host, as it is now.
+func (cs Credentials) of(ctx context.Context, host string) (Credential, bool, error) {
+	c, ok := cs[host]
+	if c.source == nil {
+		return c, ok, nil
+	}
+	c, err := c.source.now(ctx)
+	return c, ok, err
 }
 
 // HostOf is the host of an address, with its port unless that is the usual one.

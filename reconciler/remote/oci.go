@@ -136,9 +136,9 @@ func (c *Client) repository(i Image) (*oras.Repository, error) {
 	if err != nil {
 		return nil, &Wrong{Field: "image", Text: err.Error(), Advice: "correct it"}
 	}
-	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(_ context.Context, host string) (auth.Credential, error) {
-		own := c.options.Credentials[host]
-		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, nil
+	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(ctx context.Context, host string) (auth.Credential, error) {
+		own, _, err := c.options.Credentials.of(ctx, host)
+		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, err
 	}}
 	return repository, nil
 }

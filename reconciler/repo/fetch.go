@@ -21,30 +21,25 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"github.com/go-git/go-git/v5/storage/filesystem"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
-// How long a fetch may take in all, and the first answer of an ssh host.
-const (
-	fetchTimeout = 30 * time.Minute
-	dialTimeout  = 15 * time.Second
-)
+// fetchTimeout is how long a fetch may take in all.
+const fetchTimeout = 30 * time.Minute
 
 // address is what may be fetched from, whatever a schema says: a path goes into a command of an ssh host, and no other
 // scheme may reach this machine's own files.
 var address = regexp.MustCompile(`^(https://|ssh://([a-z_][a-z0-9_-]*@)?)[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~+@,=/-]+$`)
-
-func init() { gitssh.DefaultSSHConfig = nil } // what a user's ssh is told about other hosts does not count here
 
 // Remote is a repository on another host.
 type Remote struct {
 	URL        string // https or ssh
 	Client     *remote.Client
 	KnownHosts string // file with the keys of ssh hosts
+	Git        string // git's own program for folders on this machine; empty: git-upload-pack, else go-git
+	OneHost    bool   // redirects to other hosts are refused; else they are followed without a credential
 }
 
 // Wanted is a commit of a remote repository.
@@ -69,7 +64,7 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 	if err := f.prepare(dir); err != nil {
 		return fmt.Errorf("make repository: %w", err)
 	}
-	if f.session, err = from.session(at); err != nil {
+	if f.session, err = from.session(ctx, at); err != nil {
 		return f.failed(ctx, err)
 	}
 	err = f.run(ctx)
@@ -78,75 +73,12 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 	return f.failed(ctx, err)
 }
 
-// session connects to where a repository lies, with the credential of its host.
-func (r Remote) session(at *url.URL) (transport.UploadPackSession, error) {
-	ep, err := transport.NewEndpoint(r.URL)
-	if err != nil {
-		return nil, err
-	}
-	own, known := r.Client.Credential(at)
-	if at.Scheme == "https" {
-		var auth transport.AuthMethod
-		if user, password, ok := own.User(); ok {
-			auth = &githttp.BasicAuth{Username: user, Password: password}
-		} else if token, ok := own.Token(); ok {
-			auth = &githttp.TokenAuth{Token: token}
-		}
-		return githttp.NewClient(r.Client.HTTP()).NewUploadPackSession(ep, auth)
-	}
-	key, ok := own.Key()
-	if !known || !ok {
-		return nil, &remote.Unavailable{Host: remote.HostOf(at), Err: errors.New("there is no private key for it: give one with --credential HOST=FILE")}
-	}
-	return r.sshSession(ep, key, remote.HostOf(at))
-}
-
-func (r Remote) sshSession(ep *transport.Endpoint, key []byte, host string) (transport.UploadPackSession, error) {
-	if r.KnownHosts == "" {
-		return nil, &remote.Unavailable{Host: host, Err: errors.New("nothing says which key it has: give --known-hosts FILE")}
-	}
-	known, err := gitssh.NewKnownHostsDb(r.KnownHosts)
-	if err != nil {
-		return nil, fmt.Errorf("read known hosts: %w", err)
-	}
-	user := ep.User
-	if user == "" {
-		user = "git"
-	}
-	auth, err := gitssh.NewPublicKeys(user, key, "")
-	if err != nil {
-		return nil, fmt.Errorf("read private key for %s: %w", host, err)
-	}
-	auth.HostKeyCallback = known.HostKeyCallback()
-	port := ep.Port
-	if port == 0 {
-		port = 22
-	}
-	algorithms := known.HostKeyAlgorithms(fmt.Sprintf("%s:%d", ep.Host, port))
-	return gitssh.NewClient(nil).NewUploadPackSession(ep, keyed{auth, algorithms})
-}
-
-// keyed asks a host for the kind of key that is known of it, and does not wait for ever.
-type keyed struct {
-	*gitssh.PublicKeys
-	algorithms []string
-}
-
-// ClientConfig implements gitssh.AuthMethod.
-func (k keyed) ClientConfig() (*ssh.ClientConfig, error) {
-	c, err := k.PublicKeys.ClientConfig()
-	if err == nil {
-		c.Timeout, c.HostKeyAlgorithms = dialTimeout, k.algorithms
-	}
-	return c, err
-}
-
 // fetch is one commit on its way.
 type fetch struct {
 	want    Wanted
 	host    string
 	most    int64 // bytes
-	session transport.UploadPackSession
+	session session
 	to      *filesystem.Storage
 	offers  *packp.AdvRefs
 }
@@ -240,7 +172,7 @@ func (f *fetch) get(ctx context.Context, ids []plumbing.Hash, depth int) error {
 		err = f.to.SetShallow(res.Shallows)
 	}
 	if err == nil {
-		err = packfile.UpdateObjectStorage(f.to, &atMost{r: demultiplexed(req.Capabilities, res), left: f.most, most: f.most})
+		err = packfile.UpdateObjectStorage(f.to, &atMost{r: demultiplexed(req.Capabilities, res), left: f.most, err: remote.TooLarge("commit", f.most)})
 	}
 	// What is missing shows below; a second error would hide the first.
 	_ = res.Close()
@@ -281,8 +213,15 @@ func (f *fetch) missing() error {
 	return &remote.Wrong{Field: "commit", Text: "the repository has no such commit", Advice: "push it there, or correct it"}
 }
 
-// failed tells what an error of git's means. What the server says is left out: it may hold anything.
 func (f *fetch) failed(ctx context.Context, err error) error {
+	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return f.missing()
+	}
+	return gitFailed(ctx, f.host, err)
+}
+
+// gitFailed tells what an error of git's means. What the server says is left out: it may hold anything.
+func gitFailed(ctx context.Context, host string, err error) error {
 	var answer *githttp.Err
 	var odd *plumbing.UnexpectedError
 	if errors.As(err, &odd) {
@@ -290,28 +229,27 @@ func (f *fetch) failed(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return &remote.Wrong{Field: "url", Text: f.host + " has no such repository", Advice: "correct the address"}
-	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return f.missing()
+		return &remote.Wrong{Field: "url", Text: host + " has no such repository", Advice: "correct the address"}
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
 		err = errors.New("it asks for another credential: see --credential")
 	case errors.As(err, &answer):
 		err = fmt.Errorf("status %d %s", answer.StatusCode(), http.StatusText(answer.StatusCode()))
 	}
-	return remote.Failed(ctx, f.host, err)
+	return remote.Failed(ctx, host, err)
 }
 
 // atMost ends reading with an error when there is too much.
 type atMost struct {
-	r          io.Reader
-	left, most int64 // bytes
+	r    io.Reader
+	left int64 // bytes
+	err  error
 }
 
 // Read implements io.Reader.
 func (a *atMost) Read(p []byte) (int, error) {
 	n, err := a.r.Read(p)
 	if a.left -= int64(n); a.left < 0 {
-		return 0, remote.TooLarge("commit", a.most)
+		return 0, a.err
 	}
 	return n, err
 }

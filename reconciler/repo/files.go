@@ -37,6 +37,9 @@ func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 		err = w.measure()
 	}
 	if err != nil {
+		if ctx.Err() == nil {
+			r.suspect(err)
+		}
 		return nil, fmt.Errorf("list files of commit %s: %w", c.ID, err)
 	}
 	r.past.keep(w.fresh, w.used)
@@ -174,10 +177,10 @@ func readTree(from storer.EncodedObjectStorer, id plumbing.Hash) ([]object.TreeE
 	seen := make(map[string]bool, len(t.Entries))
 	for _, e := range t.Entries {
 		if strings.Contains(e.Name, "/") {
-			return nil, fmt.Errorf("malformed name %.80q: a slash in it", e.Name)
+			return nil, unfit{fmt.Errorf("malformed name %.80q: a slash in it", e.Name)}
 		}
 		if seen[e.Name] {
-			return nil, fmt.Errorf("name %q is there twice", e.Name)
+			return nil, unfit{fmt.Errorf("name %q is there twice", e.Name)}
 		}
 		seen[e.Name] = true
 	}
@@ -190,6 +193,14 @@ func (s *Files) Files() artifact.Files { return s.files }
 // Open reads one file's content; the last read fails if that is not what the commit names. A large file is streamed
 // through a handle of its own, because go-git's storage must not be read from two goroutines at once.
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
+	s.repo.mu.Lock() // also while a handle is opened: the repository may be about to be replaced
+	defer s.repo.mu.Unlock()
+	r, err := s.open(f)
+	s.repo.suspect(err)
+	return r, err
+}
+
+func (s *Files) open(f artifact.File) (io.ReadCloser, error) {
 	if f.Size > largeObject {
 		opened, own, err := s.repo.handle()
 		if err != nil {
@@ -199,10 +210,8 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, errors.Join(err, own.Close())
 		}
-		return closing{r, own}, nil
+		return closing{r, own, s.repo}, nil
 	}
-	s.repo.mu.Lock()
-	defer s.repo.mu.Unlock()
 	r, err := open(s.repo.git, f)
 	if err != nil {
 		return nil, err
@@ -218,7 +227,17 @@ func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 // closing closes what it reads and then the handle that it has of its own.
 type closing struct {
 	io.ReadCloser
-	own io.Closer
+	own  io.Closer
+	repo *Repo
+}
+
+// Read implements io.Reader.
+func (c closing) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != io.EOF {
+		c.repo.suspect(err)
+	}
+	return n, err
 }
 
 // Close implements io.Closer.

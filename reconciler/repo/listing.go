@@ -18,6 +18,12 @@ const (
 	maxTree    = 64 << 20  // bytes of one folder's tree object
 )
 
+// unfit is an error of what people committed, and not of the repository that holds it.
+type unfit struct{ error }
+
+// Unwrap is the cause.
+func (u unfit) Unwrap() error { return u.error }
+
 // listing is what was found so far, within limits.
 type listing struct {
 	files   artifact.Files
@@ -26,7 +32,7 @@ type listing struct {
 
 func (l *listing) count(n int) error {
 	if l.entries += n; l.entries > maxEntries {
-		return fmt.Errorf("more than %d files and folders", maxEntries)
+		return unfit{fmt.Errorf("more than %d files and folders", maxEntries)}
 	}
 	return nil
 }
@@ -39,14 +45,14 @@ func (l *listing) enter(path string) error {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	switch {
 	case len(name) > maxName:
-		return fmt.Errorf("name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])
+		return unfit{fmt.Errorf("name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])}
 	case len(path) > maxPath:
-		return fmt.Errorf("path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])
+		return unfit{fmt.Errorf("path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])}
 	case strings.Count(path, "/") > maxDepth:
-		return fmt.Errorf("%.80q… lies deeper than %d folders", path, maxDepth)
+		return unfit{fmt.Errorf("%.80q… lies deeper than %d folders", path, maxDepth)}
 	}
 	if what := badName(name); what != "" {
-		return fmt.Errorf("malformed name %q: %s", path, what)
+		return unfit{fmt.Errorf("malformed name %q: %s", path, what)}
 	}
 	return nil
 }

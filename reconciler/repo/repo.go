@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -35,6 +36,8 @@ type Repo struct {
 	git     *git.Repository // not safe for concurrent use; guarded by mu
 	storage *filesystem.Storage
 	past    remembered // guarded by mu
+
+	doubted atomic.Bool // something could not be read: of a mirror, another may hold it whole
 }
 
 // Commit is one commit.
@@ -79,6 +82,35 @@ func (r *Repo) refresh() error {
 	}
 	r.git, r.storage, r.seen = opened, storage, now
 	return nil
+}
+
+// replaceBy makes this repository another one, which must not be used any more. What is open already can be read to its end.
+func (r *Repo) replaceBy(other *Repo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.storage != nil {
+		_ = r.storage.Close() // only read
+	}
+	r.dir, r.head, r.seen, r.git, r.storage, r.past = other.dir, other.head, other.seen, other.git, other.storage, other.past
+}
+
+// close closes the packs.
+func (r *Repo) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.storage == nil {
+		return nil
+	}
+	r.seen = stamp{} // whoever uses it again opens it again
+	return r.storage.Close()
+}
+
+// suspect notes an error of reading objects.
+func (r *Repo) suspect(err error) {
+	var bad unfit
+	if err != nil && !errors.As(err, &bad) {
+		r.doubted.Store(true)
+	}
 }
 
 // stamp changes when the repository's folder, its packs or what it borrows from others are replaced; its files only when
