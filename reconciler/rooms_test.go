@@ -42,6 +42,7 @@ var rooms = map[string][]string{
 	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
 	"announce":  {"desired", "plan", "report"},
+	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
@@ -50,7 +51,7 @@ var rooms = map[string][]string{
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
 var owners = map[string][]string{
-	"cuelang.org/go":                 {"load", "load/eval"},
+	"cuelang.org/go":                 {"load", "load/eval", "propose"},
 	"github.com/go-git/":             {"repo"},
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/CycloneDX/":          {"build"},

@@ -70,7 +70,7 @@ func root() *cobra.Command {
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
 	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), demoCommand(),
-		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), schemaCommand(), versionCommand(), evalWorkerCommand())
+		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), releaseCommand(), schemaCommand(), versionCommand(), evalWorkerCommand())
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -25,6 +26,7 @@ func serveCommand() *cobra.Command {
 	var listen string
 	var o serve.Options
 	var poll time.Duration
+	var tokens string
 	cmd := &cobra.Command{
 		Use:   "serve [DIR]",
 		Short: "Publish what a repository says, whenever it changes, and serve it to FECs",
@@ -46,6 +48,13 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 				return err
 			}
 			defer s.close()
+			if tokens != "" {
+				blobs, err := s.takeUploads(tokens, &o)
+				if err != nil {
+					return err
+				}
+				defer blobs.Close() // every write reports its own error
+			}
 			l, err := net.Listen("tcp", listen)
 			if err != nil {
 				return fmt.Errorf("listen on %q: %w", listen, err)
@@ -57,6 +66,8 @@ repair the root, prune. While a pass cannot be made, what is published stays ser
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
 	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
+	cmd.Flags().StringVar(&tokens, "upload-tokens", "", "file with a token in each line: whoever has one may upload releases; without it nobody may")
+	cmd.Flags().Int64Var(&o.Uploads.MaxSize, "max-upload", 4<<30, "bytes of the largest file that is taken")
 	cmd.Flags().DurationVar(&poll, "poll", 30*time.Second, "how often to look for new commits, beside being told of them")
 	return cmd
 }
@@ -89,6 +100,26 @@ func newService(r *reconciler.Reconciler) (*service, error) {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", r.Root, err), dir.Close())
 	}
 	return &service{r, dir.Root(), unlock}, nil
+}
+
+// takeUploads has whoever has a token of a file put blobs into the root's store.
+func (s *service) takeUploads(tokens string, o *serve.Options) (*reconciler.Blobs, error) {
+	if err := outside(s.Root, tokens); err != nil {
+		return nil, err
+	}
+	if err := serve.CheckTokens(tokens); err != nil {
+		return nil, fmt.Errorf("read upload tokens: %w", err)
+	}
+	blobs, err := reconciler.OpenBlobs(s.Root)
+	if err != nil {
+		return nil, err
+	}
+	o.Uploads.TokenFile, o.Uploads.Has = tokens, blobs.Has
+	o.Uploads.Put = func(ctx context.Context, write func(io.Writer) error) error {
+		_, _, err := blobs.Put(ctx, write)
+		return err
+	}
+	return blobs, nil
 }
 
 func (s *service) close() {

@@ -36,7 +36,7 @@ func Declare(f File, path []string, value string) (File, error) {
 	if err != nil {
 		return f, err
 	}
-	if name := parsed.PackageName(); name != desired.Package {
+	if name := parsed.PackageName(); name != "site" {
 		return f, ByHand(f.Path, 1, 1, cuePath(path), fmt.Sprintf("comes from package %q", name), declaration(path, value))
 	}
 	at, depth := deepest(parsed.Decls, path, parsed, f.Content)

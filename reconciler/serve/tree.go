@@ -27,6 +27,7 @@ type Options struct {
 	ShutdownTimeout time.Duration // for running transfers when the server stops (60 s)
 	// Reports takes what FECs report, from many goroutines at once; it must return soon. It may be nil.
 	Reports func(Report)
+	Uploads Uploads
 }
 
 func (o Options) withDefaults() Options {
@@ -54,6 +55,7 @@ type published struct {
 	log     *slog.Logger
 	body    time.Duration
 	reports reports
+	uploads *uploads
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -64,6 +66,7 @@ type published struct {
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
 	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, reports: reports{log: o.Log, take: o.Reports}}
+	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {
 		// Every request opens below the same folder and will say so again; readyz says it first.
@@ -78,6 +81,10 @@ func (p *published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
+	if blob, ok := strings.CutPrefix(r.URL.Path, "/-/blobs/sha256/"); ok {
+		p.uploads.ServeHTTP(w, r, blob)
+		return
+	}
 	p.limitBody(w, r)
 	if name, own := strings.CutPrefix(r.URL.Path, "/-/"); own {
 		p.serveOwn(w, r, name)
