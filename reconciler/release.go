@@ -378,23 +378,28 @@ func (rel Release) complete(site desired.Site) (Release, error) {
 	if rel.Format == "" {
 		rel.Format = artifact.Gzip
 	}
-	latest, release := newest(sw)
+	before := descending(sw)
 	if rel.Platform == "" {
-		keys := slices.Sorted(maps.Keys(release.Payload))
-		switch len(keys) {
+		keys := map[string]bool{}
+		for _, v := range before {
+			maps.Insert(keys, maps.All(present(sw.Versions[v].Payload)))
+		}
+		switch names := slices.Sorted(maps.Keys(keys)); len(names) {
 		case 0:
 			rel.Platform = desired.AnyPlatform
 		case 1:
-			rel.Platform = keys[0]
+			rel.Platform = names[0]
 		default:
-			return rel, fmt.Errorf("%s has a payload for each platform: give --platform, one of %s", rel.Name, strings.Join(keys, ", "))
+			return rel, fmt.Errorf("%s has a payload for each platform: give --platform, one of %s", rel.Name, strings.Join(names, ", "))
+		}
+	}
+	for _, v := range before {
+		if p, ok := sw.Versions[v].Payload[rel.Platform]; ok && rel.Install == "" {
+			rel.Install = moveInstall(p.Install, v, rel.Version)
 		}
 	}
 	if rel.Install == "" {
-		before, _, _ := release.For(rel.Platform)
-		if rel.Install = moveInstall(before.Install, latest, rel.Version); rel.Install == "" {
-			return rel, fmt.Errorf("nothing says where %s is unpacked on %s: give --install", rel.Name, rel.Platform)
-		}
+		return rel, fmt.Errorf("nothing says where %s is unpacked on %s: give --install", rel.Name, rel.Platform)
 	}
 	return rel, nil
 }
@@ -410,18 +415,21 @@ func (rel Release) unknown(site desired.Site) error {
 	return desired.Problems{p}
 }
 
-// newest is the newest production version, else dev; neither if there is none.
-func newest(sw desired.Software) (string, desired.Release) {
-	names := slices.SortedFunc(maps.Keys(sw.Versions), func(a, b string) int {
+// descending are the versions of a software, the newest first and dev last.
+func descending(sw desired.Software) []string {
+	return slices.SortedFunc(maps.Keys(sw.Versions), func(a, b string) int {
 		va, _ := desired.ParseVersion(a) // the site is valid
 		vb, _ := desired.ParseVersion(b)
-		return va.Compare(vb)
+		return vb.Compare(va)
 	})
-	if len(names) == 0 {
-		return "", desired.Release{}
+}
+
+func present[T any](m map[string]T) map[string]bool {
+	out := map[string]bool{}
+	for name := range m {
+		out[name] = true
 	}
-	last := names[len(names)-1]
-	return last, sw.Versions[last]
+	return out
 }
 
 // moveInstall is an install path with another version in it, where it has one.

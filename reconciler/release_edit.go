@@ -1,8 +1,10 @@
 package reconciler
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -225,30 +227,54 @@ func (e *edit) pin(ctx context.Context, fecs []string) error {
 		return fmt.Errorf("locate versions: %w", err)
 	}
 	e.want.FECs = maps.Clone(e.want.FECs)
-	type spot struct {
-		file         string
-		line, column int
-	}
-	spots := map[spot]int{} // to the first FEC there
-	for i, name := range e.moved {
-		at := stated[i]
-		if at.File == "" {
-			at = located[i]
-		}
-		if _, done := spots[spot{at.File, at.Line, at.Column}]; !done {
-			spots[spot{at.File, at.Line, at.Column}] = i
-		}
+	for _, name := range e.moved {
 		e.wantPin(name)
 	}
+	for i := range stated {
+		if stated[i].File == "" {
+			stated[i] = located[i]
+		}
+	}
+	return e.pinAt(ctx, stated)
+}
+
+// pinAt gives FECs the version where theirs is written down: at, in the order of e.moved. A default stays, because others use
+// it, and the FEC gets a field of its own.
+func (e *edit) pinAt(ctx context.Context, at desired.Problems) error {
+	var own []int
+	spots := map[desired.Problem]int{} // to one of the FECs that get their version there
+	for i, p := range at {
+		isDefault := false
+		err := e.change(p.File, func(f propose.File) (propose.File, error) {
+			isDefault = propose.IsDefault(f, p.Line, p.Column, e.before(i))
+			return f, nil
+		})
+		switch {
+		case err != nil:
+			return err
+		case isDefault:
+			own = append(own, i)
+		default:
+			spots[desired.Problem{File: p.File, Line: p.Line, Column: p.Column}] = i
+		}
+	}
 	// From the end of each file, so that no place moves before it is used.
-	order := slices.SortedFunc(maps.Keys(spots), func(a, b spot) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(b.line, a.line), cmp.Compare(b.column, a.column))
+	order := slices.SortedFunc(maps.Keys(spots), func(a, b desired.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(b.Line, a.Line), cmp.Compare(b.Column, a.Column))
 	})
-	for _, at := range order {
-		i := spots[at]
-		from := e.loaded.Site.FECs[e.moved[i]].Software[e.rel.Name].Version
-		err := e.change(at.file, func(f propose.File) (propose.File, error) {
-			return propose.Restate(f, at.line, at.column, moving[i].Path, from, e.rel.Version)
+	for _, p := range order {
+		i := spots[p]
+		err := e.change(p.File, func(f propose.File) (propose.File, error) {
+			return propose.Restate(f, p.Line, p.Column, at[i].Path, e.before(i), e.rel.Version)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, i := range own {
+		path := []string{"fecs", e.moved[i], "software", e.rel.Name, "version"}
+		err := e.file(ctx, desired.CUEPath("fecs", e.moved[i]), func(f propose.File) (propose.File, error) {
+			return propose.Declare(f, path, propose.Text(e.rel.Version))
 		})
 		if err != nil {
 			return err
@@ -256,6 +282,9 @@ func (e *edit) pin(ctx context.Context, fecs []string) error {
 	}
 	return nil
 }
+
+// before is what the i-th moved FEC runs before.
+func (e *edit) before(i int) string { return e.loaded.Site.FECs[e.moved[i]].Software[e.rel.Name].Version }
 
 func (e *edit) wantPin(name string) {
 	fec := e.want.FECs[name]
@@ -272,7 +301,12 @@ func (e *edit) file(ctx context.Context, path string, change func(propose.File) 
 	if err != nil {
 		return fmt.Errorf("locate %s: %w", path, err)
 	}
-	return e.change(at[0].File, change)
+	err = e.change(at[0].File, change)
+	var byHand desired.Problems
+	if errors.As(err, &byHand) {
+		byHand[0].Line, byHand[0].Column = at[0].Line, at[0].Column
+	}
+	return err
 }
 
 func (e *edit) change(name string, change func(propose.File) (propose.File, error)) error {
@@ -295,7 +329,9 @@ func (e *edit) change(name string, change func(propose.File) (propose.File, erro
 	if err != nil {
 		return err
 	}
-	e.content[name] = edited.Content
+	if !bytes.Equal(edited.Content, content) {
+		e.content[name] = edited.Content
+	}
 	return nil
 }
 

@@ -25,8 +25,21 @@ type File struct {
 // ByHand is what a person must do where no program can tell what was meant.
 func ByHand(file string, line, column int, path, why, write string) desired.Problems {
 	return desired.Problems{{
-		File: file, Line: line, Column: column, Path: path, Text: why, Advice: "write by hand: " + strings.Join(strings.Fields(write), " "),
+		File: file, Line: line, Column: column, Path: path, Text: why, Advice: "write by hand: " + inOneLine(write),
 	}}
+}
+
+// inOneLine is CUE text that ends no line.
+func inOneLine(text string) string {
+	var b strings.Builder
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		b.WriteString(strings.TrimSpace(line))
+		if i+1 < len(lines) && !strings.HasSuffix(line, "{") && !strings.HasPrefix(strings.TrimSpace(lines[i+1]), "}") {
+			b.WriteString(", ")
+		}
+	}
+	return b.String()
 }
 
 // Declare adds a field with a value, which is CUE text, below the deepest struct of f that spells the path out. f is known
@@ -84,6 +97,25 @@ func Restate(f File, line, column int, path, from, to string) (File, error) {
 	start := lit.Pos().Offset()
 	return File{f.Path, splice(f.Content, start, start+len(lit.Value), quote(to))}, nil
 }
+
+// IsDefault says whether the text at a place is a default, which a field may replace wherever it is used.
+func IsDefault(f File, line, column int, value string) bool {
+	parsed, err := parse(f)
+	if err != nil {
+		return false
+	}
+	lit, found := literalAt(parsed, line, column, value), false
+	ast.Walk(parsed, func(n ast.Node) bool {
+		if u, ok := n.(*ast.UnaryExpr); ok && u.Op == token.MUL && lit != nil && u.X == ast.Expr(lit) {
+			found = true
+		}
+		return true
+	}, nil)
+	return found
+}
+
+// Text is a text as CUE writes it.
+func Text(s string) string { return quote(s) }
 
 // ReleaseText is a release as CUE text.
 func ReleaseText(r desired.Release) string {
@@ -145,25 +177,26 @@ func cuePath(path []string) string {
 	return desired.CUEPath(parts...)
 }
 
-// literalAt is the text that begins at a place, or the only one with that value in its line.
+// literalAt is the text that begins at a place or whose label does, or the only one with that value in the line.
 func literalAt(f *ast.File, line, column int, value string) (found *ast.BasicLit) {
 	var inLine []*ast.BasicLit
+	at := func(p token.Pos) bool { return p.Line() == line && p.Column() == column }
 	ast.Walk(f, func(n ast.Node) bool {
-		if fd, ok := n.(*ast.Field); ok {
-			if fd.Value != nil {
-				ast.Walk(fd.Value, func(ast.Node) bool { return true }, nil)
+		switch n := n.(type) {
+		case *ast.Field:
+			if lit, ok := n.Value.(*ast.BasicLit); ok && at(n.Label.Pos()) && says(lit, value) {
+				found = lit
 			}
-		}
-		lit, ok := n.(*ast.BasicLit)
-		if !ok || lit.Kind != token.STRING || lit.Pos().Line() != line {
-			return true
-		}
-		if s, err := literal.Unquote(lit.Value); err != nil || s != value {
-			return true
-		}
-		inLine = append(inLine, lit)
-		if lit.Pos().Column() == column {
-			found = lit
+		case *ast.BasicLit:
+			if !says(n, value) {
+				break
+			}
+			if at(n.Pos()) {
+				found = n
+			}
+			if n.Pos().Line() == line {
+				inLine = append(inLine, n)
+			}
 		}
 		return true
 	}, nil)
@@ -171,6 +204,15 @@ func literalAt(f *ast.File, line, column int, value string) (found *ast.BasicLit
 		return inLine[0]
 	}
 	return found
+}
+
+// says says whether a literal is a text of this value.
+func says(lit *ast.BasicLit, value string) bool {
+	if lit.Kind != token.STRING {
+		return false
+	}
+	s, err := literal.Unquote(lit.Value)
+	return err == nil && s == value
 }
 
 func splice(b []byte, start, end int, text string) []byte {
