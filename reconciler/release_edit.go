@@ -284,7 +284,9 @@ func (e *edit) pinAt(ctx context.Context, at desired.Problems) error {
 }
 
 // before is what the i-th moved FEC runs before.
-func (e *edit) before(i int) string { return e.loaded.Site.FECs[e.moved[i]].Software[e.rel.Name].Version }
+func (e *edit) before(i int) string {
+	return e.loaded.Site.FECs[e.moved[i]].Software[e.rel.Name].Version
+}
 
 func (e *edit) wantPin(name string) {
 	fec := e.want.FECs[name]

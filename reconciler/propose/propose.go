@@ -72,7 +72,7 @@ func Replace(f File, path []string, value string) (File, error) {
 	}
 	field := find(parsed.Decls, path)
 	if field == nil {
-		return f, ByHand(f.Path, 1, 1, cuePath(path), "comes from a template or a comprehension", declaration(path, value))
+		return f, ByHand(f.Path, 1, 1, cuePath(path), "comes from a template or a comprehension, which must no longer make it", declaration(path, value))
 	}
 	start, end := field.Value.Pos().Offset(), field.Value.End().Offset()
 	text, err := format.Source([]byte(value))
