@@ -81,11 +81,11 @@ type Released struct {
 }
 
 // TakenError says that a version is there already with other content.
-type TakenError struct{ Path, Text string }
+type TakenError struct{ Path string }
 
 // Error says what to do.
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("%s is there already: %s; a released version never changes: give this one a new version", e.Path, e.Text)
+	return fmt.Sprintf("%s is there already with other content; a released version never changes: give this one a new version", e.Path)
 }
 
 // How often a release starts again when the branch moves, or the blob store is unavailable.

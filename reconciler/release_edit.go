@@ -75,7 +75,7 @@ func (e *edit) version(ctx context.Context) error {
 			return err
 		}
 		if e.rel.Version != desired.Dev {
-			return &TakenError{e.payloadPath(), "with other content"}
+			return &TakenError{e.payloadPath()}
 		}
 		e.state(release)
 		return e.file(ctx, e.payloadPath(), func(f propose.File) (propose.File, error) {
