@@ -169,7 +169,7 @@ func TestReleaseTokens(t *testing.T) {
 	}
 	r.build("second")
 	r.refusedRelease(2, "does not accept the token", "3.3.0", r.address)
-	r.refusedRelease(2, "there is no token for", "3.3.0", r.address, "--credential", r.address+"="+filepath.Join(r.dir, "key.sec"), "--to", "http://localhost:1")
+	r.refusedRelease(2, "there is no token for", "3.3.0", r.address, "--to", "http://localhost:1")
 	r.refusedRelease(2, "in the clear", "3.3.0", "192.0.2.1:80")
 	r.refusedRelease(3, "is unavailable", "3.3.0", freeAddress(t))
 	// Nobody is told which blobs there are.
@@ -357,17 +357,13 @@ func TestReleasesSideBySide(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	done := 0
 	for i, code := range codes {
-		switch {
-		case code == 0:
-			done++
-		case !strings.Contains(errs[i], "a git command works here"):
+		if code != 0 {
 			t.Errorf("exit code %d: %s", code, errs[i])
 		}
 	}
-	if n := git(t, r.site, "rev-list", "--count", "HEAD"); n != fmt.Sprint(done+1) || done == 0 {
-		t.Errorf("%d succeeded, and there are %s commits", done, n)
+	if n := git(t, r.site, "rev-list", "--count", "HEAD"); n != fmt.Sprint(len(codes)+1) {
+		t.Errorf("there are %s commits", n)
 	}
 	if s := git(t, r.site, "status", "--porcelain"); s != "" {
 		t.Errorf("the work tree is not clean:\n%s", s)

@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -159,23 +160,47 @@ func (r *Repo) Advance(branch string, d Draft) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := plumbing.NewBranchReferenceName(branch)
+	dir, ok := r.workFolder()
+	if out, err := r.checkedOut(); !ok || err != nil || out != name {
+		return r.move(name, d)
+	}
+	unlock, err := r.lockIndex()
+	if err != nil {
+		return fmt.Errorf("change work tree %q: %w", dir, err)
+	}
+	defer unlock()
+	if err := r.still(name, d); err != nil {
+		return err
+	}
+	if err := r.workFollows(dir, d, name); err != nil {
+		return fmt.Errorf("change work tree %q: %w", dir, err)
+	}
+	return nil
+}
+
+// still says whether a branch is where the draft was made.
+func (r *Repo) still(name plumbing.ReferenceName, d Draft) error {
 	at, err := r.reference(name)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read branch %q: %w", branch, err)
+		return fmt.Errorf("read branch %q: %w", name.Short(), err)
 	case at.String() != d.Base.ID:
 		return ErrMoved
 	}
-	if dir, ok := r.workFolder(); ok {
-		if out, err := r.checkedOut(); err == nil && out == name {
-			if err := r.follows(dir, d); err != nil {
-				return fmt.Errorf("change work tree %q: %w", dir, err)
-			}
-		}
+	return nil
+}
+
+func (r *Repo) move(name plumbing.ReferenceName, d Draft) error {
+	if err := r.still(name, d); err != nil {
+		return err
 	}
-	old, to := plumbing.NewHashReference(name, at), plumbing.NewHashReference(name, plumbing.NewHash(d.Commit.ID))
-	if err := r.git.Storer.CheckAndSetReference(to, old); err != nil {
-		return fmt.Errorf("move branch %q: %w", branch, err)
+	old, to := plumbing.NewHash(d.Base.ID), plumbing.NewHash(d.Commit.ID)
+	err := r.git.Storer.CheckAndSetReference(plumbing.NewHashReference(name, to), plumbing.NewHashReference(name, old))
+	if errors.Is(err, storage.ErrReferenceHasChanged) {
+		return ErrMoved
+	}
+	if err != nil {
+		return fmt.Errorf("move branch %q: %w", name.Short(), err)
 	}
 	return nil
 }

@@ -29,24 +29,35 @@ func (r *Repo) workFolder() (string, bool) {
 	return filepath.Dir(strings.TrimSpace(string(b))), err == nil
 }
 
-// follows gives a work tree and its index the files of a draft. It holds git's own lock, so that no git command changes
-// them meanwhile, and writes nothing before everything has been looked at. Should the process die after the files, they are
-// a change that is not committed yet, which the next try finds to be its own.
-func (r *Repo) follows(dir string, d Draft) (err error) {
-	lock := filepath.Join(r.head, "index.lock")
-	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("a git command works here: wait for it, or remove %q if there is none", lock)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(lock))
+// How long a git command that works in the folder is waited for.
+const (
+	lockTries = 100
+	lockPause = 50 * time.Millisecond
+)
+
+// lockIndex keeps git commands and other releases from changing the work tree. The lock is git's own.
+func (r *Repo) lockIndex() (unlock func(), err error) {
+	lock := r.indexFile() + ".lock"
+	for range lockTries {
+		var f *os.File
+		if f, err = os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+			return func() { _ = os.Remove(lock) }, f.Close() // it is gone when it has become the index
 		}
-	}()
-	staged, err := readIndex(filepath.Join(r.head, "index"))
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		time.Sleep(lockPause)
+	}
+	return nil, fmt.Errorf("a git command works here: wait for it, or remove %q if there is none", lock)
+}
+
+func (r *Repo) indexFile() string { return filepath.Join(r.head, "index") }
+
+// workFollows moves a branch to a draft, and gives the work tree and its index, which is locked, the draft's files. It writes
+// nothing before everything has been looked at. Should the process die after the files, they are a change that is not
+// committed yet, which the next try finds to be its own.
+func (r *Repo) workFollows(dir string, d Draft, name plumbing.ReferenceName) error {
+	staged, err := readIndex(r.indexFile())
 	if err != nil {
 		return err
 	}
@@ -66,14 +77,22 @@ func (r *Repo) follows(dir string, d Draft) (err error) {
 			return err
 		}
 	}
-	if err := index.NewEncoder(f).Encode(staged); err != nil {
+	if err := writeIndex(r.indexFile()+".lock", staged); err != nil {
+		return err
+	}
+	if err := r.move(name, d); err != nil {
+		return err
+	}
+	return os.Rename(r.indexFile()+".lock", r.indexFile())
+}
+
+func writeIndex(file string, staged *index.Index) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0o644)
+	if err == nil {
+		err = errors.Join(index.NewEncoder(f).Encode(staged), f.Sync(), f.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("write index: %w", err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(lock))
-	}
-	if err := os.Rename(lock, filepath.Join(r.head, "index")); err != nil {
-		return errors.Join(err, os.Remove(lock))
 	}
 	return nil
 }

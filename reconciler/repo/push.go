@@ -119,7 +119,7 @@ func (r *Repo) send(ctx context.Context, s pusher, branch string, d Draft, fresh
 	req.Commands = []*packp.Command{{Name: name, Old: old, New: plumbing.NewHash(d.Commit.ID)}}
 	req.Packfile = io.NopCloser(&pack)
 	status, err := s.ReceivePack(ctx, req)
-	if err != nil || status == nil {
+	if status == nil || status.UnpackStatus == "" { // it did not get so far
 		return err
 	}
 	return refused(status)
