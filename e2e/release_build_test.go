@@ -144,7 +144,7 @@ func TestYoctoFesa3(t *testing.T) {
 			}
 		}
 		p.put(config, []byte(settings))
-		version := fmt.Sprintf("4.%d.0", n)
+		version := fmt.Sprintf("3.%d.0", n+4)
 		p.build("#!/bin/sh\necho " + version)
 		expect("release", 0, "released bpm-fesa "+version, "-c", config, "-f", "kgp1bp01", "-f", "kgp2bp01", "bpm-fesa", version, p.folder)
 		p.served(version, version)
