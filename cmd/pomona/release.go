@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -188,19 +189,21 @@ func showReleased(w io.Writer, r reconciler.Released) error {
 		_, err := fmt.Fprintf(w, "%s %s is released with this content: nothing to do\n", r.Name, r.Version)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "released %s %s for %s: %d bytes, sha256 %s\n", r.Name, r.Version, r.Platform, r.Size, r.Digest)
+	var b strings.Builder
+	fmt.Fprintf(&b, "released %s %s for %s: %d bytes, sha256 %s\n", r.Name, r.Version, r.Platform, r.Size, r.Digest)
 	if len(r.Moved) > 0 {
-		_, err = fmt.Fprintf(w, "moved to it: %s\n", desired.Few(r.Moved))
+		fmt.Fprintf(&b, "moved to it: %s\n", desired.Few(r.Moved))
 	}
 	if len(r.OnDev) > 0 {
-		_, err = fmt.Fprintf(w, "left on dev: %s\n", desired.Few(r.OnDev))
+		fmt.Fprintf(&b, "left on dev: %s\n", desired.Few(r.OnDev))
 	}
 	for _, file := range r.Files {
-		_, err = fmt.Fprintf(w, "edited %s\n", file)
+		fmt.Fprintf(&b, "edited %s\n", file)
 	}
-	_, err = fmt.Fprintf(w, "commit %.12s on branch %s\n", r.Commit, r.Branch)
+	fmt.Fprintf(&b, "commit %.12s on branch %s\n", r.Commit, r.Branch)
 	if r.Change != "" {
-		_, err = fmt.Fprintln(w, r.Change)
+		fmt.Fprintln(&b, r.Change)
 	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -56,6 +56,7 @@ func newUploads(u Uploads, log *slog.Logger, stall time.Duration) *uploads {
 
 // ServeHTTP takes one file. Nobody without a token learns which files are there.
 func (u *uploads) ServeHTTP(w http.ResponseWriter, r *http.Request, name string) {
+	u.wait(w) // also for what is left over of a body that is refused: the server reads it
 	if u.TokenFile == "" || u.Put == nil {
 		refuse(w, http.StatusNotFound)
 		return
@@ -127,9 +128,7 @@ func (e *forgedError) Error() string { return fmt.Sprintf("what came has the dig
 // receive copies a body that must not stall and must have a digest.
 func (u *uploads) receive(w http.ResponseWriter, r *http.Request, to io.Writer, want artifact.Digest) error {
 	h := sha256.New()
-	// Only a ResponseWriter without a connection has no deadline, and that cannot stall.
-	later := func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(u.stall)) }
-	n, err := io.Copy(io.MultiWriter(to, h), &patient{r.Body, later})
+	n, err := io.Copy(io.MultiWriter(to, h), &patient{r.Body, func() { u.wait(w) }})
 	switch {
 	case err != nil:
 		return err
@@ -140,6 +139,12 @@ func (u *uploads) receive(w http.ResponseWriter, r *http.Request, to io.Writer, 
 		return &forgedError{got}
 	}
 	return nil
+}
+
+// wait gives the client some time for its next bytes.
+func (u *uploads) wait(w http.ResponseWriter) {
+	// Only a ResponseWriter without a connection has no deadline, and that cannot stall.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(u.stall))
 }
 
 // patient puts off a deadline before each read.
