@@ -62,7 +62,7 @@ var owners = map[string][]string{
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
-	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "serve"},
+	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {""},
 	"golang.org/x/time/":             {"", "observe"},
