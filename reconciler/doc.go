@@ -14,7 +14,7 @@
 // operate.go is what operators do to holds, records.go keeps the ledger open.
 //
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
-// history.go what each generation changed.
+// history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
@@ -22,7 +22,7 @@
 //     before), ledger (records what happened), remote (HTTPS and OCI), repo (git).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
-//     announce, boot, serve.
+//     announce, propose, boot, serve.
 //
 // A plan is made when the artifacts are there, because their digests decide what a FEC will fetch; an artifact whose
 // inputs are known is not read again, so that a plan without changes reads no payload at all.

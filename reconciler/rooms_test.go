@@ -43,6 +43,7 @@ var rooms = map[string][]string{
 	"repair":    {"artifact", "durable", "tree", "observed", "plan"},
 	"prune":     {"artifact", "durable", "store", "tree", "observed", "plan"},
 	"announce":  {"durable", "desired", "observed", "report"},
+	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
@@ -51,7 +52,7 @@ var rooms = map[string][]string{
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
 var owners = map[string][]string{
-	"cuelang.org/go":                 {"load", "load/eval"},
+	"cuelang.org/go":                 {"load", "load/eval", "propose"},
 	"github.com/go-git/":             {"repo"},
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/CycloneDX/":          {"build"},

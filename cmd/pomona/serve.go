@@ -21,6 +21,7 @@ func serveCommand() *cobra.Command {
 	var o serve.Options
 	var poll time.Duration
 	var h holdFlags
+	var tokens string
 	cmd := &cobra.Command{
 		Use:   "serve [DIR]",
 		Short: "Publish what a repository says, whenever it changes, and serve it to FECs",
@@ -64,6 +65,13 @@ When the file changes it is read again; with --check it is only read. Exit code 
 					return err
 				}
 				defer s.close()
+				if tokens != "" {
+					blobs, err := s.takeUploads(tokens, &o)
+					if err != nil {
+						return err
+					}
+					defer blobs.Close() // every write reports its own error
+				}
 				l, err := net.Listen("tcp", listen)
 				if err != nil {
 					return fmt.Errorf("listen on %q: %w", listen, err)
@@ -82,6 +90,8 @@ When the file changes it is read again; with --check it is only read. Exit code 
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
 	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
+	cmd.Flags().StringVar(&tokens, "upload-tokens", "", "file with a token in each line: whoever has one may upload releases; without it nobody may")
+	cmd.Flags().Int64Var(&o.Uploads.MaxSize, "max-upload", 4<<30, "bytes of the largest file that is taken")
 	cmd.Flags().DurationVar(&poll, "poll", 30*time.Second, "how often to look for new commits, beside being told of them")
 	return cmd
 }

@@ -233,12 +233,20 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return err
 	}
+	o := serve.Options{Log: log, MaxConnections: conf.Connections()}
+	if conf.UploadToken != "" {
+		blobs, err := root.takeUploads(conf.UploadToken, &o)
+		if err != nil {
+			return err
+		}
+		defer blobs.Close() // every write reports its own error
+	}
 	l, err := net.Listen("tcp", conf.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
-	return root.run(ctx, follow(r, conf.Interval()), l, serve.Options{Log: log, MaxConnections: conf.Connections()})
+	return root.run(ctx, follow(r, conf.Interval()), l, o)
 }
 
 // newReconciler is the reconciler of a configured site.

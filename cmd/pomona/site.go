@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -63,6 +64,26 @@ func takeRoot(path string) (*servedRoot, error) {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", path, err), dir.Close())
 	}
 	return &servedRoot{path: path, root: dir.Root(), unlock: unlock}, nil
+}
+
+// takeUploads has whoever has a token of a file put blobs into the root's store.
+func (s *servedRoot) takeUploads(tokens string, o *serve.Options) (*reconciler.Blobs, error) {
+	if err := outside(s.path, tokens); err != nil {
+		return nil, err
+	}
+	if err := serve.CheckTokens(tokens); err != nil {
+		return nil, fmt.Errorf("read upload tokens: %w", err)
+	}
+	blobs, err := reconciler.OpenBlobs(s.path)
+	if err != nil {
+		return nil, err
+	}
+	o.Uploads.TokenFile, o.Uploads.Has = tokens, blobs.Has
+	o.Uploads.Put = func(ctx context.Context, write func(io.Writer) error) error {
+		_, _, err := blobs.Put(ctx, write)
+		return err
+	}
+	return blobs, nil
 }
 
 func (s *servedRoot) close() {

@@ -42,17 +42,22 @@ func (d *Dir) Prepare() error {
 }
 
 // Lock makes this process the root's one writer until it calls unlock or dies. It does not wait.
-func (d *Dir) Lock() (unlock func(), err error) { return d.lock(lockName) }
+func (d *Dir) Lock() (unlock func(), err error) { return d.lock(lockName, unix.LOCK_EX|unix.LOCK_NB) }
+
+// ShareLock keeps others from being the one writer until it calls unlock or dies, but not from sharing. It waits.
+func (d *Dir) ShareLock() (unlock func(), err error) { return d.lock(lockName, unix.LOCK_SH) }
 
 // ServiceLock makes this process the root's one service until it calls unlock or dies. It does not wait.
-func (d *Dir) ServiceLock() (unlock func(), err error) { return d.lock(Private + "/service") }
+func (d *Dir) ServiceLock() (unlock func(), err error) {
+	return d.lock(Private+"/service", unix.LOCK_EX|unix.LOCK_NB)
+}
 
-func (d *Dir) lock(name string) (unlock func(), err error) {
+func (d *Dir) lock(name string, how int) (unlock func(), err error) {
 	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), how); err != nil {
 		f.Close() // nothing was written
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked

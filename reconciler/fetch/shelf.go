@@ -84,6 +84,24 @@ func onDisk(dir string, d artifact.Digest) string {
 	return filepath.Join(dir, filepath.FromSlash(store.Path(d)))
 }
 
+// Put keeps what write produces in the cache, as if it had been fetched, and says what it was.
+func (f *Fetcher) Put(ctx context.Context, write func(io.Writer) error) (artifact.Digest, int64, error) {
+	cache, err := f.open()
+	if err != nil {
+		return artifact.Digest{}, 0, err
+	}
+	return cache.Put(ctx, write)
+}
+
+// Open reads a file that Put has kept.
+func (f *Fetcher) Open(d artifact.Digest) (io.ReadCloser, error) {
+	cache, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	return cache.Open(d)
+}
+
 // open makes the cache when it is needed first.
 func (f *Fetcher) open() (*store.Store, error) {
 	f.mu.Lock()

@@ -60,13 +60,21 @@ func (r Remote) session(ctx context.Context, at *url.URL) (session, error) {
 	if !known || !ok {
 		return nil, &remote.Unavailable{Host: remote.HostOf(at), Err: errors.New("there is no private key for it: give one with --credential HOST=FILE")}
 	}
-	return r.sshSession(ctx, at, key)
+	return r.sshSession(ctx, at, key, "git-upload-pack")
 }
 
 func (r Remote) httpSession(at *url.URL, own remote.Credential) (session, error) {
-	ep, err := transport.NewEndpoint(at.String())
+	client, ep, auth, err := r.httpClient(at, own)
 	if err != nil {
 		return nil, err
+	}
+	return client.NewUploadPackSession(ep, auth)
+}
+
+func (r Remote) httpClient(at *url.URL, own remote.Credential) (transport.Transport, *transport.Endpoint, transport.AuthMethod, error) {
+	ep, err := transport.NewEndpoint(at.String())
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	var auth transport.AuthMethod
 	if user, password, ok := own.User(); ok {
@@ -79,7 +87,7 @@ func (r Remote) httpSession(at *url.URL, own remote.Credential) (session, error)
 	if r.OneHost {
 		client.CheckRedirect = remote.SameHost
 	}
-	return githttp.NewClient(&client).NewUploadPackSession(ep, auth)
+	return githttp.NewClient(&client), ep, auth, nil
 }
 
 // brief limits answers that are no objects: go-git reads them whole.
@@ -106,8 +114,8 @@ func (b brief) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errRefs = errors.New("its list of branches and tags does not end")
 
-// sshSession speaks with git-upload-pack on an ssh host. A server that falls silent, at whatever stage, is given up.
-func (r Remote) sshSession(ctx context.Context, at *url.URL, key []byte) (session, error) {
+// sshSession speaks with one of git's programs on an ssh host. A server that falls silent, at whatever stage, is given up.
+func (r Remote) sshSession(ctx context.Context, at *url.URL, key []byte, program string) (*pipes, error) {
 	host, port, user := at.Hostname(), at.Port(), at.User.Username()
 	if port == "" {
 		port = "22"
@@ -132,7 +140,7 @@ func (r Remote) sshSession(ctx context.Context, at *url.URL, key []byte) (sessio
 	}
 	client := ssh.NewClient(talk, chans, reqs)
 	end := func() error { stop(); return client.Close() }
-	p, err := upload(client, at.Path)
+	p, err := start(client, program, at.Path)
 	if err != nil {
 		return nil, errors.Join(err, end())
 	}
@@ -159,8 +167,8 @@ func (r Remote) sshConfig(address, host, user string, key []byte) (*ssh.ClientCo
 	}, nil
 }
 
-// upload starts git-upload-pack on an ssh host.
-func upload(client *ssh.Client, path string) (*pipes, error) {
+// start starts one of git's programs on an ssh host.
+func start(client *ssh.Client, program, path string) (*pipes, error) {
 	s, err := client.NewSession()
 	if err != nil {
 		return nil, err
@@ -170,7 +178,7 @@ func upload(client *ssh.Client, path string) (*pipes, error) {
 	in, err1 := s.StdinPipe()
 	out, err2 := s.StdoutPipe()
 	p.in, p.out = in, out
-	return p, errors.Join(err1, err2, s.Start("git-upload-pack '"+path+"'"))
+	return p, errors.Join(err1, err2, s.Start(program+" '"+path+"'"))
 }
 
 // impatient gives up when a host says nothing for a while. It is reset by every byte.

@@ -28,7 +28,8 @@ type Options struct {
 	// Reports takes what FECs report, from many goroutines at once; it must return soon. It may be nil.
 	Reports func(Report)
 	// Served is told the status of each answer and the bytes of its body, likewise. It may be nil.
-	Served func(status int, bytes int64)
+	Served  func(status int, bytes int64)
+	Uploads Uploads
 }
 
 func (o Options) withDefaults() Options {
@@ -57,6 +58,7 @@ type published struct {
 	body    time.Duration
 	reports reports
 	served  func(status int, bytes int64)
+	uploads *uploads
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -67,6 +69,7 @@ type published struct {
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
 	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, reports: reports{log: o.Log, take: o.Reports}}
+	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {
 		// Every request opens below the same folder and will say so again; readyz says it first.
@@ -81,6 +84,10 @@ func (p *published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
+	if blob, ok := strings.CutPrefix(r.URL.Path, "/-/blobs/sha256/"); ok {
+		p.uploads.ServeHTTP(w, r, blob)
+		return
+	}
 	p.limitBody(w, r)
 	if p.served != nil {
 		c := &counted{ResponseWriter: w}

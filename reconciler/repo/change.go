@@ -1,0 +1,206 @@
+package repo
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+)
+
+// ErrMoved says that a branch has moved since it was read: whoever wanted to change it starts again.
+var ErrMoved = errors.New("the branch has moved meanwhile")
+
+// Changed are the files of a commit, some with other content. It is an artifact.Source.
+type Changed struct {
+	of      *Files
+	files   artifact.Files
+	content map[string][]byte // by path
+}
+
+// With gives files that are there other content. Nothing is written.
+func (s *Files) With(content map[string][]byte) *Changed {
+	c := &Changed{s, slices.Clone(s.files), content}
+	for i, f := range c.files {
+		if b, ok := content[f.Path]; ok {
+			c.files[i].Size, c.files[i].ID = int64(len(b)), plumbing.ComputeHash(plumbing.BlobObject, b).String()
+		}
+	}
+	return c
+}
+
+// Files lists them by path.
+func (c *Changed) Files() artifact.Files { return c.files }
+
+// Open reads one file's content.
+func (c *Changed) Open(f artifact.File) (io.ReadCloser, error) {
+	if b, ok := c.content[f.Path]; ok {
+		return io.NopCloser(bytes.NewReader(b)), nil
+	}
+	return c.of.Open(f)
+}
+
+// Draft is a commit that no branch names yet.
+type Draft struct {
+	Base, Commit Commit
+	content      map[string][]byte
+	objects      []plumbing.Hash // that the base does not have
+}
+
+// Draft writes a commit on top of another, in which some files have other content.
+func (r *Repo) Draft(base Commit, content map[string][]byte, message string, now time.Time) (Draft, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := Draft{Base: base, content: content}
+	tree, err := r.retree(&d, plumbing.NewHash(base.Tree), "")
+	if err != nil {
+		return d, fmt.Errorf("write commit: %w", err)
+	}
+	by := *identity(r.git, now)
+	c := &object.Commit{Author: by, Committer: by, Message: message, TreeHash: tree, ParentHashes: []plumbing.Hash{plumbing.NewHash(base.ID)}}
+	id, err := r.encode(&d, plumbing.CommitObject, c.Encode)
+	if err != nil {
+		return d, fmt.Errorf("write commit: %w", err)
+	}
+	c.Hash = id
+	d.Commit = describe(c)
+	return d, nil
+}
+
+// retree writes a folder anew with the files of d, and the folders below that hold some.
+func (r *Repo) retree(d *Draft, id plumbing.Hash, prefix string) (plumbing.Hash, error) {
+	entries, err := readTree(r.git.Storer, id)
+	if err != nil {
+		return id, fmt.Errorf("read folder %q: %w", prefix, err)
+	}
+	entries = slices.Clone(entries)
+	for i := range entries {
+		e := &entries[i]
+		content, changed := d.content[prefix+e.Name]
+		switch {
+		case e.Mode == filemode.Dir && d.below(prefix+e.Name+"/"):
+			e.Hash, err = r.retree(d, e.Hash, prefix+e.Name+"/")
+		case changed:
+			e.Hash, err = r.encode(d, plumbing.BlobObject, func(o plumbing.EncodedObject) error { return fill(o, content) })
+		}
+		if err != nil {
+			return id, err
+		}
+	}
+	return r.encode(d, plumbing.TreeObject, (&object.Tree{Entries: entries}).Encode)
+}
+
+func (d *Draft) below(prefix string) bool {
+	for name := range d.content {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// encode writes an object and notes that the draft needs it.
+func (r *Repo) encode(d *Draft, kind plumbing.ObjectType, write func(plumbing.EncodedObject) error) (plumbing.Hash, error) {
+	o := r.git.Storer.NewEncodedObject()
+	o.SetType(kind)
+	if err := write(o); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	id, err := r.git.Storer.SetEncodedObject(o)
+	d.objects = append(d.objects, id)
+	return id, err
+}
+
+func fill(o plumbing.EncodedObject, content []byte) error {
+	w, err := o.Writer()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	return errors.Join(err, w.Close())
+}
+
+// Branch is the branch that is checked out, or that a bare repository's HEAD names.
+func (r *Repo) Branch() (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name, err := r.checkedOut()
+	return name.Short(), err
+}
+
+func (r *Repo) checkedOut() (plumbing.ReferenceName, error) {
+	if name := r.own("HEAD"); name != "HEAD" {
+		if strings.HasPrefix(name, "refs/heads/") {
+			return plumbing.ReferenceName(name), nil
+		}
+		return "", errors.New("no branch is checked out")
+	}
+	ref, err := r.git.Storer.Reference(plumbing.HEAD)
+	if err != nil {
+		return "", err
+	}
+	if ref.Type() != plumbing.SymbolicReference {
+		return "", errors.New("no branch is checked out")
+	}
+	return ref.Target(), nil
+}
+
+// Advance makes a branch name a draft. If that branch is checked out, its work tree and index follow; a file there that
+// somebody has changed is refused, and then nothing is done. ErrMoved says that the branch names another commit by now.
+func (r *Repo) Advance(branch string, d Draft) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := plumbing.NewBranchReferenceName(branch)
+	dir, ok := r.workFolder()
+	if out, err := r.checkedOut(); !ok || err != nil || out != name {
+		return r.move(name, d)
+	}
+	unlock, err := r.lockIndex()
+	if err != nil {
+		return fmt.Errorf("change work tree %q: %w", dir, err)
+	}
+	defer unlock()
+	if err := r.still(name, d); err != nil {
+		return err
+	}
+	if err := r.workFollows(dir, d, name); err != nil {
+		return fmt.Errorf("change work tree %q: %w", dir, err)
+	}
+	return nil
+}
+
+// still says whether a branch is where the draft was made.
+func (r *Repo) still(name plumbing.ReferenceName, d Draft) error {
+	at, err := r.reference(name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read branch %q: %w", name.Short(), err)
+	case at.String() != d.Base.ID:
+		return ErrMoved
+	}
+	return nil
+}
+
+func (r *Repo) move(name plumbing.ReferenceName, d Draft) error {
+	if err := r.still(name, d); err != nil {
+		return err
+	}
+	old, to := plumbing.NewHash(d.Base.ID), plumbing.NewHash(d.Commit.ID)
+	err := r.git.Storer.CheckAndSetReference(plumbing.NewHashReference(name, to), plumbing.NewHashReference(name, old))
+	if errors.Is(err, storage.ErrReferenceHasChanged) {
+		return ErrMoved
+	}
+	if err != nil {
+		return fmt.Errorf("move branch %q: %w", name.Short(), err)
+	}
+	return nil
+}
