@@ -24,6 +24,7 @@ var rooms = map[string][]string{
 	"memo":     {},
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "remote"},
+	"forge":    {"remote"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -52,6 +53,7 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval"},
 	"github.com/go-git/":             {"repo"},
+	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
 	"golang.org/x/crypto/":           {"repo"},
 	"oras.land/oras-go/":             {"remote"},
