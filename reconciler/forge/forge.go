@@ -176,3 +176,22 @@ func parseAPI(s string) (*url.URL, error) {
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
 	return u, nil
 }
+
+var (
+	_ Forge = (*GitHub)(nil)
+	_ Forge = (*Gitea)(nil)
+)
+
+// Kinds are the kinds of forges.
+var Kinds = []string{"github", "gitea"}
+
+// New is a repository on a forge of one of Kinds.
+func New(kind string, o Options) (Forge, error) {
+	switch kind {
+	case "github":
+		return NewGitHub(o)
+	case "gitea":
+		return NewGitea(o)
+	}
+	return nil, fmt.Errorf("unknown kind of forge %q: want one of %s", kind, strings.Join(Kinds, ", "))
+}
