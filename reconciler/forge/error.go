@@ -10,6 +10,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
+var errMalformed = errors.New("its answer is malformed")
+
 // refusal is an answer that is no success.
 type refusal struct {
 	code int

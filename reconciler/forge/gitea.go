@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,40 +111,60 @@ func (g *Gitea) call(ctx context.Context, method string, address *url.URL, body,
 		return false, &refusal{res.StatusCode, said.Message}
 	}
 	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return false, errors.New("its answer is malformed")
+		return false, errMalformed
 	}
 	return strings.Contains(res.Header.Get("Link"), `rel="next"`), nil
 }
 
-// giteaPages reads one page after the other until there is no next, or each has seen enough.
-func giteaPages[T any](ctx context.Context, g *Gitea, address *url.URL, query url.Values, items func(T) (enough bool)) error {
+// giteaPages reads lists, one page after the other, until there is no next, or each has seen enough. Not every list of Gitea's
+// has pages, and not every list with pages says that there is a next one.
+func giteaPages[T comparable](ctx context.Context, g *Gitea, address *url.URL, query url.Values, read func(*json.RawMessage) ([]T, error), each func(T) (enough bool)) error {
+	var before []T
 	for page := 1; page <= maxPages; page++ {
 		query.Set("page", strconv.Itoa(page))
 		query.Set("limit", strconv.Itoa(giteaPage))
 		at := *address
 		at.RawQuery = query.Encode()
-		var found T
-		next, err := g.call(ctx, http.MethodGet, &at, nil, &found)
+		var raw json.RawMessage
+		next, err := g.call(ctx, http.MethodGet, &at, nil, &raw)
 		if err != nil {
 			return err
 		}
-		if items(found) || !next {
+		found, err := read(&raw)
+		if err != nil {
+			return errMalformed
+		}
+		if slices.Equal(found, before) || slices.ContainsFunc(found, each) || len(found) < giteaPage && !next {
 			return nil
 		}
+		before = found
 	}
 	return fmt.Errorf("more than %d pages", maxPages)
+}
+
+// plainList reads a list that is nothing else.
+func plainList[T any](raw *json.RawMessage) (list []T, err error) {
+	err = json.Unmarshal(*raw, &list)
+	return list, err
+}
+
+// statusList reads the newest status of each context.
+func statusList(raw *json.RawMessage) ([]giteaStatus, error) {
+	var combined struct {
+		Statuses []giteaStatus `json:"statuses"`
+	}
+	err := json.Unmarshal(*raw, &combined)
+	return combined.Statuses, err
 }
 
 // Open implements Forge. Gitea keeps no merge result.
 func (g *Gitea) Open(ctx context.Context) ([]Pull, error) {
 	found := map[int]Pull{}
-	err := giteaPages(ctx, g, g.base.JoinPath("pulls"), url.Values{"state": {"open"}, "sort": {"oldest"}}, func(ps []giteaPull) bool {
-		for _, p := range ps {
-			if p.Base.Ref == g.options.Branch && p.Number > 0 && checkCommit(p.Head.SHA) == nil {
-				found[p.Number] = Pull{
-					Number: p.Number, Title: p.Title, Author: p.User.Login, Draft: p.Draft, URL: p.URL, Updated: p.Updated,
-					Head: p.Head.SHA, HeadBranch: p.Head.Ref, Base: p.Base.SHA, Branch: p.Base.Ref, Fork: p.Head.Repo != p.Base.Repo,
-				}
+	err := giteaPages(ctx, g, g.base.JoinPath("pulls"), url.Values{"state": {"open"}, "sort": {"oldest"}}, plainList[giteaPull], func(p giteaPull) bool {
+		if p.Base.Ref == g.options.Branch && p.Number > 0 && checkCommit(p.Head.SHA) == nil {
+			found[p.Number] = Pull{
+				Number: p.Number, Title: p.Title, Author: p.User.Login, Draft: p.Draft, URL: p.URL, Updated: p.Updated,
+				Head: p.Head.SHA, HeadBranch: p.Head.Ref, Base: p.Base.SHA, Branch: p.Base.Ref, Fork: p.Head.Repo != p.Base.Repo,
 			}
 		}
 		return false
@@ -161,18 +182,10 @@ func (g *Gitea) Status(ctx context.Context, commit string, s Status) error {
 	}
 	s = statusOf(s)
 	what := "set status of commit " + commit[:12]
-	type combined struct {
-		Statuses []giteaStatus `json:"statuses"`
-	}
 	said := false
-	err := giteaPages(ctx, g, g.base.JoinPath("commits", commit, "status"), url.Values{}, func(c combined) bool {
-		for _, newest := range c.Statuses {
-			if newest.Context == s.Context {
-				said = newest == giteaStatus{s.State, s.Context, s.Text, s.Link}
-				return true
-			}
-		}
-		return false
+	err := giteaPages(ctx, g, g.base.JoinPath("commits", commit, "status"), url.Values{}, statusList, func(newest giteaStatus) bool {
+		said = newest == giteaStatus{s.State, s.Context, s.Text, s.Link}
+		return newest.Context == s.Context
 	})
 	if err != nil || said {
 		return g.http.failed(ctx, what, err)
@@ -214,14 +227,12 @@ func (g *Gitea) Comment(ctx context.Context, number int, body string) error {
 	}
 	var own *giteaComment
 	comments := g.base.JoinPath("issues", strconv.Itoa(number), "comments")
-	err = giteaPages(ctx, g, comments, url.Values{}, func(cs []giteaComment) bool {
-		for _, c := range cs {
-			if strings.EqualFold(c.User.Login, me) && strings.HasPrefix(c.Body, marker(g.options.Site)) {
-				own = &c
-				return true
-			}
+	err = giteaPages(ctx, g, comments, url.Values{}, plainList[giteaComment], func(c giteaComment) bool {
+		if !strings.EqualFold(c.User.Login, me) || !strings.HasPrefix(c.Body, marker(g.options.Site)) {
+			return false // anybody can write the marker
 		}
-		return false
+		own = &c
+		return true
 	})
 	text := map[string]string{"body": commentOf(g.options, body)}
 	switch {
@@ -244,14 +255,12 @@ func (g *Gitea) Redeliver(context.Context, time.Time) (int, error) { return 0, E
 func (g *Gitea) OpenChange(ctx context.Context, c Change) (string, error) {
 	base, pulls := cmp.Or(c.Base, g.options.Branch), g.base.JoinPath("pulls")
 	var open *giteaPull
-	err := giteaPages(ctx, g, pulls, url.Values{"state": {"open"}}, func(ps []giteaPull) bool {
-		for _, p := range ps {
-			if p.Head.Ref == c.Branch && p.Base.Ref == base && p.Head.Repo == p.Base.Repo {
-				open = &p
-				return true
-			}
+	err := giteaPages(ctx, g, pulls, url.Values{"state": {"open"}}, plainList[giteaPull], func(p giteaPull) bool {
+		if p.Head.Ref != c.Branch || p.Base.Ref != base || p.Head.Repo != p.Base.Repo {
+			return false
 		}
-		return false
+		open = &p
+		return true
 	})
 	title, body := cutLine(c.Title, maxTitle), cutText(c.Body, maxComment, g.options.Link)
 	var done giteaPull

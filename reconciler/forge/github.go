@@ -62,7 +62,7 @@ func (g *GitHub) failed(ctx context.Context, what string, err error) error {
 	case errors.As(err, &refused):
 		err = &refusal{refused.Response.StatusCode, textOf(refused)}
 	case errors.As(err, &syntax), errors.As(err, &kind):
-		err = errors.New("its answer is malformed")
+		err = errMalformed
 	}
 	return g.http.failed(ctx, what, err)
 }
