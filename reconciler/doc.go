@@ -15,7 +15,7 @@
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
-//     before), remote (HTTPS and OCI), repo (git).
+//     before), remote (HTTPS and OCI), repo (git), forge (pull requests).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
 //     announce, boot, serve.

@@ -6,10 +6,12 @@ import (
 	"sync"
 )
 
+// MaxHeader is how many bytes of headers a Receiver's server should read.
+const MaxHeader = 256 << 10
+
 // Sizes, in bytes.
 const (
 	maxBody   = 3 << 20
-	maxHeader = 256 << 10
 	maxHeld   = 64 << 20 // of all bodies that are being read or verified
 	firstRead = 4 << 10  // of a body, before it has shown that there is more of it
 )

@@ -60,7 +60,7 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// Receiver is an http.Handler for deliveries. Its server should allow 256 KiB of headers, and few seconds for them.
+// Receiver is an http.Handler for deliveries. Its server should read MaxHeader bytes of headers, for a few seconds.
 type Receiver struct {
 	options Options
 	sources map[string]*source
@@ -184,7 +184,7 @@ func check(req *http.Request, s *source) (answer, bool) {
 	switch {
 	case req.ContentLength > maxBody:
 		return answer{http.StatusRequestEntityTooLarge, Refused, errTooLarge.Error()}, false
-	case headerSize(req.Header) > maxHeader:
+	case headerSize(req.Header) > MaxHeader:
 		return answer{http.StatusRequestHeaderFieldsTooLarge, Refused, "more than 256 KiB of headers"}, false
 	case s == nil:
 		return answer{http.StatusNotFound, Refused, "no such webhook"}, false

@@ -132,7 +132,7 @@ type Options struct {
 	Token      TokenSource
 	App        *App        // nil: the token is a user's. GitHub only
 	Site       string      // tells comments of several sites in one repository apart
-	Hook       string      // address of our webhook, to find its deliveries
+	Hook       string      // address of our webhook, to find its deliveries; empty: the only one. An App has its own
 	Link       string      // of a page that says what a cut comment does not; may be empty
 	TLS        *tls.Config // nil: the machine's certificates
 	Now        func() time.Time

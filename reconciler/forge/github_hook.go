@@ -55,21 +55,9 @@ func (g *GitHub) hook(ctx context.Context) (deliveries, error) {
 	if g.app != nil {
 		return g.appHook(), nil
 	}
-	var id int64
-	err := pages(func(page int) ([]*github.Hook, *github.Response, error) {
-		return g.api.Repositories.ListHooks(ctx, g.owner, g.name, &github.ListOptions{Page: page, PerPage: pageSize})
-	}, func(h *github.Hook) bool {
-		if strings.TrimSuffix(h.Config.GetURL(), "/") != strings.TrimSuffix(g.options.Hook, "/") {
-			return false
-		}
-		id = h.GetID()
-		return true
-	})
+	id, err := g.hookID(ctx)
 	if err != nil {
-		return deliveries{}, g.failed(ctx, "list webhooks", err)
-	}
-	if id == 0 {
-		return deliveries{}, fmt.Errorf("%s has no webhook to %q: add one", g.options.Repository, g.options.Hook)
+		return deliveries{}, err
 	}
 	return deliveries{
 		list: func(ctx context.Context, cursor string) ([]*github.HookDelivery, *github.Response, error) {
@@ -80,6 +68,28 @@ func (g *GitHub) hook(ctx context.Context) (deliveries, error) {
 			return accepted(err)
 		},
 	}, nil
+}
+
+// hookID is the repository's webhook of our address, or the only one.
+func (g *GitHub) hookID(ctx context.Context) (int64, error) {
+	var ids []int64
+	err := pages(func(page int) ([]*github.Hook, *github.Response, error) {
+		return g.api.Repositories.ListHooks(ctx, g.owner, g.name, &github.ListOptions{Page: page, PerPage: pageSize})
+	}, func(h *github.Hook) bool {
+		if g.options.Hook == "" || strings.TrimSuffix(h.Config.GetURL(), "/") == strings.TrimSuffix(g.options.Hook, "/") {
+			ids = append(ids, h.GetID())
+		}
+		return false
+	})
+	switch {
+	case err != nil:
+		return 0, g.failed(ctx, "list webhooks", err)
+	case len(ids) == 0:
+		return 0, fmt.Errorf("%s has no webhook to us: add one", g.options.Repository)
+	case len(ids) > 1:
+		return 0, fmt.Errorf("%s has %d webhooks that could be ours: name its address", g.options.Repository, len(ids))
+	}
+	return ids[0], nil
 }
 
 func (g *GitHub) appHook() deliveries {

@@ -345,10 +345,20 @@ func TestMissedDeliveriesAreRepeated(t *testing.T) {
 	}
 }
 
-func TestWithoutOurWebhookNothingIsRepeated(t *testing.T) {
-	f := newFake(t)
-	f.addHook(theHook + "-of-somebody-else")
-	if _, err := f.github().Redeliver(t.Context(), f.now); err == nil || !strings.Contains(err.Error(), "add one") {
-		t.Errorf("error %v", err)
+func TestOurWebhookIsFoundOrNamed(t *testing.T) {
+	f, ctx := newFake(t), t.Context()
+	redeliver := func(hook, want string) {
+		t.Helper()
+		_, err := f.github(func(o *Options) { o.Hook = hook }).Redeliver(ctx, f.now)
+		if fmt.Sprint(err) != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
+	redeliver(theHook, "octocat/Hello-World has no webhook to us: add one")
+	f.addHook(theHook + "-of-somebody-else")
+	redeliver(theHook, "octocat/Hello-World has no webhook to us: add one")
+	redeliver("", "<nil>")
+	f.addHook(theHook)
+	redeliver(theHook+"/", "<nil>")
+	redeliver("", "octocat/Hello-World has 2 webhooks that could be ours: name its address")
 }

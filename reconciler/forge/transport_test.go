@@ -215,11 +215,12 @@ func TestWhatHasNotChangedIsNotSentAgain(t *testing.T) {
 
 func TestTheCacheIsBounded(t *testing.T) {
 	var c cache
+	body := make([]byte, maxKept+1)
 	for i := range 3 * maxCached {
 		req := httptest.NewRequest("GET", fmt.Sprintf("https://h/%d", i), nil)
-		c.keep(keyOf(req), &cached{"e", nil, make([]byte, maxKept)})
-		c.keep(keyOf(req), &cached{"e", nil, make([]byte, maxKept)})
-		c.keep("large", &cached{"e", nil, make([]byte, maxKept+1)})
+		c.keep(keyOf(req), &cached{"e", nil, body[:maxKept]})
+		c.keep(keyOf(req), &cached{"e", nil, body[:maxKept]})
+		c.keep("large", &cached{"e", nil, body})
 	}
 	if c.bytes > maxCache || len(c.kept) != len(c.order) || len(c.kept) != maxCache/maxKept {
 		t.Errorf("%d bytes in %d answers, %d in order", c.bytes, len(c.kept), len(c.order))
