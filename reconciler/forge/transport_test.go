@@ -257,6 +257,12 @@ func TestTheTokenGoesToNoOtherHost(t *testing.T) {
 		_, err = g.Open(ctx)
 		wantError[*remote.Wrong](t, err, "leads to")
 	}
+	g := newFake(t).github()
+	for _, address := range []string{other.URL, strings.Replace(g.api.BaseURL.String(), "https", "http", 1)} {
+		if _, err := g.http.Get(address); err == nil || !strings.Contains(err.Error(), "refuse to speak") {
+			t.Errorf("%s: error %v", address, err)
+		}
+	}
 	if leaked.Load() != 0 {
 		t.Errorf("another host was asked %d times", leaked.Load())
 	}
