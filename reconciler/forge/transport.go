@@ -272,18 +272,20 @@ func (t *transport) limit(res *http.Response, text []byte) error {
 	spent := h.Get("X-RateLimit-Remaining") == "0"
 	refused := res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusTooManyRequests
 	busy := res.StatusCode == http.StatusServiceUnavailable && after != ""
+	reset := resetOf(h, now)
+	// go-github would keep accounts of its own, refuse by them, and knows 403 only.
+	h.Del("X-RateLimit-Remaining")
+	h.Del("X-RateLimit-Reset")
 	switch {
 	case (refused || busy) && after != "":
 		until = now.Add(retryAfter(after, now))
 	case spent:
-		until = resetOf(h, now)
+		until = reset
 	case res.StatusCode == http.StatusTooManyRequests, refused && secondary(text):
 		until = now.Add(unnamedWait)
 	default:
 		return nil
 	}
-	// go-github keeps accounts of its own, refuses locally, and knows 403 only.
-	h.Del("X-RateLimit-Remaining")
 	t.mu.Lock()
 	if until.After(t.until) {
 		t.until = until
