@@ -19,7 +19,7 @@
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
-//     before), ledger (records what happened), remote (HTTPS and OCI), repo (git).
+//     before), ledger (records what happened), remote (HTTPS and OCI), repo (git), forge (pull requests).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
 //     announce, propose, boot, serve.

@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"ledger":   {},
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "durable", "remote"},
+	"forge":    {"remote"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -55,6 +56,7 @@ var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval", "propose"},
 	"github.com/go-git/":             {"repo"},
 	"github.com/ProtonMail/":         {"repo"},
+	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
 	"golang.org/x/crypto/":           {"repo"},
 	"oras.land/oras-go/":             {"remote"},
