@@ -294,7 +294,7 @@ func TestHostile01Symlinks(t *testing.T) {
 	}
 	t.Run("named .git", func(t *testing.T) {
 		a := a.in(t)
-		a.refused(a.with(entry{"120000", ".git", a.blob("/etc")}), 2, `malformed name ".git"`)
+		a.refused(a.with(entry{"120000", ".git", a.blob("/etc")}), 1, `malformed name ".git"`)
 	})
 	t.Run("replaced by a folder, and back", func(t *testing.T) {
 		a := a.in(t)
@@ -332,21 +332,21 @@ func TestHostile02Names(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%.40q", name), func(t *testing.T) {
 			a := a.in(t)
-			a.refused(a.with(entry{"100644", name, file}), 2, "pomona: list files of commit ", want)
+			a.refused(a.with(entry{"100644", name, file}), 1, want)
 			if name != "" {
-				a.refused(a.with(entry{"40000", name, a.tree(entry{"100644", "x.cue", file})}), 2, want)
+				a.refused(a.with(entry{"40000", name, a.tree(entry{"100644", "x.cue", file})}), 1, want)
 			}
 		})
 	}
 	t.Run("NUL", func(t *testing.T) {
 		// What follows the NUL is read as the object's id, and the rest as no entry.
 		a := a.in(t)
-		a.refused(a.with(entry{"100644", "a\x00b.cue", file}), 2, "pomona: list files of commit ")
+		a.refused(a.with(entry{"100644", "a\x00b.cue", file}), 1, "list files of commit ")
 	})
 	t.Run("twice", func(t *testing.T) {
 		a := a.in(t)
-		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"100644", "a", a.blob("")})), 2, `name "a" is there twice`)
-		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"40000", "a", a.tree()})), 2, `name "a" is there twice`)
+		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"100644", "a", a.blob("")})), 1, `name "a" is there twice`)
+		a.refused(a.of(a.tree(entry{"100644", "a", file}, entry{"40000", "a", a.tree()})), 1, `name "a" is there twice`)
 	})
 	t.Run("long path", func(t *testing.T) {
 		a := a.in(t)
@@ -354,7 +354,7 @@ func TestHostile02Names(t *testing.T) {
 		for range 17 {
 			tree = a.tree(entry{"40000", strings.Repeat("d", 250), tree})
 		}
-		a.refused(a.of(tree), 2, "path of 4")
+		a.refused(a.of(tree), 1, "path of 4")
 	})
 	t.Run("missing object", func(t *testing.T) {
 		a := a.in(t)
@@ -367,7 +367,7 @@ func TestHostile02Names(t *testing.T) {
 	})
 	t.Run("unknown mode", func(t *testing.T) {
 		a := a.in(t)
-		a.refused(a.with(entry{"junk", "x.cue", file}), 2, "malformed mode")
+		a.refused(a.with(entry{"junk", "x.cue", file}), 1, "malformed mode")
 	})
 	t.Run("case-fold clash", func(t *testing.T) {
 		// FECs and the server tell them apart; only work trees of other systems do not.
@@ -385,8 +385,8 @@ func TestHostile02Names(t *testing.T) {
 		for name, want := range map[string]string{"new\nline.cue": `malformed name "new\nline.cue"`, "x/git~1": `malformed name "x/git~1"`, "x\xff.cue": `malformed name "x\xff.cue"`} {
 			a := a.in(t)
 			a.world.write(name, "package site\n", 0o644)
-			if said, code := a.bounded(maxResident, "validate", a.site); code != 2 || !strings.Contains(said, want) {
-				t.Errorf("exit code %d, want 2 and %q:\n%s", code, want, said)
+			if said, code := a.bounded(maxResident, "validate", a.site); code != 1 || !strings.Contains(said, want) {
+				t.Errorf("exit code %d, want 1 and %q:\n%s", code, want, said)
 			}
 			git(t, a.site, "clean", "-qfd")
 		}
@@ -458,7 +458,7 @@ func TestHostile03Sizes(t *testing.T) {
 		for i := range 1000 {
 			folders = append(folders, entry{"40000", fmt.Sprintf("d%03d", i), thousand})
 		}
-		a.refused(a.with(entry{"40000", "docs", a.tree(folders...)}), 2, "more than 1000000 files and folders")
+		a.refused(a.with(entry{"40000", "docs", a.tree(folders...)}), 1, "more than 1000000 files and folders")
 	})
 	t.Run("payload of more files than a FEC unpacks", func(t *testing.T) {
 		a := a.in(t)
@@ -475,12 +475,12 @@ func TestHostile03Sizes(t *testing.T) {
 		for range 500 {
 			tree = a.tree(entry{"40000", "d", tree})
 		}
-		a.refused(a.with(entry{"40000", "d", tree}), 2, "lies deeper than 64 folders")
+		a.refused(a.with(entry{"40000", "d", tree}), 1, "lies deeper than 64 folders")
 	})
 	t.Run("folders 500 deep in a work tree", func(t *testing.T) {
 		a := a.in(t)
 		a.world.write(strings.Repeat("d/", 500)+"x.cue", "package site\n", 0o644)
-		if said, code := a.bounded(maxResident, "validate", a.site); code != 2 || !strings.Contains(said, "lies deeper than 64 folders") {
+		if said, code := a.bounded(maxResident, "validate", a.site); code != 1 || !strings.Contains(said, "lies deeper than 64 folders") {
 			t.Errorf("exit code %d:\n%s", code, said)
 		}
 		git(t, a.site, "clean", "-qfd")
@@ -496,7 +496,7 @@ func TestHostile03Sizes(t *testing.T) {
 				}
 				tree = a.tree(wide...)
 			}
-			a.refused(a.with(entry{"40000", "docs", tree}), 2, "more than 1000000 files and folders")
+			a.refused(a.with(entry{"40000", "docs", tree}), 1, "more than 1000000 files and folders")
 		})
 	}
 }

@@ -223,6 +223,13 @@ func TestPayloadOfAnotherRepository(t *testing.T) {
 	w.remote(strings.Replace(source(second, "", `folder: "out"`), "bpm.git", "gone.git", 1))
 	w.refused(1, `git.url: `+server.Listener.Addr().String()+` has no such repository`)
 
+	evil := attack{world: w}
+	evil.site = bare
+	odd := evil.of(evil.tree(entry{"100644", "..", evil.blob("x")}))
+	git(t, bare, "update-ref", "refs/heads/odd", odd)
+	w.remote(source(odd, "", `folder: "out"`))
+	w.refused(1, `git.commit: malformed name "..": it would lead elsewhere; rename it`)
+
 	w.remote(source(first, "v1", `folder: "out"`))
 	w.reconcile()
 	server.Close()
@@ -419,11 +426,11 @@ func TestPayloadOfARegistry(t *testing.T) {
 	image("@"+two, `, title: "c.tar.gz"`)
 	w.refused(1, "oci.title: 0 layers have this title", login...)
 	image(":2.0@"+one, "")
-	w.refused(1, "oci.image: tag 2.0 has moved: it leads to "+two, append(login, "--cache", filepath.Join(w.dir, "empty-cache"))...)
+	w.refused(1, "oci.image: tag 2.0 has moved: it leads to "+two, login...)
 	image("@sha256:"+strings.Repeat("01", 32), "")
 	w.refused(1, "oci.image: "+address+" has no artifact sha256:0101", login...)
 	image(":3.0@"+one, "")
-	w.refused(1, "has no tag 3.0", append(login, "--cache", filepath.Join(w.dir, "empty-cache"))...)
+	w.refused(1, "has no tag 3.0", login...)
 	w.put(file, []byte("puller:wrong"))
 	image("@"+one, "")
 	w.refused(2, address+" is unavailable", append(login, "--cache", filepath.Join(w.dir, "empty-cache"))...)
@@ -491,6 +498,12 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 	if want := fmt.Sprintf("blob: sha256: %q\nformat: \"gzip\"\n", digest); says != want {
 		t.Errorf("pomona blob add says\n%swant\n%s", says, want)
 	}
+	if said, _, code := pomona(t, "plan", w.site, "--base", "HEAD~1", "--root", w.root); code != 0 || !strings.Contains(said, "remote1: remote + 1.0.0") {
+		t.Errorf("plan against a revision, with the root: exit code %d\n%s", code, said)
+	}
+	if _, errs, code := pomona(t, "plan", w.site, "--base", "HEAD~1", "--cache", filepath.Join(w.dir, "empty")); code != 2 || !strings.Contains(errs, "no served directory whose blob store") {
+		t.Errorf("plan against a revision, without: exit code %d\n%s", code, errs)
+	}
 	if out := must(t, "validate", w.site, "--root", w.root); out != "" {
 		t.Errorf("validate with the root says\n%s", out)
 	}
@@ -516,6 +529,11 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 	}
 	w.root = fresh
 	w.refused(1, "the blob store has no such file")
+	must(t, "blob", "add", file, "--root", fresh)
+	w.reconcile()
+	if got := w.unpacked("opt/remote/data"); got != "a blob" {
+		t.Errorf("%q is served", got)
+	}
 }
 
 // TestValidateOffline fetches nothing, and says so.

@@ -55,7 +55,7 @@ func openBlobs(path string) (*Blobs, error) {
 // Close releases the store.
 func (b *Blobs) Close() error { return b.dir.Close() }
 
-// Has says whether a blob is there, whole. One that is not what its name says goes, so that it can be put there again.
+// Has says whether a blob is there, whole.
 func (b *Blobs) Has(d artifact.Digest) bool {
 	f, err := b.store.Open(d)
 	if err != nil {
@@ -66,14 +66,10 @@ func (b *Blobs) Has(d artifact.Digest) bool {
 	if _, err := io.Copy(h, f); err != nil {
 		return false
 	}
-	if artifact.Digest(h.Sum(nil)) == d {
-		return true
-	}
-	_ = b.store.Delete(d) // else it stays damaged, and whoever reads it says so
-	return false
+	return artifact.Digest(h.Sum(nil)) == d
 }
 
-// Put stores what write produces, or nothing when write fails. What a killed process left half done is removed first, if
+// Put stores what write produces, also in the place of a copy that may be damaged, or nothing when write fails. What a killed process left half done is removed first, if
 // nobody else is storing anything.
 func (b *Blobs) Put(ctx context.Context, write func(io.Writer) error) (artifact.Digest, int64, error) {
 	if unlock, err := b.dir.Lock(); err == nil {
@@ -88,10 +84,10 @@ func (b *Blobs) Put(ctx context.Context, write func(io.Writer) error) (artifact.
 		return artifact.Digest{}, 0, fmt.Errorf("lock blob store: %w", err)
 	}
 	defer unlock()
-	return b.store.Put(ctx, write)
+	return b.store.Replace(ctx, write)
 }
 
-// AddBlob puts what r holds into the blob store of a root, which is made if it is not there.
+// AddBlob puts what r holds into the blob store of a root, which is made if it is not there, also in the place of a copy that may be damaged.
 func AddBlob(ctx context.Context, root string, r io.Reader) (d artifact.Digest, size int64, err error) {
 	blobs, err := OpenBlobs(root)
 	if err != nil {

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,11 +23,13 @@ type Loop struct {
 	Poll    time.Duration   // how often the branch is looked at; this is what counts
 	Hints   <-chan struct{} // something in the repository may have changed: look at once
 	Scrub   time.Duration   // how often every name below the root is looked at; default 10 minutes
-	Digests time.Duration   // how often every byte is read; default a day
+	Digests time.Duration   // in how long every archive is read, a share at each scrub; default a day
 	kicks   chan chan Done
 	ended   chan struct{}
+	seen    string // commit for which look made a pass; empty when there was none
 	tried   string // commit of the last pass
 	current string // what the root's link held after it
+	shelf   byte   // whose archives the next scrub reads first
 	err     error  // of the last pass
 	told    string // the last failure that was logged
 	retry   *backoff.ExponentialBackOff
@@ -46,6 +49,7 @@ var ErrEnded = errors.New("the service ends")
 // NewLoop is a loop that has not begun. Kick may be called at once.
 func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 	l := &Loop{Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, kicks: make(chan chan Done), ended: make(chan struct{})}
+	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute
 	return l
@@ -55,19 +59,16 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 // site, when the site or the time has changed.
 func (l *Loop) Run(ctx context.Context) error {
 	defer close(l.ended)
-	poll, names, digests := time.NewTicker(l.Poll), time.NewTicker(l.Scrub), time.NewTicker(l.Digests)
+	poll, scrub := time.NewTicker(l.Poll), time.NewTicker(l.Scrub)
 	defer poll.Stop()
-	defer names.Stop()
-	defer digests.Stop()
+	defer scrub.Stop()
 	l.pass(ctx, Names)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-names.C:
-			l.pass(ctx, Names)
-		case <-digests.C:
-			l.pass(ctx, Digests)
+		case <-scrub.C:
+			l.scrubSome(ctx)
 		case <-poll.C:
 			l.look(ctx)
 		case <-l.Hints:
@@ -80,20 +81,37 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
+// scrubSome makes a pass that looks at every name, and reads its share of the archives.
+func (l *Loop) scrubSome(ctx context.Context) {
+	share := byte(min(255, 1+256*l.Scrub/l.Digests))
+	done := l.pass(ctx, Shelves(l.shelf, share))
+	var problems desired.Problems
+	if done.Err == nil || errors.As(done.Err, &problems) {
+		l.shelf += share
+	}
+}
+
 // again fires when a failed pass is to be tried again; never, if waiting does not help.
 func (l *Loop) again() <-chan time.Time {
-	var problems desired.Problems
-	if l.err == nil || errors.As(l.err, &problems) {
+	if !l.retries() {
 		return nil
 	}
 	return time.After(time.Until(l.retryAt))
 }
 
+// retries says whether the last pass failed and will be tried again, however often somebody looks meanwhile.
+func (l *Loop) retries() bool {
+	var problems desired.Problems
+	return l.err != nil && !errors.As(l.err, &problems)
+}
+
 // look makes a pass if the branch has moved.
 func (l *Loop) look(ctx context.Context) {
-	if c, err := l.Repo.Resolve(l.Branch); err == nil && c.ID == l.tried {
+	c, err := l.Repo.Resolve(l.Branch)
+	if err == nil && c.ID == l.tried || l.retries() && c.ID == l.seen {
 		return
 	}
+	l.seen = c.ID
 	l.pass(ctx, Trusting)
 }
 

@@ -124,12 +124,19 @@ func newRecipe(w wanted, need plan.Need) (rc recipe, err error) {
 		p := need.Payload
 		rc.spec = build.Spec{
 			Folder: p.Folder, Archive: p.Archive, Install: p.Install, Format: need.Part.Format,
-			About: build.About{Name: need.Part.Name, Version: need.Part.Version, Source: p},
+			About: build.About{Type: componentType(need.Part), Name: need.Part.Name, Version: need.Part.Version, Source: p},
 		}
 		rc.spec.Origin, err = origin(p, w.site)
 		rc.key = build.Key(files, rc.spec)
 	}
 	return rc, err
+}
+
+func componentType(p tree.Part) string {
+	if p.Kind == tree.ConfigurationPart {
+		return build.Data
+	}
+	return build.Application
 }
 
 // from is the recipe with the source of its payload, if that has been brought from elsewhere.

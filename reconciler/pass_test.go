@@ -494,9 +494,17 @@ func TestARemovalMustBeAnnounced(t *testing.T) {
 	if d := cmp.Diff(before, snapshot(t, root)); d != "" {
 		t.Errorf("the root changed (-before +after):\n%s", d)
 	}
+	// Nor is it published when damage hides what was there.
+	edit(t, filepath.Join(root, "generations/1/index"), func(b []byte) []byte { return b[:len(b)/2] })
+	if _, err := s.reconciler(root).Reconcile(t.Context()); !errors.As(err, &problems) {
+		t.Errorf("beside a damaged index, the error is %v", err)
+	}
+	if have := observeRoot(t, root); len(have.Index.FECs) != 3 {
+		t.Errorf("beside a damaged index, %v are left", have.Index.FECs)
+	}
 	commit("remove all FECs, really\n\nPomona-Allow-Removal: 3 fecs")
 	commit("something else")
-	if have := pass(t, s.reconciler(root)); have.Current != 2 || len(have.Index.FECs) != 0 {
+	if have := pass(t, s.reconciler(root)); have.Current != 3 || len(have.Index.FECs) != 0 {
 		t.Errorf("generation %d serves %v", have.Current, have.Index.FECs)
 	}
 	pass(t, s.reconciler(root))

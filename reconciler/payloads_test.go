@@ -118,11 +118,13 @@ func TestBillsOfMaterialsStay(t *testing.T) {
 configuration: table: versions`)
 	s.commit("fecs/fecs.cue", `configuration: table: "1.0"`, `configuration: {table: "1.0", own: "1.0"}`)
 	pass(t, s.reconciler(root))
-	for _, name := range []string{"software/bpm/1.0.0/bpm-1.0.0.tar.gz", "configuration/table/1.0/table-1.0.tar.gz", "fecs/kgp2cu01/configuration/own-1.0.tar.gz"} {
+	for name, kind := range map[string]string{
+		"software/bpm/1.0.0/bpm-1.0.0.tar.gz": "application", "configuration/table/1.0/table-1.0.tar.gz": "data", "fecs/kgp2cu01/configuration/own-1.0.tar.gz": "data",
+	} {
 		b, err := os.ReadFile(filepath.Join(root, "current", name+".cdx.json"))
 		archive, err2 := os.ReadFile(filepath.Join(root, "current", name))
-		if err := errors.Join(err, err2); err != nil || !bytes.Contains(b, []byte(artifact.Sum(archive).String())) {
-			t.Errorf("%s has no bill of materials: %v", name, err)
+		if err := errors.Join(err, err2); err != nil || !bytes.Contains(b, []byte(artifact.Sum(archive).String())) || !bytes.Contains(b, fmt.Appendf(nil, "\"bom-ref\": \"artifact\",\n      \"type\": %q", kind)) {
+			t.Errorf("%s has no bill of materials of a component %s: %v\n%s", name, kind, err, b)
 		}
 	}
 	// The mark of an interrupted pass makes the next one sweep.

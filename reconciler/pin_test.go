@@ -3,10 +3,13 @@ package reconciler_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
@@ -59,15 +62,46 @@ func TestWhatAFECRunsIsKept(t *testing.T) {
 	}
 }
 
+// TestAReportDuringAPassIsKept reports while a pass writes the pins that it made of earlier reports.
+func TestAReportDuringAPassIsKept(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	s.commit("site.cue", "scripts:", "retention: generations: 2\n\tscripts:")
+	pass(t, s.reconciler(root))
+	must(t, s.reconciler(root).Reported("kgp2cu01", 1))
+	said := false
+	for i := 1; i < 5 && !said; i++ {
+		s.commit("payload/bpm/1.1.0/bin/bpm", "echo", "echo again;echo")
+		r := s.reconciler(root)
+		r.Now = func() time.Time { return time.Now().AddDate(0, 0, 2*i) }
+		r.Hook = func(op durable.Op, do func() error) error {
+			if op.Path == ".pomona/pins" {
+				said = true
+				must(t, s.reconciler(root).Reported("kgp2cu01", 2))
+			}
+			return do()
+		}
+		if _, err := r.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := observeRoot(t, root).Reported; !said || got["kgp2cu01"] != 2 {
+		t.Errorf("pins were written: %v; after that the reports are %v", said, got)
+	}
+}
+
+// TestFloodOfReportsIsBounded sends more reports than fit: the last of each FEC stay.
 func TestFloodOfReportsIsBounded(t *testing.T) {
 	root := t.TempDir()
 	r := newSite(t).reconciler(root)
 	pass(t, r)
-	must(t, os.WriteFile(filepath.Join(root, ".pomona/reported"), make([]byte, 5<<20), 0o600))
-	if err := r.Reported("kgp2cu01", 1); err == nil {
-		t.Error("the file of reports grows without bound")
+	file := filepath.Join(root, ".pomona/reported")
+	must(t, os.WriteFile(file, []byte("kgp2cu02 7\nkgp2cu01 5\n"+strings.Repeat("kgp2cu01 6\n", 500_000)), 0o600))
+	must(t, r.Reported("kgp2cu03", 1))
+	if info, err := os.Stat(file); err != nil || info.Size() > 100 {
+		t.Errorf("the file of reports grows without bound: %v", err)
 	}
-	if _, err := r.Pass(t.Context(), reconciler.Names); err != nil {
-		t.Error(err)
+	want := map[string]int64{"kgp2cu01": 6, "kgp2cu02": 7, "kgp2cu03": 1}
+	if d := cmp.Diff(want, observeRoot(t, root).Reported); d != "" {
+		t.Errorf("reports are lost (-want +got):\n%s", d)
 	}
 }

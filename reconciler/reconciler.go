@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +27,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/prune"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/render"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
@@ -74,25 +77,34 @@ func (r *Reconciler) Pass(ctx context.Context, depth Depth) (report.Report, erro
 	}
 	want, err := r.want(ctx, r.Branch)
 	rep.Commit, rep.Warnings = want.commit.ID, want.warnings
+	if last := have.LastCommit(); ctx.Err() == nil && last != "" && last != want.commit.ID && !have.Whole() {
+		again := r.publishAgain(ctx, dir, objects, last, &have, &rep)
+		if err != nil {
+			err = errors.Join(err, again)
+		} else if again != nil {
+			r.Log.Warn("last commit not published again", "commit", last, "err", again)
+		}
+	}
 	if err == nil {
 		err = r.publish(ctx, dir, objects, want, have, &rep)
-	}
-	if last := have.LastCommit(); err != nil && ctx.Err() == nil && last != "" && last != rep.Commit && !have.Whole() {
-		err = errors.Join(err, r.publishAgain(ctx, dir, objects, last, have, &rep))
 	}
 	rep.Elapsed = time.Since(start)
 	return rep, err
 }
 
-// publishAgain publishes the last commit anew when its generation is damaged and the branch's own cannot be published: what
-// was published stays served and repaired, whatever the branch says now.
-func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have observed.Root, rep *report.Report) error {
+// publishAgain publishes the last commit anew when its generation is damaged and the branch has moved on: what was published
+// stays served and repaired whatever the branch says now, and what a commit takes away is counted from what was there.
+func (r *Reconciler) publishAgain(ctx context.Context, dir *durable.Dir, objects *store.Store, commit string, have *observed.Root, rep *report.Report) error {
 	r.Log.Warn("publishing the last commit again", "commit", commit)
 	want, err := r.want(ctx, commit)
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, dir, objects, want, have, rep)
+	if err := r.publish(ctx, dir, objects, want, *have, rep); err != nil {
+		return err
+	}
+	*have, _, err = r.mend(ctx, dir, objects, Names)
+	return err
 }
 
 // publish makes a commit current, and prunes.
@@ -189,7 +201,7 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, err
 	}
 	if w.files, err = r.Repo.Files(ctx, w.commit); err != nil {
-		return w, err
+		return w, Malformed(err)
 	}
 	loaded, problems, err := check(ctx, w.files, r.Loader, r.Verdicts, r.Now())
 	if err != nil {
@@ -203,6 +215,15 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 	w.site, w.loaded, w.warnings = site, loaded, problems
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
+}
+
+// Malformed makes a problem of an error which says that a commit or a folder holds what none may; others stay as they are.
+func Malformed(err error) error {
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	return desired.Problems{{Text: strings.TrimSuffix(err.Error(), "; "+wrong.Advice), Advice: wrong.Advice}}
 }
 
 // Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
@@ -382,12 +403,24 @@ func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map
 	if len(p.Prune.Remove()) == 0 || len(have.Reported) == 0 {
 		return have.Pins, nil
 	}
+	var err error
+	reports.Lock()
+	have.Reported, err = store.TakeReported(dir)
+	reports.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	pins := r.pins(dir.Root(), have, p.Tree)
 	return pins, prune.Pin(dir, pins)
 }
 
+// reports is held while what FECs report is written or taken.
+var reports sync.Mutex
+
 // Reported remembers which release a FEC says that it runs, so that it is not pruned.
 func (r *Reconciler) Reported(fec string, serial int64) error {
+	reports.Lock()
+	defer reports.Unlock()
 	dir, err := durable.Open(r.Root, r.Hook)
 	if err != nil {
 		return err

@@ -23,15 +23,24 @@ import (
 )
 
 // Depth says how closely a pass looks at what is published already.
-type Depth int
+type Depth struct {
+	names         bool // every name and mode, and every small rendered file
+	first, number byte // the shelves whose archives are read: those of digests that begin with so many bytes from first on
+	all           bool // every archive is read
+}
 
-// Depths. A pass of a running service trusts what it has written; a single one looks at every name; once a day every byte
-// is read.
-const (
-	Trusting Depth = iota
-	Names          // every name and mode, and every small rendered file
-	Digests        // and the digest of every archive
+// Depths. A pass of a running service trusts what it has written; a single one looks at every name.
+var (
+	Trusting = Depth{}
+	Names    = Depth{names: true}
+	Digests  = Depth{names: true, all: true} // and reads every archive
 )
+
+// Shelves is Names, and reads the archives of a number of the 256 shelves: what is left to read does not keep a commit
+// waiting for long.
+func Shelves(first, number byte) Depth { return Depth{names: true, first: first, number: number} }
+
+func (d Depth) reads(archive artifact.Digest) bool { return d.all || archive[0]-d.first < d.number }
 
 // digestRate is how many bytes of archives a second a running service reads to check them, beside serving FECs.
 const digestRate = 64 << 20
@@ -40,10 +49,7 @@ const digestRate = 64 << 20
 const rounds = 8
 
 func (r *Reconciler) scrub(depth Depth) observe.Scrub {
-	s := observe.Scrub{Digests: depth >= Digests}
-	if s.Digests {
-		s.Rate = rate.NewLimiter(digestRate, 1<<20)
-	}
+	s := observe.Scrub{Reads: depth.reads, Rate: rate.NewLimiter(digestRate, 1<<20)}
 	for _, k := range r.signers() {
 		s.Keys = append(s.Keys, k.Public())
 	}
@@ -62,9 +68,9 @@ func (r *Reconciler) mend(ctx context.Context, dir *durable.Dir, objects *store.
 		if err := dir.SyncFileSystem(); err != nil {
 			return have, nil, fmt.Errorf("sync what an interrupted pass left: %w", err)
 		}
-		depth = max(depth, Names)
+		depth.names = true
 	}
-	if depth == Trusting {
+	if !depth.names {
 		return have, nil, nil
 	}
 	m := mender{Reconciler: r, dir: dir, objects: objects, have: have}
@@ -81,11 +87,13 @@ type mender struct {
 	objects *store.Store
 	have    observed.Root
 	found   []observed.Damage
+	stuck   []string // paths that cannot be taken away
 }
 
 func (m *mender) mend(ctx context.Context, depth Depth) error {
 	for range rounds {
 		damage, err := observe.Damage(ctx, m.dir.Root(), m.have, m.scrub(depth))
+		damage = slices.DeleteFunc(damage, func(d observed.Damage) bool { return d.Kind == observed.Foreign && slices.Contains(m.stuck, d.Path) })
 		if err != nil || len(damage) == 0 {
 			return err
 		}
@@ -97,9 +105,11 @@ func (m *mender) mend(ctx context.Context, depth Depth) error {
 		if !fix.Again() {
 			return m.restore(ctx, fix)
 		}
-		if err := repair.Names(m.dir, fix); err != nil {
+		stuck, err := repair.Names(m.dir, fix)
+		if err != nil {
 			return err
 		}
+		m.leave(stuck)
 		if m.have, err = observe.Root(m.dir.Root()); err != nil {
 			return err
 		}
@@ -118,12 +128,21 @@ func (m *mender) note(fix plan.Repair) {
 	}
 }
 
+// leave notes what cannot be taken away. What is in nobody's way must not end every pass; an object would be found again.
+func (m *mender) leave(stuck []string) {
+	m.stuck = append(m.stuck, stuck...)
+	for i, d := range m.found {
+		if slices.Contains(stuck, d.Path) {
+			m.found[i].What += ", and this user may not take it away"
+			m.Log.Warn("cannot take away", "path", d.Path)
+		}
+	}
+}
+
 // restore makes again what is gone. A generation that cannot be restored is marked.
 func (m *mender) restore(ctx context.Context, fix plan.Repair) (err error) {
-	for _, n := range fix.Link {
-		if err := m.link(n); err != nil {
-			return err
-		}
+	if err := m.link(fix); err != nil {
+		return err
 	}
 	if m.have, err = observe.Root(m.dir.Root()); err != nil {
 		return err
@@ -161,13 +180,18 @@ func (m *mender) damaged(n int64, why string) {
 	m.Log.Warn("generation is damaged", "generation", n, "why", why)
 }
 
-// link makes by-commit lead to a generation, and current, if it leads nowhere.
-func (m *mender) link(n int64) error {
+// link makes current and by-commit lead to their generations.
+func (m *mender) link(fix plan.Repair) error {
+	if fix.Current > 0 {
+		if err := m.dir.Relink(tree.GenerationPath(fix.Current), tree.CurrentLink); err != nil {
+			return fmt.Errorf("repair %s: %w", tree.CurrentLink, err)
+		}
+	}
 	for _, g := range m.have.Generations {
-		if g.Number == n && m.have.Current == 0 {
-			return publish.Current(m.dir, g)
-		} else if g.Number == n {
-			return publish.Commit(m.dir, g)
+		if slices.Contains(fix.Link, g.Number) {
+			if err := publish.Commit(m.dir, g); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -64,6 +67,10 @@ func vandals() []vandal {
 		return func(t *testing.T, path string) { must(t, os.Chmod(path, m)) }
 	}
 	added := func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte("stray"), 0o644)) }
+	replaced := func(t *testing.T, path string) {
+		must(t, os.RemoveAll(path))
+		added(t, path)
+	}
 	linked := func(target string) func(*testing.T, string) {
 		return func(t *testing.T, path string) { must(t, os.RemoveAll(path), os.Symlink(target, path)) }
 	}
@@ -89,6 +96,12 @@ func vandals() []vandal {
 		{"client no longer executable", "objects/", false, object("fecs/global/pomona-boot", mode(0o444))},
 		{"folder of a software gone", "generations/1/software/bpm", false, object("software/bpm", gone)},
 		{"all objects gone", "generations/1/", false, at("objects", gone)},
+		{"objects a file", "objects", false, at("objects", replaced)},
+		{"objects a link", "objects", false, at("objects", linked("/etc"))},
+		{"generations a file", "generations", false, at("generations", replaced)},
+		{"generations a link to itself", "generations", false, at("generations", linked("generations"))},
+		{"by-commit a file", "by-commit", false, at("by-commit", replaced)},
+		{"data a file", "data", false, at("data", replaced)},
 		{"objects not searchable", "objects", false, at("objects", mode(0o600))},
 		{"object of no digest", "objects/sha256/stray", false, at("objects/sha256/stray", added)},
 		{"object on the wrong shelf", "objects/sha256/zz", false, at("objects/sha256/zz", added)},
@@ -168,6 +181,37 @@ func TestWhatSomebodyDamagedIsRepaired(t *testing.T) {
 				t.Errorf("a second pass finds %v, %v", again.Repaired, err)
 			}
 		})
+	}
+}
+
+// TestWhatCannotBeTakenAwayEndsNoPass leaves a folder of another user among the generations.
+func TestWhatCannotBeTakenAwayEndsNoPass(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	must(t, os.Mkdir(filepath.Join(root, "generations/backup"), 0o755))
+	s.commit("fecs/fecs.cue", `version: "1.1.0"`, `version: "1.0.0"`)
+	r := s.reconciler(root)
+	r.Hook = func(op durable.Op, do func() error) error {
+		if op.From == "generations/backup" {
+			return &os.LinkError{Op: "renameat", Old: op.From, New: op.Path, Err: syscall.EACCES}
+		}
+		return do()
+	}
+	rep, err := r.Reconcile(t.Context())
+	must(t, err)
+	if have := observeRoot(t, root); have.Current != 2 || have.Interrupted || !reports(rep.Repaired, "generations/backup") {
+		t.Errorf("current is %d, interrupted %v, reported %v", have.Current, have.Interrupted, rep.Repaired)
+	}
+	// An object that is wrong stays an error.
+	edit(t, follow(t, root, "fecs/kgp2cu01/boot.manifest"), flip)
+	r.Hook = func(op durable.Op, do func() error) error {
+		if strings.HasPrefix(op.From, "objects/") {
+			return &os.LinkError{Op: "renameat", Old: op.From, New: op.Path, Err: syscall.EACCES}
+		}
+		return do()
+	}
+	if _, err := r.Reconcile(t.Context()); err == nil {
+		t.Error("an object that stays damaged is no error")
 	}
 }
 
@@ -261,6 +305,62 @@ func TestAnOlderGenerationIsRestoredToo(t *testing.T) {
 	}
 }
 
+// TestTheLastGenerationBecomesCurrentAgain loses links while the branch is invalid: what was published last is served again,
+// and no older generation even for a moment.
+func TestTheLastGenerationBecomesCurrentAgain(t *testing.T) {
+	s, original := newSite(t), t.TempDir()
+	pass(t, s.reconciler(original))
+	for _, version := range [][2]string{{"1.1.0", "1.0.0"}, {"1.0.0", "1.1.0"}, {"1.1.0", "1.0.0"}} {
+		s = s.grow("fecs/fecs.cue", `version: "`+version[0]+`"`, `version: "`+version[1]+`"`)
+		pass(t, s.reconciler(original))
+	}
+	want := observeRoot(t, original)
+	links, err := filepath.Glob(filepath.Join(original, "by-commit/*"))
+	must(t, err)
+	invalid := s.grow("fecs/fecs.cue", `version: "1.0.0"`, `version: "9.9.9"`)
+	for name, lost := range map[string]func(root string) error{
+		"all links": func(root string) error { return os.RemoveAll(filepath.Join(root, "by-commit")) },
+		"links of older commits": func(root string) error {
+			for _, l := range links {
+				if name := filepath.Base(l); name != want.LastCommit() {
+					must(t, os.Remove(filepath.Join(root, "by-commit", name)))
+				}
+			}
+			return nil
+		},
+		"no other link": func(string) error { return nil },
+		"generation.json too": func(root string) error {
+			path := filepath.Join(root, "generations/4/generation.json")
+			must(t, os.Remove(path))
+			return os.WriteFile(path, nil, 0o444)
+		},
+	} {
+		root := copyRoot(t, original)
+		must(t, os.Remove(filepath.Join(root, "current")), lost(root))
+		r := invalid.reconciler(root)
+		var turned []string
+		r.Hook = func(op durable.Op, do func() error) error {
+			err := do()
+			if op.Kind == "rename" && op.Path == "current" {
+				target, _ := os.Readlink(filepath.Join(root, "current"))
+				turned = append(turned, target)
+			}
+			return err
+		}
+		var problems desired.Problems
+		if _, err := r.Reconcile(t.Context()); !errors.As(err, &problems) {
+			t.Errorf("%s lost: %v", name, err)
+		}
+		if len(turned) == 0 || slices.ContainsFunc(turned, func(to string) bool { return to < "generations/4" }) {
+			t.Errorf("%s lost: current is turned to %v", name, turned)
+		}
+		if have := observeRoot(t, root); have.Index.Tree != want.Index.Tree {
+			t.Errorf("%s lost: generation %d is served, another tree", name, have.Current)
+		}
+		clean(t, root)
+	}
+}
+
 // TestAnInvalidCommitDoesNotStopRepair is law 10 for repair.
 func TestAnInvalidCommitDoesNotStopRepair(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
@@ -305,4 +405,28 @@ func contents(t *testing.T, root string) (out []string) {
 		out = append(out, f.Name+" "+f.Content.String())
 	}
 	return append(out, have.Index.Tree.String(), artifact.Sum([]byte(have.Index.Commit)).String())
+}
+
+// TestShelvesReadEveryArchiveInTurn flips a bit in an archive: reading any shelves but its own finds nothing, its own does.
+func TestShelvesReadEveryArchiveInTurn(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	r := s.reconciler(root)
+	pass(t, r)
+	object := follow(t, root, "software/bpm/1.1.0/bpm-1.1.0.tar.gz")
+	edit(t, object, flip)
+	digest, err := artifact.ParseDigest(filepath.Base(object))
+	must(t, err)
+	for first := 0; first < 256; first += 2 {
+		if byte(first) == digest[0]&^1 {
+			continue
+		}
+		if rep, err := r.Pass(t.Context(), reconciler.Shelves(byte(first), 2)); err != nil || len(rep.Repaired) > 0 {
+			t.Fatalf("shelves %d and next: %v, %v", first, rep.Repaired, err)
+		}
+	}
+	// The shelves go round: the last ones come before the first.
+	if rep, err := r.Pass(t.Context(), reconciler.Shelves(digest[0]-3, 4)); err != nil || !reports(rep.Repaired, "objects/") {
+		t.Errorf("its own shelf: %v, %v", rep.Repaired, err)
+	}
+	whole(t, root)
 }

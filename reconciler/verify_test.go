@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -131,6 +132,14 @@ func TestAnEarlierCommitIsVerifiedToo(t *testing.T) {
 		}
 		if !strings.Contains(strings.Join(v.Notes, "\n"), "current is another commit") {
 			t.Errorf("%s: notes %q", name, v.Notes)
+		}
+	}
+	// Nothing is current.
+	lost := copyRoot(t, root)
+	replace(t, filepath.Join(lost, "current"), func() error { return nil })
+	for name, find := range map[string]reconciler.Find{"root": inRoot(t, lost), "url": atURL(served(t, lost))} {
+		if d := cmp.Diff([]string{"current: leads to no generation"}, texts(verify(t, s, find, publicKeys))); d != "" {
+			t.Errorf("%s: differences (-want +got):\n%s", name, d)
 		}
 	}
 	// The by-commit link of the current commit is missing, or leads to another generation.
@@ -467,6 +476,8 @@ func TestVerifyOfAPlainServer(t *testing.T) {
 // bound.
 func TestVerifyOfAHostileServer(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
+	script := "#!/bin/sh\n" + strings.Repeat("# long\n", 1000)
+	s.commit("scripts/env", "", script)
 	pass(t, s.reconciler(root))
 	elsewhere := served(t, root)
 	endless := func(w http.ResponseWriter) {
@@ -505,6 +516,10 @@ func TestVerifyOfAHostileServer(t *testing.T) {
 			"software/bpm/1.0.0/bpm-1.0.0.tar.gz: cannot be read: got the server answers 500"},
 		"fails everywhere but at first": {"/objects/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", 500) },
 			"cannot be read: got the server answers 500"},
+		"an end whose length it does not say": {"/init/10-env", func(w http.ResponseWriter, _ *http.Request) {
+			w.(http.Flusher).Flush()
+			io.WriteString(w, script[len(script)-4<<10:])
+		}, "fecs/kgp2cu01/init/10-env: leads to another object"},
 		"empty": {"by-commit", func(http.ResponseWriter, *http.Request) {}, "malformed"},
 		"all listings are links": {"/init/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

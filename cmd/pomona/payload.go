@@ -51,11 +51,7 @@ func readCredentials(root string, flags []string) (remote.Credentials, error) {
 				return nil, err
 			}
 		}
-		b, err := readSecret(file)
-		if err != nil {
-			return nil, fmt.Errorf("read credential of %s: %w", host, err)
-		}
-		if all[host], err = remote.ParseCredential(b); err != nil {
+		if all[host], err = remote.CredentialFile(file); err != nil {
 			return nil, fmt.Errorf("read credential of %s: %w", host, err)
 		}
 	}

@@ -22,7 +22,8 @@ func planCommand() *cobra.Command {
 		Use:   "plan [DIR]",
 		Short: "Show what a commit would change for each FEC, and why",
 		Long: `Show what a commit of the repository at DIR would change, for each FEC, and why: against what --root serves, with what a
-pass would prune and keep, or against another revision, --base, which needs no root. Nothing is written.
+pass would prune and keep, or against another revision, --base, which needs no root: where there is one too, payloads of its
+blob store are found. Nothing is written.
 With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 		Example: `  pomona plan site --root /srv/pomona
   pomona plan site --base origin/main -o markdown`,
@@ -60,7 +61,7 @@ With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 		},
 	}
 	f.add(cmd, "rev")
-	cmd.Flags().Lookup("root").Usage = "served directory to compare with"
+	cmd.Flags().Lookup("root").Usage = "served directory to compare with; with --base only its blob store and objects are looked into"
 	cmd.Flags().StringVar(&f.base, "base", "", "branch, tag or commit to compare with, in place of a root")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or markdown; markdown fits into a comment of a pull request")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "tell by the exit code whether there are changes")
@@ -71,8 +72,6 @@ func checkPlan(f passFlags, output string) error {
 	switch {
 	case f.root == "" && f.base == "":
 		return errors.New("nothing to compare with: give --root, a served directory, or --base, another revision")
-	case f.root != "" && f.base != "":
-		return errors.New("give either --root or --base, not both")
 	case output != "markdown" && checkOutput(output) != nil:
 		return fmt.Errorf("unknown output format %q: want text, json or markdown", output)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -75,6 +76,9 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 // validate remembers in folder cache what was evaluated and checked; without payloads nothing is fetched.
 func validate(ctx context.Context, dir, rev, cache string, payloads *fetch.Fetcher, log *slog.Logger) (desired.Site, desired.Problems, error) {
 	src, done, err := source(ctx, dir, rev)
+	if problems := (desired.Problems)(nil); errors.As(reconciler.Malformed(err), &problems) {
+		return desired.Site{}, problems, nil
+	}
 	if err != nil {
 		return desired.Site{}, nil, err
 	}

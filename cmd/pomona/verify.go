@@ -33,8 +33,8 @@ Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			if (root == "") == (url == "") {
-				return fmt.Errorf("give either --root or --url\nsee %s --help", cmd.CommandPath())
+			if root == "" && url == "" {
+				return fmt.Errorf("nothing to compare with: give --root or --url\nsee %s --help", cmd.CommandPath())
 			}
 			keys, err := readPublicKeys(keyFiles)
 			if err != nil {
@@ -73,14 +73,14 @@ Exit code 0: the same. 1: it differs; each path is named. 2: could not run.`,
 	}
 	payloads.add(cmd, ownCache)
 	cmd.Flags().StringVar(&rev, "rev", "HEAD", "commit, branch or tag")
-	cmd.Flags().StringVar(&root, "root", "", "served directory to compare with")
+	cmd.Flags().StringVar(&root, "root", "", "served directory to compare with; with --url only its blob store and objects are looked into")
 	cmd.Flags().StringVar(&url, "url", "", "address of a server to compare with, for instance http://pomona.example.org/")
 	cmd.Flags().StringSliceVar(&keyFiles, "public-key", nil, "file of a public key; one of them must have signed everything")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
 
-// finder looks in a root or at a URL.
+// finder looks at a URL, or else in a root.
 func finder(root, url string) (reconciler.Find, func(), error) {
 	if url != "" {
 		return func(ctx context.Context, commit string) (*observe.Served, error) {

@@ -17,17 +17,26 @@ const historyCommits = 3000
 
 // pass compares a pass that finds nothing to do, of a running service, with git ls-remote of the same repository.
 func (b *bench) pass(ctx context.Context) error {
-	dir, err := b.site(b.sizes[0])
+	if _, err := measure(exec.CommandContext(ctx, b.pomona, "keygen", filepath.Join(b.dir, "pass"))); err != nil {
+		return err
+	}
+	for _, n := range b.sizes {
+		if err := b.passOne(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) passOne(ctx context.Context, n int) error {
+	dir, err := b.site(n)
 	if err != nil {
 		return err
 	}
 	if err := history(dir, historyCommits); err != nil {
 		return err
 	}
-	root := filepath.Join(b.dir, "pass-root")
-	if _, err := measure(exec.CommandContext(ctx, b.pomona, "keygen", filepath.Join(b.dir, "pass"))); err != nil {
-		return err
-	}
+	root := filepath.Join(b.dir, fmt.Sprintf("pass-root-%d", n))
 	c, err := server(ctx, "127.0.0.1:18081", b.pomona, "serve", dir, "--root", root, "--key", filepath.Join(b.dir, "pass.sec"), "--listen", "127.0.0.1:18081")
 	if c != nil {
 		defer stop(c)
@@ -35,7 +44,7 @@ func (b *bench) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for range 600 {
+	for range 6000 {
 		if _, err := os.Stat(filepath.Join(root, "current")); err == nil {
 			break
 		}
@@ -63,7 +72,7 @@ func (b *bench) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.table.ratio(fmt.Sprintf("pass with nothing to do, asked for over the socket, %d FECs", b.sizes[0]),
+	b.table.ratio(fmt.Sprintf("pass with nothing to do, asked for over the socket, %d FECs", n),
 		ours.seconds*1000, peer.seconds*1000, "ms", "git ls-remote", 3, false)
 	return nil
 }

@@ -17,10 +17,17 @@ import (
 
 // About is what a bill of materials says of an artifact besides what is in it.
 type About struct {
+	Type    string // Application or Data
 	Name    string
 	Version string
 	Source  desired.Payload // as the site declares it
 }
+
+// What an artifact is, in the words of CycloneDX: software, or a configuration of it.
+const (
+	Application = string(cdx.ComponentTypeApplication)
+	Data        = string(cdx.ComponentTypeData)
+)
 
 // contents are the files and links of an archive, in its order; of nil, nothing is noted.
 type contents []member
@@ -71,7 +78,7 @@ func billOf(a artifact.Artifact, s Spec, in contents) *cdx.BOM {
 	reference, more := s.About.source()
 	properties = append(properties, more...)
 	whole := cdx.Component{
-		BOMRef: "artifact", Type: cdx.ComponentTypeApplication, Name: s.About.Name, Version: s.About.Version,
+		BOMRef: "artifact", Type: cdx.ComponentType(s.About.Type), Name: s.About.Name, Version: s.About.Version,
 		Hashes: sha(a.Digest), Properties: &properties,
 	}
 	if reference.URL != "" {

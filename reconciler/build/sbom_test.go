@@ -97,7 +97,7 @@ func TestBillOfMaterials(t *testing.T) {
 		"/opt/fesa/bpm/1/l":     "-> b",
 	}
 	payload := desired.Payload{Folder: "p", Git: desired.GitCommit{URL: "https://git.example.org/bpm.git", Commit: strings.Repeat("01", 20)}}
-	spec := build.Spec{Folder: "p", Install: "/opt/fesa/bpm/1", Format: artifact.Zstd, About: build.About{Name: "bpm", Version: "3.1.0", Source: payload}}
+	spec := build.Spec{Folder: "p", Install: "/opt/fesa/bpm/1", Format: artifact.Zstd, About: build.About{Type: build.Application, Name: "bpm", Version: "3.1.0", Source: payload}}
 	made, v := bill(t, src, spec)
 	if d := cmp.Diff(want, listed(v)); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
@@ -111,6 +111,12 @@ func TestBillOfMaterials(t *testing.T) {
 	}
 	if again, _ := bill(t, src, spec); again != made {
 		t.Errorf("made again it is %v, not %v", again, made)
+	}
+
+	configuration := spec
+	configuration.About.Type = build.Data
+	if _, w := bill(t, src, configuration); w["metadata"].(map[string]any)["component"].(map[string]any)["type"] != "data" || whole["type"] != "application" {
+		t.Errorf("software is %v, a configuration %v", whole["type"], w["metadata"])
 	}
 
 	// Another release with the same content has another bill, hence another key, and the same archive.
@@ -153,7 +159,7 @@ func TestBillOfAFinishedArchive(t *testing.T) {
 		{Blob: desired.Blob{SHA256: strings.Repeat("0", 64)}},
 		{OCI: desired.Image{Image: "example.org:5000/x:1@sha256:" + strings.Repeat("0", 64), Title: "x.tar.gz"}},
 	} {
-		_, v := bill(t, src, build.Spec{Archive: "x.tar.gz", Install: "/opt/x", Format: artifact.Gzip, About: build.About{Name: "x", Version: "1.0", Source: payload}})
+		_, v := bill(t, src, build.Spec{Archive: "x.tar.gz", Install: "/opt/x", Format: artifact.Gzip, About: build.About{Type: build.Application, Name: "x", Version: "1.0", Source: payload}})
 		want := map[string]string{"/opt/x/a": artifact.Sum([]byte("abc")).String(), "/opt/x/b": "-> opt/x/a", "/opt/x/c": "-> a"}
 		if d := cmp.Diff(want, listed(v)); d != "" {
 			t.Errorf("files (-want +got):\n%s", d)

@@ -42,6 +42,9 @@ func (f *Fetcher) image(ctx context.Context, i desired.Image) (object, error) {
 	if err != nil {
 		return object{}, &remote.Wrong{Field: "image", Text: err.Error(), Advice: "correct it"}
 	}
+	if err := f.checkTag(ctx, image, i.Image); err != nil {
+		return object{}, err
+	}
 	var manifest bytes.Buffer
 	kept, err := f.keep(ctx, "image", image.Digest, func(w io.Writer) error {
 		b, err := f.options.Remote.Manifest(ctx, image)
@@ -59,6 +62,19 @@ func (f *Fetcher) image(ctx context.Context, i desired.Image) (object, error) {
 		return object{}, err
 	}
 	return f.keep(ctx, "image", layer.Digest, func(w io.Writer) error { return f.options.Remote.DownloadLayer(ctx, image, layer, w) })
+}
+
+// checkTag looks once whether an image's tag leads to its digest: the reference is kept then. The digest alone, which may
+// have been fetched by another tag, says nothing about this one.
+func (f *Fetcher) checkTag(ctx context.Context, image remote.Image, reference string) error {
+	if image.Tag == "" {
+		return nil
+	}
+	_, err := f.keep(ctx, "image", artifact.Sum([]byte(reference)), func(w io.Writer) error {
+		_, err := io.WriteString(w, reference)
+		return errors.Join(f.options.Remote.CheckTag(ctx, image), err)
+	})
+	return err
 }
 
 func digest(field, s string) (artifact.Digest, error) {

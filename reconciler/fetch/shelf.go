@@ -28,10 +28,8 @@ func (f *Fetcher) keep(ctx context.Context, field string, want artifact.Digest, 
 	if err != nil {
 		return object{}, err
 	}
-	if err := cache.Delete(want); err != nil { // it is damaged, or find had found it
-		return object{}, err
-	}
-	_, size, err := cache.Put(ctx, func(w io.Writer) error { return checked(w, field, want, download) })
+	// What is there is damaged, or find had found it.
+	_, size, err := cache.Replace(ctx, func(w io.Writer) error { return checked(w, field, want, download) })
 	return object{path: onDisk(f.options.Cache, want), size: size}, err
 }
 

@@ -91,7 +91,7 @@ func Manifest(root *os.Root, fec string) (tree.Manifest, error) {
 
 // generations reads generation.json of each generation. One that cannot be read is damaged, and known by its number only.
 func (r *rootReader) generations() error {
-	names, err := durable.Names(r.root, tree.GenerationsFolder)
+	names, err := namesIn(r.root, tree.GenerationsFolder)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // a scrub says that its mode is wrong, and what comes after sees more
 	}
@@ -115,6 +115,14 @@ func (r *rootReader) generations() error {
 	}
 	slices.SortFunc(r.have.Generations, func(a, b observed.Generation) int { return int(a.Number - b.Number) })
 	return nil
+}
+
+// namesIn are the entries of a folder, sorted; none of what is no folder, of which a scrub says so.
+func namesIn(root *os.Root, dir string) ([]string, error) {
+	if info, err := root.Lstat(dir); err == nil && !info.IsDir() {
+		return nil, nil
+	}
+	return durable.Names(root, dir)
 }
 
 func (r *rootReader) damaged(n int64, err error) {
@@ -171,7 +179,7 @@ func Index(root *os.Root, n int64) (tree.Index, error) {
 // commits reads the links of by-commit. One that leads to no generation is pruned; what is no link of a commit is not
 // listed.
 func commits(root *os.Root) (map[string]int64, error) {
-	names, err := durable.Names(root, tree.CommitsFolder)
+	names, err := namesIn(root, tree.CommitsFolder)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, nil
 	}

@@ -22,9 +22,9 @@ import (
 
 // Scrub says how closely to look. Names, modes, links and every small rendered file are always compared.
 type Scrub struct {
-	Keys    []tree.PublicKey // check the index of generations that these have signed
-	Digests bool             // read every archive too
-	Rate    *rate.Limiter    // bytes of archives a second; nil: as fast as the disk
+	Keys  []tree.PublicKey           // check the index of generations that these have signed
+	Reads func(artifact.Digest) bool // says which archives are read
+	Rate  *rate.Limiter              // bytes of archives a second
 }
 
 // Damage compares a root with what Pomona left there: kept generations, the links to them, and every object.
@@ -89,11 +89,23 @@ func (w *scrubber) layout() error {
 	}
 	if info, err := w.root.Lstat(tree.CurrentLink); err == nil && info.Mode().Type() != fs.ModeSymlink {
 		w.note(observed.Foreign, tree.CurrentLink, "is no link")
-	} else if last := slices.Max(append(slices.Collect(maps.Values(w.have.Commits)), 0)); w.have.Current == 0 && last > 0 {
+	} else if last := w.last(); w.have.Current == 0 && last > 0 {
 		w.found = append(w.found, observed.Damage{Kind: observed.Unlinked, Path: tree.CurrentLink, What: "leads nowhere", Generation: last})
 	}
 	return errors.Join(w.strangers(tree.GenerationsFolder, func(name string) bool { return generationNumber(name) > 0 }),
 		w.strangers(tree.CommitsFolder, func(name string) bool { return w.have.Commits[name] != 0 }), w.links())
+}
+
+// last is the generation that was published last, as far as links of commits tell, else the newest; 0 for one that is not
+// there any more, since an older one must not take its place.
+func (w *scrubber) last() (n int64) {
+	linked := slices.Max(append(slices.Collect(maps.Values(w.have.Commits)), 0))
+	for _, g := range w.have.Generations {
+		if linked == 0 && w.have.Damaged[g.Number] == "" || linked == g.Number {
+			n = g.Number
+		}
+	}
+	return n
 }
 
 // folder notes what is wrong with a folder itself; it says whether there is one to look into.
@@ -112,7 +124,7 @@ func (w *scrubber) folder(name string, want fs.FileMode) (bool, error) {
 }
 
 func (w *scrubber) strangers(dir string, known func(string) bool) error {
-	names, err := durable.Names(w.root, dir)
+	names, err := namesIn(w.root, dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // its mode has been noted
 	}

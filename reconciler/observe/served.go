@@ -124,4 +124,13 @@ func (s *Served) commit() string {
 	return s.Index.Commit
 }
 
+// beside says which commit is current while this generation is not: another one, or none at all.
+func (s *Served) beside(current string) {
+	if current == "" {
+		s.early = append(s.early, observed.Difference{Path: tree.CurrentLink, What: "leads to no generation"})
+		return
+	}
+	s.Notes = append(s.Notes, "current is another commit: "+current)
+}
+
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

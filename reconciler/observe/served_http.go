@@ -48,7 +48,7 @@ func ServedByURL(ctx context.Context, base, commit string) (*Served, error) {
 		s.early = append(s.early, observed.Difference{Path: tree.CommitsFolder + "/" + commit, What: "is not the current generation",
 			Want: fmt.Sprintf("generation %d", current.Index.Generation), Got: fmt.Sprintf("generation %d", s.Index.Generation)})
 	case s.there() && !same:
-		s.Notes = append(s.Notes, "current is another commit: "+current.commit())
+		s.beside(current.commit())
 	case !s.there() && same:
 		current.Notes = append(current.Notes, "the server has no /"+tree.CommitsFolder+"/: two requests may have seen two generations")
 		s = current
@@ -114,7 +114,7 @@ func (v *webView) workers() int { return requests }
 // answer is what a server sent.
 type answer struct {
 	status int
-	size   int64 // of the whole file; -1 when the server does not say
+	size   int64 // of the whole file; -1 when the server sends a part and does not say
 	html   bool
 }
 
@@ -138,7 +138,7 @@ func (v *webView) get(ctx context.Context, name, bytesRange string, limit, want 
 		return a, err
 	}
 	defer resp.Body.Close() // read, or not wanted
-	a = answer{resp.StatusCode, resp.ContentLength, strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")}
+	a = answer{resp.StatusCode, -1, strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")}
 	switch a.status {
 	case http.StatusOK:
 	case http.StatusPartialContent:
@@ -149,6 +149,9 @@ func (v *webView) get(ctx context.Context, name, bytesRange string, limit, want 
 		return a, fmt.Errorf("the server answers %d", a.status)
 	}
 	n, err := io.Copy(w, io.LimitReader(resp.Body, limit+1))
+	if a.status == http.StatusOK {
+		a.size = n
+	}
 	if err == nil && n > limit {
 		err = fmt.Errorf("more than %d bytes", limit)
 	}

@@ -45,7 +45,7 @@ func ServedByRoot(ctx context.Context, root *os.Root, commit string) (*Served, e
 	if s, err = openGeneration(ctx, root, linked); err != nil || s == nil {
 		return nil, errors.Join(err, e)
 	}
-	s.Notes = append(s.Notes, "current is another commit: "+e.Current)
+	s.beside(e.Current)
 	return s, nil
 }
 

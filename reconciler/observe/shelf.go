@@ -17,6 +17,9 @@ import (
 // store looks at every object.
 func (w *scrubber) store() error {
 	const hashes = store.Folder + "/sha256"
+	if info, err := w.root.Lstat(store.Folder); err == nil && !info.IsDir() {
+		return nil // layout has noted it
+	}
 	if err := w.strangers(store.Folder, func(name string) bool { return name == "sha256" }); err != nil {
 		return err
 	}
@@ -76,7 +79,7 @@ func (w *scrubber) object(shelf *os.Root, d artifact.Digest) error {
 	if !w.mode(store.Path(d), info.Mode(), 0o444) && info.Mode()&0o400 == 0 {
 		return nil
 	}
-	if w.Digests {
+	if w.Reads(d) {
 		got, err := w.sum(shelf, d)
 		if IsFault(err) {
 			return err
@@ -99,7 +102,7 @@ func (w *scrubber) sum(shelf *os.Root, d artifact.Digest) (artifact.Digest, erro
 	h := sha256.New()
 	for {
 		n, err := io.CopyN(h, f, 1<<18)
-		if w.Rate != nil && n > 0 && err == nil {
+		if n > 0 && err == nil {
 			err = w.Rate.WaitN(w.ctx, int(n))
 		}
 		if errors.Is(err, io.EOF) {

@@ -24,7 +24,7 @@ const (
 	Added   = "added"
 	Changed = "changed"
 	Removed = "removed"
-	Rebuilt = "rebuilt" // another archive of the same version
+	Rebuilt = "rebuilt" // another archive of the same version, or another install path
 	Started = "started" // from now on at boot
 	Held    = "held"    // from now on not at boot
 )

@@ -90,6 +90,8 @@ func fecs(s desired.Site, t tree.Tree, have observed.Root) []FEC {
 		switch {
 		case !published:
 			out = append(out, added(s, *f.Manifest))
+		case content != f.Content() && have.Manifests[name].FEC == "":
+			out = append(out, unread(s, *f.Manifest))
 		case content != f.Content():
 			out = append(out, changed(s, have.Manifests[name], *f.Manifest))
 		}
@@ -129,6 +131,14 @@ func changed(s desired.Site, was, now tree.Manifest) FEC {
 	if len(f.Why()) == 0 {
 		f.Others = append(f.Others, "files beside the manifest")
 	}
+	return f
+}
+
+// unread is a FEC whose published manifest is damaged: nobody knows what changes, and what is not known may need the most.
+func unread(s desired.Site, now tree.Manifest) FEC {
+	f := added(s, now)
+	f.What, f.Needs, f.Others = Changed, desired.Reboot, []string{"its published manifest cannot be read"}
+	f.Software, f.Configuration, f.Scripts = []Item{}, []Item{}, []Item{}
 	return f
 }
 
@@ -185,7 +195,7 @@ func items(was, now []tree.Item) []Item {
 			continue
 		case o.Version != i.Version:
 			out = append(out, Item{i.Name, Changed, o.Version, i.Version})
-		case o.Digest != i.Digest:
+		case o.Digest != i.Digest || o.Install != i.Install:
 			out = append(out, Item{i.Name, Rebuilt, o.Version, i.Version})
 		}
 		if o.Start != i.Start {

@@ -84,6 +84,21 @@ func TestWhatChangesForAFEC(t *testing.T) {
 	}
 }
 
+// TestAnotherInstallPathIsAChangeOfTheSoftware: a finished archive may stay the same while its init scripts are told another
+// path.
+func TestAnotherInstallPathIsAChangeOfTheSoftware(t *testing.T) {
+	s := small()
+	s.Software["bpm"].Versions["1.0"].Payload[desired.AnyPlatform] = desired.Payload{Folder: "f", Install: "/opt/y"}
+	p := from(t, lay(t, s))
+	if len(p.FECs) != 3 {
+		t.Fatalf("changes %+v", p.FECs)
+	}
+	f := p.FECs[0]
+	if got, want := fmt.Sprint(f.Why(), f.Needs, f.Restart, f.Bytes), "[bpm 1.0 rebuilt]restart[bpm] 0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestFECsThatComeAndGo(t *testing.T) {
 	s := small()
 	s.FECs["c1"] = s.FECs["b1"]
@@ -105,6 +120,26 @@ func TestFECsThatComeAndGo(t *testing.T) {
 	}
 	if d := cmp.Diff(plan.Totals{Removed: 1, Added: 1, Bytes: 2_002_000, Servers: []string{"http://a"}}, p.Totals); d != "" {
 		t.Errorf("totals (-want +got):\n%s", d)
+	}
+}
+
+// TestADamagedManifestIsNoChange: what is published of a FEC is not known, which is said instead of a change from nothing.
+func TestADamagedManifestIsNoChange(t *testing.T) {
+	base, want := lay(t, small()), lay(t, edit("a1", func(f *desired.FEC) { f.Software["bpm"] = desired.Pin{Version: "1.1"} }))
+	first := plan.Make(base, observed.Root{}, now)
+	have := observed.Root{Current: 1, Generations: []observed.Generation{first.Publish.Generation}, Manifests: map[string]tree.Manifest{"a1": {}}}
+	for _, f := range base.Tree.Folders {
+		if m := f.Manifest; m != nil {
+			have.Index.FECs = append(have.Index.FECs, tree.IndexedFEC{Name: m.FEC, Content: f.Content(), Expires: 1 << 30})
+		}
+	}
+	p := plan.Make(want, have, now)
+	if len(p.FECs) != 1 || p.FECs[0].What != plan.Changed {
+		t.Fatalf("changes %+v", p.FECs)
+	}
+	f := p.FECs[0]
+	if got, want := fmt.Sprint(f.Why(), f.Needs, f.Bytes), "[its published manifest cannot be read]reboot2002000"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

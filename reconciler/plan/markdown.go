@@ -157,17 +157,18 @@ func (p *page) note() string {
 // code is text that stands for itself, whatever it holds.
 func code(s string) string { return "<code>" + escape(s) + "</code>" }
 
-// escape makes characters that mean something in markdown or HTML stand for themselves, also in a table. A mention gets a
-// space without width, so that it calls nobody.
+// escape makes characters that mean something in markdown or HTML stand for themselves, also in a table. A mention and the
+// number of an issue get a space without width, so that they call nobody and lead nowhere: GitHub looks for them in the
+// finished page.
 func escape(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch {
 		case !unicode.IsPrint(r):
 			b.WriteRune(unicode.ReplacementChar)
-		case r == '@':
-			b.WriteString("&#64;&#8203;")
-		case strings.ContainsRune("&<>\"'`|*_[]~#\\!$", r):
+		case r == '@', r == '#':
+			fmt.Fprintf(&b, "&#%d;&#8203;", r)
+		case strings.ContainsRune("&<>\"'`|*_[]~\\!$", r):
 			fmt.Fprintf(&b, "&#%d;", r)
 		default:
 			b.WriteRune(r)

@@ -16,6 +16,7 @@ type Repair struct {
 	Modes    map[string]fs.FileMode `json:"-"` // modes to set, by path
 	Remove   []string               `json:"-"` // what does not belong there, and objects that are not what they should be
 	Restore  []int64                `json:"-"` // generations that miss objects, newest first
+	Current  int64                  `json:"-"` // generation to which current must lead again; 0: it leads somewhere
 	Link     []int64                `json:"-"` // generations to which by-commit must lead
 	Withdraw map[int64]string       `json:"-"` // generations that cannot be mended in place, and why
 	Distrust map[int64]bool         `json:"-"` // those of them whose index says something else
@@ -39,11 +40,16 @@ func RepairOf(damage []observed.Damage) Repair {
 			}
 			r.Distrust[d.Generation] = r.Distrust[d.Generation] || path.Base(d.Path) == tree.IndexFile
 		case observed.Unlinked:
-			r.Link = append(r.Link, d.Generation)
+			if d.Path == tree.CurrentLink {
+				r.Current = d.Generation
+			} else {
+				r.Link = append(r.Link, d.Generation)
+			}
 		}
 	}
 	altered := func(n int64) bool { return r.Withdraw[n] != "" }
 	r.Restore = slices.DeleteFunc(r.Restore, altered)
+	r.Link = slices.DeleteFunc(r.Link, altered) // nobody knows its commit
 	slices.Sort(r.Restore)
 	slices.Reverse(r.Restore)
 	return r

@@ -63,11 +63,11 @@ func TestEqualChangesAreOneLine(t *testing.T) {
 
 func TestTextKeepsATerminalSafe(t *testing.T) {
 	var b strings.Builder
-	p := plan.Plan{Repair: plan.RepairOf([]observed.Damage{{Kind: observed.Foreign, Path: "a\x1b[2Jb\u202ec", What: "is new"}})}
+	p := plan.Plan{Repair: plan.RepairOf([]observed.Damage{{Kind: observed.Foreign, Path: "a\x1b[2Jb\u202ec\n  REFUSED  x", What: "is new"}})}
 	if err := p.Text(&b); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "a\ufffd[2Jb\ufffdc is new\n") {
+	if !strings.Contains(b.String(), "a\ufffd[2Jb\ufffdc\ufffd  REFUSED  x is new\n") {
 		t.Errorf("text %q", b.String())
 	}
 }
@@ -121,6 +121,9 @@ func shape(t *testing.T, s string) string {
 	page := out.String()
 	if strings.Contains(page, "@o") || strings.Contains(page, "@m") || strings.Contains(page, "&#64;o") {
 		t.Errorf("%q mentions somebody:\n%s", s, page)
+	}
+	if strings.Contains(page, "#1") {
+		t.Errorf("%q leads to an issue:\n%s", s, page)
 	}
 	var marks []string
 	for {

@@ -54,7 +54,10 @@ func (p Plan) folders() []Change {
 	})
 }
 
-func line(b *strings.Builder, verb, text string) { fmt.Fprintf(b, "  %-8s %s\n", verb, text) }
+// line is one line, whatever the text holds: the name of a file may have line breaks.
+func line(b *strings.Builder, verb, text string) {
+	fmt.Fprintf(b, "  %-8s %s\n", verb, strings.ReplaceAll(text, "\n", string(unicode.ReplacementChar)))
+}
 
 func (g group) text(b *strings.Builder) {
 	who := g.fecs[0].Name

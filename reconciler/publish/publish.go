@@ -25,11 +25,6 @@ func Generation(dir *durable.Dir, staged string, g observed.Generation) error {
 	if err := dir.Sync(tree.GenerationsFolder); err != nil {
 		return fmt.Errorf("publish generation %d: %w", g.Number, err)
 	}
-	return Current(dir, g)
-}
-
-// Current makes a generation that lies in its place current, and links its commit to it.
-func Current(dir *durable.Dir, g observed.Generation) error {
 	if err := dir.Relink(tree.GenerationPath(g.Number), tree.CurrentLink); err != nil {
 		return fmt.Errorf("publish generation %d: %w", g.Number, err)
 	}

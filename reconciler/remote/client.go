@@ -114,6 +114,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	req = req.Clone(ctx)
+	req.Header.Del("Referer") // of a redirect: the address that it came from
 	if !g.mayCarry(req) {
 		req.Header.Del("Authorization")
 	}
@@ -197,11 +198,11 @@ func (c *Client) Download(ctx context.Context, address string, w io.Writer) erro
 	if res.StatusCode != http.StatusOK {
 		return status(host, "url", res.StatusCode)
 	}
-	return c.copyBody(ctx, host, w, res.Body)
+	return c.copyBody(ctx, host, "url", w, res.Body)
 }
 
 // copyBody copies what a host sends, if it is not too large, and tells its errors from w's.
-func (c *Client) copyBody(ctx context.Context, host string, w io.Writer, r io.Reader) error {
+func (c *Client) copyBody(ctx context.Context, host, field string, w io.Writer, r io.Reader) error {
 	from := &reader{r: io.LimitReader(r, c.MaxSize()+1)}
 	n, err := io.Copy(w, from)
 	switch {
@@ -212,7 +213,7 @@ func (c *Client) copyBody(ctx context.Context, host string, w io.Writer, r io.Re
 	case err != nil:
 		return err
 	case n > c.MaxSize():
-		return TooLarge("url", c.MaxSize())
+		return TooLarge(field, c.MaxSize())
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -43,23 +44,29 @@ func ParseImage(s string) (Image, error) {
 	return Image{Host: host, Name: path, Tag: tag, Digest: d}, nil
 }
 
-// Manifest reads an artifact's manifest, after a look whether its tag still leads to it. Its error is a *Wrong, an
-// *Unavailable or the context's.
+// CheckTag says whether an artifact's tag still leads to it. Its error is a *Wrong, an *Unavailable or the context's.
+func (c *Client) CheckTag(ctx context.Context, i Image) error {
+	repository, err := c.repository(i)
+	if err != nil {
+		return err
+	}
+	at, err := repository.Resolve(ctx, i.Tag)
+	if err != nil {
+		return registryError(ctx, i, "tag "+i.Tag, err)
+	}
+	if at.Digest.String() != "sha256:"+i.Digest.String() {
+		return &Wrong{Field: "image", Text: fmt.Sprintf("tag %s has moved: it leads to %s", i.Tag, at.Digest), Advice: "write that digest, or leave the tag out"}
+	}
+	return nil
+}
+
+// Manifest reads an artifact's manifest. Its error is a *Wrong, an *Unavailable or the context's.
 func (c *Client) Manifest(ctx context.Context, i Image) ([]byte, error) {
 	repository, err := c.repository(i)
 	if err != nil {
 		return nil, err
 	}
 	want := "sha256:" + i.Digest.String()
-	if i.Tag != "" {
-		at, err := repository.Resolve(ctx, i.Tag)
-		if err != nil {
-			return nil, registryError(ctx, i, "tag "+i.Tag, err)
-		}
-		if at.Digest.String() != want {
-			return nil, &Wrong{Field: "image", Text: fmt.Sprintf("tag %s has moved: it leads to %s", i.Tag, at.Digest), Advice: "write that digest, or leave the tag out"}
-		}
-	}
 	desc, r, err := repository.Manifests().FetchReference(ctx, want)
 	if err != nil {
 		return nil, registryError(ctx, i, "artifact "+want, err)
@@ -128,7 +135,7 @@ func (c *Client) DownloadLayer(ctx context.Context, i Image, l Layer, w io.Write
 		return registryError(ctx, i, "layer "+l.desc.Digest.String(), err)
 	}
 	defer r.Close() // read whole or reported below
-	return c.copyBody(ctx, i.Host, w, r)
+	return c.copyBody(ctx, i.Host, "image", w, r)
 }
 
 func (c *Client) repository(i Image) (*oras.Repository, error) {
@@ -137,7 +144,7 @@ func (c *Client) repository(i Image) (*oras.Repository, error) {
 		return nil, &Wrong{Field: "image", Text: err.Error(), Advice: "correct it"}
 	}
 	repository.Client = &auth.Client{Client: c.http, Cache: auth.NewCache(), Credential: func(ctx context.Context, host string) (auth.Credential, error) {
-		own, _, err := c.options.Credentials.of(ctx, host)
+		own, _, err := c.Credential(ctx, &url.URL{Scheme: "https", Host: host})
 		return auth.Credential{Username: own.user, Password: own.password, AccessToken: own.token}, err
 	}}
 	return repository, nil

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,6 +64,23 @@ func TestALargeFileIsAProblem(t *testing.T) {
 		if ok != (err == nil) || !ok && !errors.As(err, &wrong) {
 			t.Errorf("at most %d: %v", most, err)
 		}
+	}
+}
+
+func TestALargeLayerIsAProblemOfItsImage(t *testing.T) {
+	content := make([]byte, 1001)
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(content) })
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	layer, err := remote.FindLayer(fmt.Appendf(nil, `{"layers": [{"digest": "sha256:%s", "size": 1001}]}`, artifact.Sum(content)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := remote.New(remote.Options{TLS: &tls.Config{RootCAs: pool}, MaxSize: 1000})
+	err = c.DownloadLayer(t.Context(), remote.Image{Host: strings.TrimPrefix(s.URL, "https://"), Name: "a/b"}, layer, &bytes.Buffer{})
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) || wrong.Field != "image" {
+		t.Errorf("%#v", err)
 	}
 }
 
@@ -160,6 +178,48 @@ func TestARegistrysTokenServerGetsOnlyItsOwnCredential(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestNoHostLearnsWhereARedirectCameFrom: an address that a redirect brought may hold a secret.
+func TestNoHostLearnsWhereARedirectCameFrom(t *testing.T) {
+	var got []string
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Referer"))
+		switch r.URL.Path {
+		case "/a":
+			http.Redirect(w, r, "/b?signature=secret", http.StatusFound)
+		case "/b":
+			http.Redirect(w, r, "/c", http.StatusFound)
+		}
+	})
+	if err := client(s, nil).Download(t.Context(), s.URL+"/a", io.Discard); err != nil || strings.Join(got, "") != "" || len(got) != 3 {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestARegistryIsTheSameHoweverItIsWritten: host names have no case.
+func TestARegistryIsTheSameHoweverItIsWritten(t *testing.T) {
+	var got []string
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if user, _, ok := r.BasicAuth(); ok {
+			got = append(got, user)
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "https://"), ":")
+	c := remote.New(remote.Options{
+		TLS: &tls.Config{RootCAs: pool, ServerName: "example.com"}, Credentials: remote.Credentials{"localhost:" + port: credential(t, "reader:secret")},
+	})
+	_, err := c.Manifest(t.Context(), remote.Image{Host: "LocalHost:" + port, Name: "a/b", Digest: artifact.Sum([]byte("x"))})
+	var wrong *remote.Wrong
+	if !errors.As(err, &wrong) || len(got) == 0 || got[0] != "reader" {
+		t.Errorf("credentials %q, %v", got, err)
 	}
 }
 

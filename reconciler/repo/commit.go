@@ -15,6 +15,9 @@ func (r *Repo) Commit(id string) (Commit, error) {
 	if !plumbing.IsHash(id) {
 		return Commit{}, fmt.Errorf("malformed commit id %q", id)
 	}
+	if err := r.ready(); err != nil {
+		return Commit{}, err
+	}
 	c, err := r.git.CommitObject(plumbing.NewHash(id))
 	if err != nil {
 		return Commit{}, fmt.Errorf("read commit %s: %w", id, err)

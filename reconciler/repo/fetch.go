@@ -10,12 +10,13 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
@@ -60,7 +61,7 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 	if !plumbing.IsHash(want.Commit) {
 		return &remote.Wrong{Field: "commit", Text: "malformed commit", Advice: "write all 40 digits"}
 	}
-	f := fetch{want: want, host: remote.HostOf(at), most: from.Client.MaxSize()}
+	f := fetch{want: want, host: remote.HostOf(at), dir: dir, most: from.Client.MaxSize()}
 	if err := f.prepare(dir); err != nil {
 		return fmt.Errorf("make repository: %w", err)
 	}
@@ -77,6 +78,7 @@ func Fetch(ctx context.Context, dir string, from Remote, want Wanted) error {
 type fetch struct {
 	want    Wanted
 	host    string
+	dir     string
 	most    int64 // bytes
 	session session
 	to      *filesystem.Storage
@@ -172,7 +174,8 @@ func (f *fetch) get(ctx context.Context, ids []plumbing.Hash, depth int) error {
 		err = f.to.SetShallow(res.Shallows)
 	}
 	if err == nil {
-		err = packfile.UpdateObjectStorage(f.to, &atMost{r: demultiplexed(req.Capabilities, res), left: f.most, err: remote.TooLarge("commit", f.most)})
+		l := Limits{Fetch: f.most, Object: f.most}.orDefault()
+		err = storePack(ctx, f.dir, l, &atMost{r: demultiplexed(req.Capabilities, res), left: f.most, err: excess{errors.New("too large")}})
 	}
 	// What is missing shows below; a second error would hide the first.
 	_ = res.Close()
@@ -214,8 +217,12 @@ func (f *fetch) missing() error {
 }
 
 func (f *fetch) failed(ctx context.Context, err error) error {
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	var much excess
+	switch {
+	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return f.missing()
+	case errors.As(err, &much):
+		return remote.TooLarge("commit", f.most)
 	}
 	return gitFailed(ctx, f.host, err)
 }
@@ -235,8 +242,33 @@ func gitFailed(ctx context.Context, host string, err error) error {
 	case errors.As(err, &answer):
 		err = fmt.Errorf("status %d %s", answer.StatusCode(), http.StatusText(answer.StatusCode()))
 	}
-	return remote.Failed(ctx, host, err)
+	err = remote.Failed(ctx, host, err)
+	if u := new(remote.Unavailable); errors.As(err, &u) {
+		return &remote.Unavailable{Host: u.Host, Err: short{u.Err}}
+	}
+	return err
 }
+
+// short is an error that may quote what a server has sent.
+type short struct{ error }
+
+// Error is one line, not too long.
+func (s short) Error() string {
+	const most = 200
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s.error.Error())
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// Unwrap is the cause.
+func (s short) Unwrap() error { return s.error }
 
 // atMost ends reading with an error when there is too much.
 type atMost struct {

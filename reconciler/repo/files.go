@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -31,6 +30,9 @@ type Files struct {
 func (r *Repo) Files(ctx context.Context, c Commit) (*Files, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
 	w := walk{ctx: ctx, repo: r, trees: map[plumbing.Hash][]object.TreeEntry{}, fresh: map[place]*folder{}}
 	err := w.folder(place{tree: plumbing.NewHash(c.Tree)})
 	if err == nil {
@@ -124,23 +126,22 @@ func modeOf(m filemode.FileMode) artifact.Mode {
 }
 
 // measure reads the sizes of files that are not remembered from the objects' headers; of a first listing, which is long,
-// on every processor.
+// half of them through a second handle, unless the index of all objects that it holds would be large.
 func (w *walk) measure() error {
 	fresh := slices.Collect(maps.Values(w.fresh))
-	if w.repo.dir == "" || len(w.fresh) < len(w.used) || len(fresh) == 0 {
+	if w.repo.dir == "" || len(w.fresh) < len(w.used) || w.entries > 200_000 {
 		return w.measureOf(w.repo.git.Storer, fresh)
 	}
 	var g errgroup.Group
-	for part := range slices.Chunk(fresh, (len(fresh)-1)/runtime.GOMAXPROCS(0)+1) {
-		g.Go(func() error {
-			_, own, err := w.repo.handle()
-			if err != nil {
-				return err
-			}
-			defer own.Close() // only read
-			return w.measureOf(own, part)
-		})
-	}
+	g.Go(func() error {
+		_, own, err := w.repo.handle()
+		if err != nil {
+			return err
+		}
+		defer own.Close() // only read
+		return w.measureOf(own, fresh[:len(fresh)/2])
+	})
+	g.Go(func() error { return w.measureOf(w.repo.git.Storer, fresh[len(fresh)/2:]) })
 	return g.Wait()
 }
 
@@ -171,16 +172,19 @@ func readTree(from storer.EncodedObjectStorer, id plumbing.Hash) ([]object.TreeE
 		return nil, err
 	}
 	t, err := object.DecodeTree(from, o)
+	if errors.Is(err, object.ErrMalformedTree) {
+		return nil, malformed("commit the folder anew", "%v", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool, len(t.Entries))
 	for _, e := range t.Entries {
 		if strings.Contains(e.Name, "/") {
-			return nil, unfit{fmt.Errorf("malformed name %.80q: a slash in it", e.Name)}
+			return nil, malformed("rename it", "malformed name %.80q: a slash in it", e.Name)
 		}
 		if seen[e.Name] {
-			return nil, unfit{fmt.Errorf("name %q is there twice", e.Name)}
+			return nil, malformed("remove one", "name %q is there twice", e.Name)
 		}
 		seen[e.Name] = true
 	}
@@ -195,6 +199,9 @@ func (s *Files) Files() artifact.Files { return s.files }
 func (s *Files) Open(f artifact.File) (io.ReadCloser, error) {
 	s.repo.mu.Lock() // also while a handle is opened: the repository may be about to be replaced
 	defer s.repo.mu.Unlock()
+	if err := s.repo.ready(); err != nil {
+		return nil, err
+	}
 	r, err := s.open(f)
 	s.repo.suspect(err)
 	return r, err

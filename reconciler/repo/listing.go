@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
 // Limits of a site repository's commit. A real site stays far below; what exceeds them is a mistake or an attack.
@@ -18,12 +19,6 @@ const (
 	maxTree    = 64 << 20  // bytes of one folder's tree object
 )
 
-// unfit is an error of what people committed, and not of the repository that holds it.
-type unfit struct{ error }
-
-// Unwrap is the cause.
-func (u unfit) Unwrap() error { return u.error }
-
 // listing is what was found so far, within limits.
 type listing struct {
 	files   artifact.Files
@@ -32,7 +27,7 @@ type listing struct {
 
 func (l *listing) count(n int) error {
 	if l.entries += n; l.entries > maxEntries {
-		return unfit{fmt.Errorf("more than %d files and folders", maxEntries)}
+		return malformed("remove some", "more than %d files and folders", maxEntries)
 	}
 	return nil
 }
@@ -45,16 +40,21 @@ func (l *listing) enter(path string) error {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	switch {
 	case len(name) > maxName:
-		return unfit{fmt.Errorf("name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])}
+		return malformed("rename it", "name of %d bytes, more than %d: %q…", len(name), maxName, name[:80])
 	case len(path) > maxPath:
-		return unfit{fmt.Errorf("path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])}
+		return malformed("rename it", "path of %d bytes, more than %d: %q…", len(path), maxPath, path[:80])
 	case strings.Count(path, "/") > maxDepth:
-		return unfit{fmt.Errorf("%.80q… lies deeper than %d folders", path, maxDepth)}
+		return malformed("move it", "%.80q… lies deeper than %d folders", path, maxDepth)
 	}
 	if what := badName(name); what != "" {
-		return unfit{fmt.Errorf("malformed name %q: %s", path, what)}
+		return malformed("rename it", "malformed name %q: %s", path, what)
 	}
 	return nil
+}
+
+// malformed is the error for a commit or a folder that holds what none may: a person must change it, and no other try helps.
+func malformed(advice, format string, args ...any) error {
+	return &remote.Wrong{Field: "commit", Text: fmt.Sprintf(format, args...), Advice: advice}
 }
 
 // badName says what is wrong with a name that git itself would never write, but that a crafted tree may hold, or that no

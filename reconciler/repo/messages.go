@@ -17,15 +17,18 @@ const maxMessages = 1000
 func (r *Repo) Messages(id, since string) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
 	var out []string
 	at := plumbing.NewHash(id)
 	for range maxMessages {
 		if at.String() == since {
 			return out, nil
 		}
-		c, err := r.git.CommitObject(at)
-		if errors.Is(err, plumbing.ErrObjectNotFound) && len(out) > 0 {
-			break // a shallow clone ends here
+		c, err := r.smallCommit(at)
+		if (errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, errLarge)) && len(out) > 0 {
+			break // a shallow clone ends here, and so does what is worth reading
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read message of commit %s: %w", at, err)
@@ -43,9 +46,23 @@ func (r *Repo) Messages(id, since string) ([]string, error) {
 func (r *Repo) messages(c *object.Commit) []string {
 	out := []string{c.Message}
 	for _, id := range c.ParentHashes[min(1, len(c.ParentHashes)):] {
-		if merged, err := r.git.CommitObject(id); err == nil {
+		if merged, err := r.smallCommit(id); err == nil {
 			out = append(out, merged.Message)
 		}
 	}
 	return out
+}
+
+// errLarge says that a commit is larger than any that somebody wrote.
+var errLarge = fmt.Errorf("it has more than %d bytes", maxCommit)
+
+func (r *Repo) smallCommit(id plumbing.Hash) (*object.Commit, error) {
+	size, err := r.git.Storer.EncodedObjectSize(id)
+	if err == nil && size > maxCommit {
+		err = errLarge
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.git.CommitObject(id)
 }

@@ -67,7 +67,7 @@ type Mirror struct {
 	named    plumbing.Hash // by an operator; zero if none
 	doubt    error         // why the repository may be damaged
 	last     refusal
-	lost     bool // the record could not be read, and no repository says what was accepted
+	untidy   int // packs that could not be packed anew; it is tried again when there are more
 }
 
 // Update is what an update did.
@@ -189,12 +189,17 @@ func (m *Mirror) Update(ctx context.Context) (Update, error) {
 	err := m.update(ctx)
 	u.To = text(m.accepted)
 	u.Moved = u.To != u.From
-	u.Untidy = m.tidy(ctx, u.Moved)
+	if err == nil || isRefused(err) {
+		u.Untidy = m.tidy(ctx, u.Moved)
+	}
 	return u, err
 }
 
 func (m *Mirror) update(ctx context.Context) error {
-	if m.doubt == nil && m.repo.doubted.Swap(false) {
+	if m.doubt == nil {
+		m.doubt = m.writeRecord(m.record) // somebody may have removed it
+	}
+	if m.repo.doubted.Swap(false) && m.doubt == nil {
 		m.examine(ctx, true)
 	}
 	there, err := m.ask(ctx, m.from, m.at)
@@ -228,18 +233,15 @@ func (m *Mirror) refusal(tip plumbing.Hash, err error) refusal {
 // take fetches a commit, makes sure that it is whole, judges it and accepts it. What is not whole is cloned anew once.
 func (m *Mirror) take(ctx context.Context, there talk, tip plumbing.Hash) error {
 	var h history
-	err := m.doubt
-	if err == nil {
+	var err error
+	if m.doubt == nil {
 		h, err = m.fetch(ctx, there, tip)
 	}
-	if notWhole(err) {
+	if m.doubt != nil || notWhole(err) {
 		if err := m.renew(ctx, m.from, m.at, tip); err != nil {
 			return err
 		}
 		h, err = m.history(ctx, m.repo, tip)
-	}
-	if bad := new(unfit); errors.As(err, bad) {
-		return &Refused{tip.String(), err.Error(), "push a commit without it"}
 	}
 	if err != nil {
 		return err
@@ -270,26 +272,12 @@ func (r Remote) talk(ctx context.Context, at *url.URL) (talk, error) {
 	if err != nil {
 		return talk{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*r.Client.Stall(), errSilent)
-	defer cancel()
-	// Whoever reads says that it was closed.
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	refs, err := s.AdvertisedReferencesContext(ctx)
 	if err != nil {
 		_ = s.Close() // the first error counts
-		return talk{}, silent(ctx, err)
+		return talk{}, err
 	}
 	return talk{s, refs}, nil
-}
-
-var errSilent = errors.New("it does not answer")
-
-// silent is the reason of an error, if that is a host that said nothing.
-func silent(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errSilent) {
-		return errSilent
-	}
-	return err
 }
 
 // tip is the commit that the branch points to.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
 type commitSet map[plumbing.Hash]struct{}
@@ -29,6 +30,9 @@ func (m *Mirror) history(ctx context.Context, r *Repo, tip plumbing.Hash) (histo
 	h, err := r.walkBack(ctx, tip, m.known)
 	if err == nil {
 		err = r.filesOf(ctx, tip)
+	}
+	if bad := new(remote.Wrong); isUnfit(err) && errors.As(err, &bad) {
+		return h, &Refused{tip.String(), bad.Text, bad.Advice}
 	}
 	return h, asIncomplete(ctx, err)
 }
@@ -156,20 +160,20 @@ func (r *Repo) checkedCommit(id plumbing.Hash) (Commit, error) {
 	}
 	c, err := r.decodeCommit(o)
 	if err != nil {
-		return Commit{}, unfit{err}
+		return Commit{}, malformed("commit anew", "%v", err)
 	}
 	return describe(c), nil
 }
 
 // judge says whether a commit whose history is there may follow the accepted one.
 func (m *Mirror) judge(tip plumbing.Hash, h history) error {
-	if m.lost && !m.allowed(tip, h) {
+	if m.record.Lost && !m.allowed(tip, h) {
 		return &Refused{tip.String(), "the mirror's record was damaged, and nothing says which commit was accepted last", "name the commit if it is the right one"}
 	}
 	if !m.accepted.IsZero() && !h.reached.has(m.accepted) && !m.allowed(tip, h) {
 		what := "the branch was rewritten"
 		if m.known.has(tip) {
-			what = "the branch was set back"
+			what = "the branch was set back, or its server lags behind"
 		}
 		return &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: %s", m.accepted, what), "push a commit that does, or name this one if it is right"}
 	}
@@ -221,7 +225,7 @@ func (m *Mirror) checkSignatures(tip plumbing.Hash, h history) error {
 
 // accept makes a commit the accepted one, on the disk first.
 func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error {
-	r := record{m.record.Repository, map[string]string{}}
+	r := record{Repository: m.record.Repository, Accepted: map[string]string{}}
 	for ref, id := range m.record.Accepted {
 		r.Accepted[ref] = id
 	}
@@ -230,7 +234,7 @@ func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error
 		return err
 	}
 	forward := m.accepted.IsZero() || h.reached.has(m.accepted)
-	m.accepted, m.named, m.lost, m.last = tip, plumbing.ZeroHash, false, refusal{}
+	m.accepted, m.named, m.last = tip, plumbing.ZeroHash, refusal{}
 	if m.known == nil {
 		m.known = commitSet{}
 	}
@@ -242,6 +246,12 @@ func (m *Mirror) accept(ctx context.Context, tip plumbing.Hash, h history) error
 		m.known[id] = struct{}{}
 	}
 	return nil
+}
+
+// isUnfit says whether an error is one of what people committed, and not of the repository that holds it.
+func isUnfit(err error) bool {
+	var w *remote.Wrong
+	return errors.As(err, &w) && w.Field == "commit"
 }
 
 // incomplete is an error of objects that are missing or damaged, so that fetching them anew may help.
@@ -257,8 +267,7 @@ func notWhole(err error) bool {
 
 // asIncomplete makes an error of reading objects incomplete, unless it has another reason.
 func asIncomplete(ctx context.Context, err error) error {
-	var bad unfit
-	if err == nil || errors.As(err, &bad) || ctx.Err() != nil {
+	if err == nil || isUnfit(err) || ctx.Err() != nil {
 		return err
 	}
 	for _, own := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC, unix.EDQUOT, unix.EACCES, unix.EROFS} {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
@@ -30,7 +29,7 @@ func (e excess) Unwrap() error { return e.error }
 
 // fetchPack asks for objects, but for those that the haves lead to, and puts them into the repository at dir as one pack. The
 // pack is on the disk, checked and indexed, before it has its name; until then nothing reads it.
-func (t talk) fetchPack(ctx context.Context, stall time.Duration, dir string, l Limits, wants, haves []plumbing.Hash) error {
+func (t talk) fetchPack(ctx context.Context, dir string, l Limits, wants, haves []plumbing.Hash) error {
 	req := packp.NewUploadPackRequestFromCapabilities(t.refs.Capabilities)
 	req.Wants, req.Haves = wants, haves
 	if t.refs.Capabilities.Supports(capability.NoProgress) {
@@ -38,32 +37,13 @@ func (t talk) fetchPack(ctx context.Context, stall time.Duration, dir string, l 
 			return err
 		}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timer := time.AfterFunc(stall, func() { cancel(errSilent) })
-	defer timer.Stop()
 	res, err := t.UploadPack(ctx, req)
 	if err != nil {
-		return silent(ctx, err)
+		return err
 	}
 	defer res.Close() // what is missing shows when the pack is read
 	tooLarge := excess{fmt.Errorf("more than %d MiB are to be fetched", l.Fetch>>20)}
-	from := &atMost{r: demultiplexed(req.Capabilities, awake{res, timer, stall}), left: l.Fetch, err: tooLarge}
-	return silent(ctx, storePack(ctx, dir, l, from))
-}
-
-// awake notes that a server has not fallen silent, with every byte.
-type awake struct {
-	io.Reader
-	timer *time.Timer
-	stall time.Duration
-}
-
-// Read implements io.Reader.
-func (a awake) Read(p []byte) (int, error) {
-	a.timer.Reset(a.stall)
-	defer a.timer.Stop() // it runs only here: whoever reads may take its time
-	return a.Reader.Read(p)
+	return storePack(ctx, dir, l, &atMost{r: demultiplexed(req.Capabilities, res), left: l.Fetch, err: tooLarge})
 }
 
 // storePack writes a pack with its index into the repository at dir.
@@ -258,7 +238,7 @@ func (w whileWanted) Read(p []byte) (int, error) {
 // packsOf are the packs of a repository and all its bytes.
 func packsOf(dir string) (packs int, bytes int64, err error) {
 	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil {
 			return err
 		}
 		info, err := e.Info()

@@ -18,6 +18,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 )
 
 const (
@@ -31,8 +33,9 @@ const (
 
 // record is what a mirror remembers.
 type record struct {
-	Repository string            `json:"repository"` // folder of the bare repository
-	Accepted   map[string]string `json:"accepted"`   // commit by the branch's full name
+	Repository string            `json:"repository"`     // folder of the bare repository
+	Accepted   map[string]string `json:"accepted"`       // commit by the branch's full name
+	Lost       bool              `json:"lost,omitempty"` // a record before this one could not be read, and nothing else said what was accepted
 }
 
 // recall reads the record, makes a first repository if there is none, and removes what the record does not name.
@@ -57,7 +60,7 @@ func (m *Mirror) recall() error {
 			return err
 		}
 	}
-	if err := m.sweep(); err != nil {
+	if err := sweepPacks(m.dir, m.record.Repository); err != nil {
 		return err
 	}
 	m.accepted = plumbing.NewHash(m.record.Accepted[m.ref().String()])
@@ -75,22 +78,23 @@ func (m *Mirror) readRecord() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	} else if err == nil {
-		err = m.parseRecord(b)
-		if err == nil {
+		if err = m.parseRecord(b); err == nil {
 			return nil
 		}
-		m.lost = true
+		m.record.Lost, err = true, nil
 	}
-	if err != nil && !m.lost {
+	if err != nil {
 		return err
 	}
 	names, err := m.dir.Names(".")
 	if err != nil {
 		return err
 	}
+	// The newest is the one with the highest number.
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 	for _, name := range slices.Backward(names) {
 		if at := m.refsOf(name); isBare(name) && len(at) > 0 {
-			m.record, m.lost = record{name, at}, false
+			m.record = record{Repository: name, Accepted: at}
 			break
 		}
 	}
@@ -206,10 +210,10 @@ func initBare(dir string) error {
 	return nil
 }
 
-// sweep removes what a killed fetch left: packs on their way, and one of the two files of a pack.
-func (m *Mirror) sweep() error {
-	folder := m.record.Repository + "/" + packFolder
-	names, err := m.dir.Names(folder)
+// sweepPacks removes what a killed fetch left in a repository: packs on their way, and one of the two files of a pack.
+func sweepPacks(dir *durable.Dir, name string) error {
+	folder := name + "/" + packFolder
+	names, err := dir.Names(folder)
 	if err != nil {
 		return err
 	}
@@ -217,7 +221,7 @@ func (m *Mirror) sweep() error {
 		half := strings.HasSuffix(name, ".idx") && !slices.Contains(names, strings.TrimSuffix(name, ".idx")+".pack") ||
 			strings.HasSuffix(name, ".pack") && !slices.Contains(names, strings.TrimSuffix(name, ".pack")+".idx")
 		if strings.HasPrefix(name, packPrefix) || half {
-			if err := m.dir.Remove(folder + "/" + name); err != nil {
+			if err := dir.Remove(folder + "/" + name); err != nil {
 				return err
 			}
 		}
@@ -232,6 +236,7 @@ func (m *Mirror) examine(ctx context.Context, bytes bool) {
 	if m.accepted.IsZero() {
 		return
 	}
+	m.repo.forget()
 	known, err := m.wholeOf(ctx, m.repo, m.accepted)
 	if err == nil && bytes {
 		err = m.repo.readAll(ctx, m.accepted)

@@ -17,12 +17,12 @@ import (
 // fetch brings a commit with its history. go-git does not negotiate what both sides have; here nothing needs to be: the
 // accepted commit is whole, so that naming it, and some of its ancestors for a server that has lost it, says it all.
 func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (history, error) {
-	if h, err := m.history(ctx, m.repo, tip); err == nil {
-		return h, nil // refused before
+	if h, err := m.history(ctx, m.repo, tip); err == nil || isRefused(err) {
+		return h, err // it came before, and was refused
 	}
 	l, err := m.room()
 	if err != nil {
-		return history{}, err
+		return history{}, m.failed(ctx, tip, err)
 	}
 	if err := m.fetchPack(ctx, there, m.record.Repository, l, tip, m.haves()); err != nil {
 		return history{}, m.failed(ctx, tip, err)
@@ -36,7 +36,7 @@ func (m *Mirror) fetch(ctx context.Context, there talk, tip plumbing.Hash) (hist
 
 // fetchPack brings a commit, with what it needs beyond the haves, into one of the mirror's repositories.
 func (m *Mirror) fetchPack(ctx context.Context, from talk, name string, l Limits, tip plumbing.Hash, haves []plumbing.Hash) error {
-	return from.fetchPack(ctx, m.o.Client.Stall(), m.path(name), l, []plumbing.Hash{tip}, haves)
+	return from.fetchPack(ctx, m.path(name), l, []plumbing.Hash{tip}, haves)
 }
 
 // haves are the accepted commit and, ever further apart, first parents of it.
@@ -62,7 +62,9 @@ func (m *Mirror) haves() (ids []plumbing.Hash) {
 func (m *Mirror) room() (Limits, error) {
 	l := m.o.Limits
 	_, bytes, err := packsOf(m.path(m.record.Repository))
-	l.Fetch = min(l.Fetch, l.Mirror-bytes)
+	if l.Fetch = min(l.Fetch, l.Mirror-bytes); err == nil && l.Fetch <= 0 {
+		err = excess{fmt.Errorf("the mirror has %d MiB already, and may have %d", bytes>>20, l.Mirror>>20)}
+	}
 	return l, err
 }
 
@@ -150,11 +152,6 @@ func (m *Mirror) cloneInto(ctx context.Context, fresh *Repo, name string, from R
 	return known, err
 }
 
-func isUnfit(err error) bool {
-	var bad unfit
-	return errors.As(err, &bad)
-}
-
 func isRefused(err error) bool {
 	var r *Refused
 	return errors.As(err, &r)
@@ -174,12 +171,16 @@ func (m *Mirror) tidy(ctx context.Context, busy bool) error {
 	if busy {
 		most *= 2
 	}
-	if err != nil || packs < most || m.accepted.IsZero() || m.doubt != nil {
+	if err != nil || packs < most || packs == m.untidy || m.accepted.IsZero() || m.doubt != nil {
 		return err
 	}
-	own := &url.URL{Scheme: "file", Path: m.path(m.record.Repository)}
-	if m.o.Git == "" && m.last.err == nil && m.at.Scheme != "file" {
-		return m.renew(ctx, m.from, m.at, m.accepted)
+	from, at := m.from, m.at
+	if m.o.Git != "" || m.last.err != nil || at.Scheme == "file" {
+		from, at = Remote{Client: m.o.Client, Git: m.o.Git}, &url.URL{Scheme: "file", Path: m.path(m.record.Repository)}
 	}
-	return m.renew(ctx, Remote{Client: m.o.Client, Git: m.o.Git}, own, m.accepted)
+	err = m.renew(ctx, from, at, m.accepted)
+	if m.untidy = 0; err != nil {
+		m.untidy = packs
+	}
+	return err
 }

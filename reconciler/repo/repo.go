@@ -94,6 +94,13 @@ func (r *Repo) replaceBy(other *Repo) {
 	r.dir, r.head, r.seen, r.git, r.storage, r.past = other.dir, other.head, other.seen, other.git, other.storage, other.past
 }
 
+// forget lets everything be read anew, nothing from what is open or remembered.
+func (r *Repo) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen, r.past = stamp{}, remembered{}
+}
+
 // close closes the packs.
 func (r *Repo) close() error {
 	r.mu.Lock()
@@ -107,10 +114,17 @@ func (r *Repo) close() error {
 
 // suspect notes an error of reading objects.
 func (r *Repo) suspect(err error) {
-	var bad unfit
-	if err != nil && !errors.As(err, &bad) {
+	if err != nil && !isUnfit(err) {
 		r.doubted.Store(true)
 	}
+}
+
+// ready opens a repository that could not be opened before: a damaged mirror.
+func (r *Repo) ready() error {
+	if r.git != nil {
+		return nil
+	}
+	return r.refresh()
 }
 
 // stamp changes when the repository's folder, its packs or what it borrows from others are replaced; its files only when

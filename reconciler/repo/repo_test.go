@@ -137,6 +137,32 @@ func TestCommitAndWorkTreeAgree(t *testing.T) {
 	}
 }
 
+// TestWorkTreeHasWhatGitKnows: files that were added although a rule leaves them out, and a repository in the repository.
+func TestWorkTreeHasWhatGitKnows(t *testing.T) {
+	dir := site(t)
+	write(t, dir, ".gitignore", "*.gz\n/build/\n", 0o644)
+	write(t, dir, "a/x.gz", "1", 0o644)
+	write(t, dir, "a/y.gz", "2", 0o644)
+	write(t, dir, "build/bin/z", "3", 0o644)
+	write(t, dir, "build/log", "4", 0o644)
+	write(t, dir, "vendor/lib/file", "5", 0o644)
+	git(t, filepath.Join(dir, "vendor/lib"), "init", "-q")
+	git(t, filepath.Join(dir, "vendor/lib"), "add", "-A")
+	git(t, filepath.Join(dir, "vendor/lib"), "commit", "-qm", "lib")
+	git(t, dir, "add", "-A")
+	git(t, dir, "add", "-f", "a/x.gz", "build/bin/z")
+	git(t, dir, "commit", "-qm", "second")
+	commit, _ := files(t, dir, "HEAD")
+	work, err := repo.OpenWorkTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	if d := cmp.Diff(list(t, commit), list(t, work)); d != "" {
+		t.Errorf("lists differ (-commit +work tree):\n%s", d)
+	}
+}
+
 func TestWorkTreeLeavesOutWhatGitIgnores(t *testing.T) {
 	dir := site(t)
 	write(t, dir, ".gitignore", "*.log\n/build/\n", 0o644)

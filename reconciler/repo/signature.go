@@ -106,6 +106,7 @@ func readSigners(name string) ([]byte, error) {
 
 func (s *Signers) stampOf() string {
 	var all strings.Builder
+	all.WriteString("files ")
 	for _, name := range []string{s.files.SSH, s.files.GPG} {
 		if info, err := os.Stat(name); err == nil {
 			fmt.Fprintf(&all, "%d %d", info.ModTime().UnixNano(), info.Size())

@@ -19,6 +19,9 @@ type keyring openpgp.EntityList
 func parseKeyring(b []byte) (all keyring, err error) {
 	if !bytes.Contains(b, []byte("-----BEGIN PGP")) {
 		list, err := openpgp.ReadKeyRing(bytes.NewReader(b))
+		if err == nil && len(list) == 0 {
+			err = errors.New("it has no key")
+		}
 		return keyring(list), err
 	}
 	r := bytes.NewReader(b)

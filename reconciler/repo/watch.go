@@ -12,8 +12,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settle is how long after an event the repository is left alone: git changes several files for one commit.
-const settle = 20 * time.Millisecond
+// settle is how long after an event the repository is left alone: git changes several files for one commit. Where there is
+// always something going on, patience ends it.
+const (
+	settle   = 20 * time.Millisecond
+	patience = 10 * settle
+)
 
 // Watch sends when a branch may have moved. It is a hint: events can be lost, and some file systems have none, so whoever
 // uses it looks for himself now and then too. It ends with the context. Errors say that there will be no hints at all.
@@ -51,8 +55,11 @@ func (r *Repo) Watch(ctx context.Context, branch string) (<-chan struct{}, error
 
 // drain takes what comes with an event.
 func drain(w *fsnotify.Watcher) {
+	end := time.After(patience)
 	for {
 		select {
+		case <-end:
+			return
 		case _, open := <-w.Events:
 			if !open {
 				return
@@ -65,14 +72,19 @@ func drain(w *fsnotify.Watcher) {
 }
 
 // look watches every folder in which something changes when the branch moves: those of its loose ref, down to where they
-// exist, of packed-refs and HEAD, and the one that the repository itself lies in. Watching one again does nothing, unless
-// another folder has taken its place.
+// exist, of packed-refs and HEAD, and those that the repository itself and its work tree lie in. Watching one again does
+// nothing, unless another folder has taken its place.
 func (r *Repo) look(w *fsnotify.Watcher, branch string) error {
-	folders := []string{r.dir, r.head, filepath.Dir(r.dir), filepath.Join(r.dir, "refs")}
-	at := filepath.Join(r.dir, "refs", "heads")
-	for part := range strings.SplitSeq(r.branchOf(branch), "/") {
-		folders = append(folders, at)
-		at = filepath.Join(at, part)
+	folders := []string{r.head, filepath.Dir(r.dir)}
+	if filepath.Base(r.dir) == ".git" {
+		folders = append(folders, filepath.Dir(filepath.Dir(r.dir)))
+	}
+	for _, ref := range r.refsOf(branch) {
+		at := r.dir
+		for part := range strings.SplitSeq(ref, "/") {
+			folders = append(folders, at)
+			at = filepath.Join(at, part)
+		}
 	}
 	var first error
 	for _, folder := range folders {
@@ -86,14 +98,18 @@ func (r *Repo) look(w *fsnotify.Watcher, branch string) error {
 	return first
 }
 
-// branchOf is the branch that a revision names: HEAD's is what it points to now.
-func (r *Repo) branchOf(rev string) string {
+// refsOf are the references that a revision may mean, as Resolve has them: HEAD's is what it points to now.
+func (r *Repo) refsOf(rev string) []string {
 	if rev == "HEAD" {
-		b, err := os.ReadFile(filepath.Join(r.head, "HEAD"))
-		if err != nil {
-			return rev
+		if b, err := os.ReadFile(filepath.Join(r.head, "HEAD")); err == nil {
+			rev = strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
 		}
-		rev = strings.TrimPrefix(strings.TrimSpace(string(b)), "ref: ")
 	}
-	return strings.TrimPrefix(rev, "refs/heads/")
+	if i := strings.IndexAny(rev, "~^"); i >= 0 {
+		rev = rev[:i]
+	}
+	if strings.HasPrefix(rev, "refs/") {
+		return []string{rev}
+	}
+	return []string{"refs/heads/" + rev, "refs/tags/" + rev, "refs/remotes/" + rev + "/HEAD"}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -16,11 +17,13 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
 
-// WorkTree is a folder on disk as it would be committed now: without what .gitignore leaves out. It is an
-// artifact.Source whose files' ids are those that git would give them.
+// WorkTree is a folder on disk as it would be committed now: without what .gitignore leaves out, unless git knows it
+// already, and with a repository in it as a submodule. It is an artifact.Source whose files' ids are those that git would
+// give them.
 type WorkTree struct {
 	root *os.Root
 	listing
+	staged map[string]bool // paths that git knows, and the folders above them
 }
 
 // OpenWorkTree lists the folder at dir, whether or not it is a git repository.
@@ -33,7 +36,7 @@ func OpenWorkTree(dir string) (*WorkTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open site: %w", err)
 	}
-	w := &WorkTree{root: root}
+	w := &WorkTree{root: root, staged: staged(dir)}
 	if err := w.walk(); err != nil {
 		return nil, errors.Join(fmt.Errorf("list site %q: %w", dir, err), root.Close())
 	}
@@ -56,7 +59,7 @@ func (w *WorkTree) walk() error {
 		var parts []string
 		if path != "." {
 			parts = strings.Split(path, "/")
-			if e.Name() == ".git" || gitignore.NewMatcher(ignored).Match(parts, e.IsDir()) {
+			if e.Name() == ".git" || !w.staged[path] && gitignore.NewMatcher(ignored).Match(parts, e.IsDir()) {
 				if e.IsDir() {
 					return fs.SkipDir
 				}
@@ -69,9 +72,50 @@ func (w *WorkTree) walk() error {
 		if !e.IsDir() {
 			return w.add(path, e)
 		}
+		if id, ok := w.module(path); ok {
+			w.files = append(w.files, artifact.File{Path: path, ID: id, Mode: artifact.Module})
+			return fs.SkipDir
+		}
 		ignored, err = w.patterns(path+"/.gitignore", parts, ignored)
 		return err
 	})
+}
+
+// staged are the paths that the repository at dir knows, and the folders above them; none where that cannot be read.
+func staged(dir string) map[string]bool {
+	out := map[string]bool{}
+	r, err := Open(dir)
+	if err != nil || r.head != r.dir || filepath.Dir(r.dir) != dir {
+		return out
+	}
+	x, err := r.git.Storer.Index()
+	if err != nil {
+		return out
+	}
+	for _, e := range x.Entries {
+		for name := e.Name; name != "." && !out[name]; name = path.Dir(name) {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// module is the commit of a repository that lies in the folder.
+func (w *WorkTree) module(name string) (commit string, ok bool) {
+	dir := filepath.Join(w.root.Name(), filepath.FromSlash(name))
+	dot := filepath.Join(dir, ".git")
+	if _, linked := gitFile(dot); name == "." || !linked && !isGitDir(dot) {
+		return "", false
+	}
+	r, err := Open(dir)
+	if err != nil {
+		return plumbing.ZeroHash.String(), true
+	}
+	c, err := r.Resolve("HEAD")
+	if err != nil {
+		return plumbing.ZeroHash.String(), true
+	}
+	return c.ID, true
 }
 
 // patterns are those before and those of one file, if it is there. A later one overrules; none reaches beyond its folder.

@@ -42,12 +42,12 @@ type Change struct {
 // Text writes three lines for each source: the value, the place, the commit.
 func (e Explanation) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, at commit %s\n", e.Path, e.What, short(e.Commit))
+	fmt.Fprintf(&b, "%s: %s, at commit %s\n", observed.Printable(e.Path), observed.Printable(e.What), short(e.Commit))
 	for _, p := range e.Paths {
 		fmt.Fprintf(&b, "  leads here: %s\n", p)
 	}
 	for _, s := range e.Sources {
-		fmt.Fprintf(&b, "  %s\n    %s\n    %s\n", s.name(), s.place(), s.change())
+		fmt.Fprintf(&b, "  %s\n    %s\n    %s\n", observed.Printable(s.name()), s.place(), s.change())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -73,7 +73,7 @@ func (s Source) place() string {
 
 func (s Source) change() string {
 	if s.Changed == nil {
-		return "changed by: " + s.Why
+		return "changed by: " + observed.Printable(s.Why)
 	}
 	c := s.Changed
 	return fmt.Sprintf("%s  %s  %s: %s", short(c.Commit), c.Time.UTC().Format("2006-01-02"), observed.Printable(c.Author), observed.Printable(c.Subject))

@@ -35,7 +35,7 @@ func (r Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "recovered: removed %d leftovers of an interrupted pass\n", r.Recovered)
 	}
 	for _, d := range r.Repaired {
-		fmt.Fprintf(&b, "repaired: %s %s\n", d.Path, d.What)
+		fmt.Fprintf(&b, "repaired: %s %s\n", observed.Printable(d.Path), d.What)
 	}
 	if err := r.Plan.Text(&b); err != nil {
 		return err

@@ -15,9 +15,10 @@ import (
 )
 
 // The files about what FECs say that they run: reported takes a line for each report; pins holds the release that each of
-// them runs and that pruning therefore keeps.
+// them runs and that pruning therefore keeps. Between the two, taken holds the reports of which pins are being made.
 const (
 	reportedFile = durable.Private + "/reported"
+	takenFile    = durable.Private + "/reported-taken"
 	pinsFile     = durable.Private + "/pins"
 )
 
@@ -27,14 +28,17 @@ type Pin struct {
 	Folder artifact.Digest // of the FEC's folder with that manifest
 }
 
-// maxReported is how large the file of reports may grow, in bytes, until a pass has read it: anybody can send reports.
+// maxReported is how large the file of reports may grow, in bytes, until all but the last of each FEC are dropped: anybody
+// can send reports, and months may go by before one is needed.
 const maxReported = 4 << 20
 
 // AppendReported remembers which serial a FEC runs. A power cut may lose the last of them: then the pass after it prunes
-// as if the FEC had not reported yet.
+// as if the FEC had not reported yet. It is for one goroutine at a time, and not while TakeReported runs.
 func AppendReported(dir *durable.Dir, fec string, serial int64) error {
 	if info, err := dir.Root().Stat(reportedFile); err == nil && info.Size() > maxReported {
-		return fmt.Errorf("remember report of %s: more reports than a pass has read yet", fec)
+		if err := shorten(dir); err != nil {
+			return fmt.Errorf("remember report of %s: %w", fec, err)
+		}
 	}
 	if err := dir.Append(reportedFile, fmt.Appendf(nil, "%s %d\n", fec, serial), 0o600); err != nil {
 		return fmt.Errorf("remember report of %s: %w", fec, err)
@@ -42,15 +46,50 @@ func AppendReported(dir *durable.Dir, fec string, serial int64) error {
 	return nil
 }
 
+// shorten leaves the last report of each FEC.
+func shorten(dir *durable.Dir) error {
+	last, err := readReports(dir.Root().FS(), reportedFile)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, fec := range slices.Sorted(maps.Keys(last)) {
+		fmt.Fprintf(&b, "%s %d\n", fec, last[fec])
+	}
+	if b.Len() > maxReported/2 {
+		return errors.New("more FECs report than a site can have")
+	}
+	return dir.Replace(reportedFile, b.Bytes(), 0o600)
+}
+
 // ReadReported is the last serial that each FEC reported since the pins were written. Lines that do not parse are left out.
 func ReadReported(root fs.FS) (map[string]int64, error) {
-	out := map[string]int64{}
-	err := eachLine(root, reportedFile, 2, func(words []string) {
-		if serial, err := strconv.ParseInt(words[1], 10, 64); err == nil {
-			out[words[0]] = serial
+	return readReports(root, takenFile, reportedFile)
+}
+
+// TakeReported takes reports, of which WritePins then makes pins; those that come in meanwhile are for the next ones.
+func TakeReported(dir *durable.Dir) (map[string]int64, error) {
+	if !dir.Exists(takenFile) { // else a pass died before it wrote pins
+		if err := dir.Rename(reportedFile, takenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("take reports: %w", err)
 		}
-	})
-	return out, err
+	}
+	return readReports(dir.Root().FS(), takenFile)
+}
+
+func readReports(root fs.FS, files ...string) (map[string]int64, error) {
+	out := map[string]int64{}
+	for _, file := range files {
+		err := eachLine(root, file, 2, func(words []string) {
+			if serial, err := strconv.ParseInt(words[1], 10, 64); err == nil {
+				out[words[0]] = serial
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // ReadPins reads the pins of a root.
@@ -66,8 +105,7 @@ func ReadPins(root fs.FS) (map[string]Pin, error) {
 	return out, err
 }
 
-// WritePins replaces the pins of a root, and forgets the reports that they were made from. A report that comes in at this
-// very moment may be lost: it can only be about what is served now, which needs no pin yet.
+// WritePins replaces the pins of a root, and forgets the reports that were taken for them.
 func WritePins(dir *durable.Dir, pins map[string]Pin) error {
 	var b bytes.Buffer
 	for _, fec := range slices.Sorted(maps.Keys(pins)) {
@@ -75,7 +113,7 @@ func WritePins(dir *durable.Dir, pins map[string]Pin) error {
 	}
 	err := dir.Replace(pinsFile, b.Bytes(), 0o600)
 	if err == nil {
-		err = dir.Remove(reportedFile)
+		err = dir.Remove(takenFile)
 	}
 	if err != nil {
 		return fmt.Errorf("write pins: %w", err)

@@ -36,9 +36,20 @@ func (s *Store) Open(d artifact.Digest) (*os.File, error) { return s.dir.Root().
 
 // Put stores what write produces and says what it was. If write fails or the process dies, nothing is stored.
 func (s *Store) Put(ctx context.Context, write func(io.Writer) error) (artifact.Digest, int64, error) {
+	return s.put(ctx, write, s.Has)
+}
+
+// Replace is Put that takes the place of a file of that digest, which may be damaged.
+func (s *Store) Replace(ctx context.Context, write func(io.Writer) error) (artifact.Digest, int64, error) {
+	return s.put(ctx, write, func(artifact.Digest) bool { return false })
+}
+
+func (s *Store) put(ctx context.Context, write func(io.Writer) error, has func(artifact.Digest) bool) (artifact.Digest, int64, error) {
 	temp := s.dir.Temp("object")
 	d, size, err := s.stage(ctx, temp, write)
-	if err == nil {
+	if err == nil && has(d) {
+		err = s.dir.Remove(temp)
+	} else if err == nil {
 		err = s.adopt(temp, d)
 	}
 	if err != nil {
@@ -61,9 +72,6 @@ func (s *Store) stage(ctx context.Context, temp string, write func(io.Writer) er
 
 // adopt gives a staged file its name. Order: content and mode reach the disk before the name does.
 func (s *Store) adopt(temp string, d artifact.Digest) error {
-	if s.Has(d) {
-		return s.dir.Remove(temp)
-	}
 	if err := s.dir.Chmod(temp, 0o444); err != nil {
 		return err
 	}
