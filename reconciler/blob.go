@@ -55,7 +55,7 @@ func openBlobs(path string) (*Blobs, error) {
 // Close releases the store.
 func (b *Blobs) Close() error { return b.dir.Close() }
 
-// Has says whether a blob is there, whole. One that is not what its name says goes, so that it can be put there again.
+// Has says whether a blob is there, whole.
 func (b *Blobs) Has(d artifact.Digest) bool {
 	f, err := b.store.Open(d)
 	if err != nil {
@@ -66,15 +66,11 @@ func (b *Blobs) Has(d artifact.Digest) bool {
 	if _, err := io.Copy(h, f); err != nil {
 		return false
 	}
-	if artifact.Digest(h.Sum(nil)) == d {
-		return true
-	}
-	_ = b.store.Delete(d) // else it stays damaged, and whoever reads it says so
-	return false
+	return artifact.Digest(h.Sum(nil)) == d
 }
 
-// Put stores what write produces, or nothing when write fails, also in the place of a copy that may be damaged. What a killed process left half done is removed first, if
-// nobody else is storing anything.
+// Put stores what write produces, or nothing when write fails, also in the place of a copy that may be damaged. What a killed
+// process left half done is removed first, if nobody else is storing anything.
 func (b *Blobs) Put(ctx context.Context, write func(io.Writer) error) (artifact.Digest, int64, error) {
 	if unlock, err := b.dir.Lock(); err == nil {
 		_, err := b.dir.Recover()

@@ -205,7 +205,7 @@ func (r *Releaser) pack(ctx context.Context, rel Release) (packed, error) {
 	if err != nil {
 		return packed{}, err
 	}
-	about := build.About{Name: rel.Name, Version: rel.Version, Source: p.payload}
+	about := build.About{Type: build.Application, Name: rel.Name, Version: rel.Version, Source: p.payload}
 	billed, err := build.Make(ctx, src, build.Spec{Archive: local.Archive, Install: rel.Install, Format: rel.Format, About: about}, r.Payloads)
 	if err != nil {
 		return packed{}, rel.linted(err)
