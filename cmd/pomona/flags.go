@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -28,6 +31,7 @@ type passFlags struct {
 	keys         []string
 	payloads     payloadFlags
 	log          *slog.Logger // nil: what the next pass must heal, on stderr
+	later        bool         // the repository of another host is opened by whoever runs the passes
 }
 
 func (f *passFlags) add(cmd *cobra.Command, branch string) {
@@ -46,7 +50,7 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	if f.root == "" && f.base == "" {
 		return nil, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
 	}
-	opened, err := repo.Open(siteDir(args))
+	opened, err := f.open(cmd.Context(), siteDir(args), writes)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +78,46 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 		Repo:    opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
 		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
+}
+
+// open opens the repository at dir. That of another host is mirrored below the root, which is written for that; a service
+// fetches it when it is the root's one.
+func (f *passFlags) open(ctx context.Context, dir string, writes bool) (*repo.Repo, error) {
+	if !elsewhere(dir) {
+		return repo.Open(dir)
+	}
+	if !writes {
+		return nil, fmt.Errorf("open repository %q: it is not on this machine; clone it and name its folder", dir)
+	}
+	if f.later {
+		return nil, nil
+	}
+	m, err := f.mirror(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.Update(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("fetch: %w", err), m.Close())
+	}
+	return m.Repo(), nil
+}
+
+func (f *passFlags) mirror(url string) (*repo.Mirror, error) {
+	if err := reconciler.MakeRoot(f.root); err != nil {
+		return nil, fmt.Errorf("make root: %w", err)
+	}
+	dir, err := durable.Open(f.root, nil)
+	if err == nil {
+		err = errors.Join(dir.Prepare(), dir.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prepare root: %w", err)
+	}
+	client, err := f.payloads.client(f.root)
+	if err != nil {
+		return nil, err
+	}
+	return openMirror(f.root, f.payloads.knownHosts, desired.Repository{URL: url, Branch: f.branch}, client)
 }
 
 // hint says on stderr that files were changed and not committed, where the work tree's own commit is what counts: people

@@ -25,14 +25,20 @@ func (f *payloadFlags) add(cmd *cobra.Command, otherwise string) {
 
 // fetcher reads the credentials. Root may be empty; cache too, and only a payload that must be fetched then fails.
 func (f *payloadFlags) fetcher(cache, root string) (*fetch.Fetcher, error) {
+	client, err := f.client(root)
+	if err != nil {
+		return nil, err
+	}
+	return fetch.New(fetch.Options{Cache: cache, Root: root, KnownHosts: f.knownHosts, Remote: client}), nil
+}
+
+// client reaches other hosts, each with its own credential.
+func (f *payloadFlags) client(root string) (*remote.Client, error) {
 	credentials, err := readCredentials(root, f.credentials)
 	if err != nil {
 		return nil, err
 	}
-	return fetch.New(fetch.Options{
-		Cache: cache, Root: root, KnownHosts: f.knownHosts,
-		Remote: remote.New(remote.Options{Credentials: credentials}),
-	}), nil
+	return remote.New(remote.Options{Credentials: credentials}), nil
 }
 
 func readCredentials(root string, flags []string) (remote.Credentials, error) {

@@ -11,10 +11,10 @@ func reconcileCommand() *cobra.Command {
 	var output string
 	var dryRun, digests bool
 	cmd := &cobra.Command{
-		Use:   "reconcile [DIR]",
+		Use:   "reconcile [DIR|URL]",
 		Short: "Publish what a repository says, prune what nothing keeps, then exit",
-		Long: `Make one pass: repair what is damaged below --root, publish what the branch of the repository at DIR says, prune what
-nothing keeps, exit.
+		Long: `Make one pass: repair what is damaged below --root, publish what the branch of the repository at DIR says, or of another
+host's at URL, https or ssh, which is mirrored below --root, prune what nothing keeps, exit.
 Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not run.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -23,10 +23,10 @@ func serveCommand() *cobra.Command {
 	var h holdFlags
 	var tokens string
 	cmd := &cobra.Command{
-		Use:   "serve [DIR]",
+		Use:   "serve [DIR|URL]",
 		Short: "Publish what a repository says, whenever it changes, and serve it to FECs",
-		Long: `Serve the tree below --root over HTTP until SIGTERM, and follow the branch of the repository at DIR: publish each commit,
-repair the root, prune. While a pass cannot be made, what is published stays served. A second service of the same root waits
+		Long: `Serve the tree below --root over HTTP until SIGTERM, and follow the branch of the repository at DIR, or of another host's at
+URL, https or ssh, which is mirrored below --root: publish each commit, repair the root, prune. While a pass cannot be made, what is published stays served. A second service of the same root waits
 until the first one ends.
 With --config everything is read from a file, for any number of sites: #Service of pomona schema says what may stand there.
 When the file changes it is read again; with --check it is only read. Exit code 1: it has problems.`,
@@ -45,6 +45,7 @@ When the file changes it is read again; with --check it is only read. Exit code 
 			if f.log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
+			f.later = true
 			r, err := f.reconciler(cmd, args, true)
 			if err != nil {
 				return err
@@ -76,8 +77,18 @@ When the file changes it is read again; with --check it is only read. Exit code 
 				if err != nil {
 					return fmt.Errorf("listen on %q: %w", listen, err)
 				}
+				newLoop := follow(r, poll)
+				if url := siteDir(args); elsewhere(url) {
+					m, err := f.mirror(url)
+					if err != nil {
+						return err
+					}
+					defer m.Close() // what it holds is on the disk
+					r.Repo = m.Repo()
+					newLoop = followMirror(r, m, poll)
+				}
 				s.watch = newWatch(p, name, r, s.root, nil)
-				return s.run(ctx, follow(r, poll), l, o)
+				return s.run(ctx, newLoop, l, o)
 			})
 		},
 	}

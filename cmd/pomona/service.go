@@ -16,13 +16,17 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/load"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
+	"github.com/pomona-gitops/pomona/webhook"
 )
 
 // service tends the sites of a configuration file, which it reads again when it changes.
@@ -30,6 +34,7 @@ type service struct {
 	file    string
 	log     *slog.Logger
 	process *process
+	hooks   hooks
 	now     desired.Service
 	running map[string]*running
 	asked   chan chan struct{} // to read the configuration again; closed when that is done
@@ -60,7 +65,7 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	s := &service{file: file, running: map[string]*running{}, asked: make(chan chan struct{})}
+	s := &service{file: file, hooks: hooks{sites: map[string]*webhook.Receiver{}}, running: map[string]*running{}, asked: make(chan chan struct{})}
 	seen := stampOf(file)
 	if s.now, err = readConfig(file); err != nil || check {
 		return err
@@ -77,9 +82,22 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	for name := range s.now.Sites {
 		s.process.set(name, nil)
 	}
+	var heard net.Listener
+	if s.now.Webhooks != "" {
+		if heard, err = net.Listen("tcp", s.now.Webhooks); err != nil {
+			return errors.Join(fmt.Errorf("listen on %q: %w", s.now.Webhooks, err), admin.Close())
+		}
+	}
 	return s.process.tend(ctx, admin, s.reloadNow, func(ctx context.Context) error {
-		s.run(ctx, seen)
-		return nil
+		g, ctx := errgroup.WithContext(ctx)
+		if heard != nil {
+			g.Go(func() error { return s.hooks.run(ctx, heard, serve.Options{Log: s.log}) })
+		}
+		g.Go(func() error {
+			s.run(ctx, seen)
+			return nil
+		})
+		return g.Wait()
 	})
 }
 
@@ -229,9 +247,19 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		return err
 	}
 	defer root.close()
-	r, err := newReconciler(conf.ServedSite, log)
+	r, client, err := newReconciler(conf.ServedSite, log)
 	if err != nil {
 		return err
+	}
+	newLoop := follow(r, conf.Interval())
+	if elsewhere(conf.Repository.URL) {
+		m, err := openMirror(conf.Root, conf.KnownHosts, conf.Repository, client)
+		if err != nil {
+			return err
+		}
+		defer m.Close() // what it holds is on the disk
+		r.Repo = m.Repo()
+		newLoop = followMirror(r, m, conf.Interval())
 	}
 	o := serve.Options{Log: log, MaxConnections: conf.Connections()}
 	if conf.UploadToken != "" {
@@ -246,36 +274,53 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
-	return root.run(ctx, follow(r, conf.Interval()), l, o)
+	if len(conf.Webhooks) > 0 {
+		followed := newLoop
+		newLoop = func(ctx context.Context) *reconciler.Loop {
+			loop := followed(ctx)
+			hears, err := receiverOf(conf.ServedSite, root.watch, loop)
+			if err != nil {
+				log.Error("no webhooks are received", "err", err) // polling goes on
+			}
+			s.hooks.set(name, hears)
+			return loop
+		}
+		defer s.hooks.set(name, nil)
+	}
+	return root.run(ctx, newLoop, l, o)
 }
 
-// newReconciler is the reconciler of a configured site.
-func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Reconciler, error) {
-	opened, err := repo.Open(conf.Repository.URL)
-	if err != nil {
-		return nil, err
+// newReconciler is the reconciler of a configured site, and what reaches other hosts. A repository of another host is still
+// to be opened.
+func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Reconciler, *remote.Client, error) {
+	var opened *repo.Repo
+	var err error
+	if !elsewhere(conf.Repository.URL) {
+		if opened, err = repo.Open(conf.Repository.URL); err != nil {
+			return nil, nil, err
+		}
 	}
 	keys, err := readKeys(conf.Root, conf.Keys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cache := cacheFolder("", conf.Root, true)
 	flags := payloadFlags{knownHosts: conf.KnownHosts}
 	for host, file := range conf.Credentials {
 		flags.credentials = append(flags.credentials, host+"="+file)
 	}
-	payloads, err := flags.fetcher(cache, conf.Root)
+	client, err := flags.client(conf.Root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	freezes, machines, err := holdsOf(conf)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	loader, err := newLoader(cache, log)
 	return &reconciler.Reconciler{
 		Freezes: freezes, Machines: machines,
 		Repo: opened, Branch: conf.Repository.TheBranch(), Root: conf.Root, Keys: keys, Loader: loader,
-		Verdicts: build.NewVerdicts(cache, log), Payloads: payloads, Version: version(), Log: log, Now: time.Now,
-	}, err
+		Verdicts: build.NewVerdicts(cache, log), Payloads: fetch.New(fetch.Options{Cache: cache, Root: conf.Root, KnownHosts: conf.KnownHosts, Remote: client}), Version: version(), Log: log, Now: time.Now,
+	}, client, err
 }

@@ -43,7 +43,7 @@ var (
 	damages        = []observed.Kind{observed.WrongMode, observed.Foreign, observed.Edited, observed.Gone, observed.Altered, observed.Unlinked}
 	fetchResults   = []string{"success", "noop", "error"}
 	webhookForges  = []string{"github", "gitea", "gitlab", "generic"}
-	webhookResults = []string{"accepted", "ignored", "forged", "malformed", "limited", "repeated"}
+	webhookResults = []string{"accepted", "ignored", "forged", "malformed", "refused", "repeated"}
 	codes          = []string{"1xx", "2xx", "3xx", "4xx", "5xx"}
 	deliveries     = []string{"sent", "retried", "rejected", "dropped"}
 )

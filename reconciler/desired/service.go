@@ -58,6 +58,9 @@ type Repository struct {
 // TheBranch is the branch that is followed.
 func (r Repository) TheBranch() string { return cmp.Or(r.Branch, "main") }
 
+// Size is the largest mirror, in bytes.
+func (r Repository) Size() int64 { return mustSize(or(r.MaxSize, "2GiB")) }
+
 // Signatures name who may sign commits.
 type Signatures struct {
 	AllowedSigners string `json:"allowedSigners,omitempty"` // file
