@@ -30,7 +30,7 @@ func Tip(ctx context.Context, dir string, from Remote, branch string) (r *Repo, 
 	if err != nil || !address.MatchString(from.URL) {
 		return nil, c, "", &remote.Wrong{Field: "url", Text: "malformed address", Advice: "use https or ssh, without password and query"}
 	}
-	f := fetch{host: remote.HostOf(at), most: from.Client.MaxSize()}
+	f := fetch{host: remote.HostOf(at), dir: dir, most: from.Client.MaxSize()}
 	if err := f.prepare(dir); err != nil {
 		return nil, c, "", fmt.Errorf("make repository: %w", err)
 	}
