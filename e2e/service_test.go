@@ -26,22 +26,28 @@ func configure(t *testing.T, names ...string) *configured {
 		c.sites[name], c.addrs[name] = newWorld(t), freeAddress(t)
 	}
 	c.write(t, names, "")
-	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, "serve", "--config", c.file)
-	cmd.Stderr = f
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c.service = &service{t, cmd, "", f}
+	c.service = serveFile(t, c.file)
 	t.Cleanup(func() {
 		if err := c.end(syscall.SIGTERM); err != nil {
 			t.Errorf("pomona serve ends with %v", err)
 		}
 	})
 	return c
+}
+
+// serveFile starts a service with a configuration file.
+func serveFile(t *testing.T, file string) *service {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "serve", "--config", file)
+	cmd.Stderr = f
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return &service{t, cmd, "", f}
 }
 
 // write writes the configuration of some of the sites, and more at the end of each.
