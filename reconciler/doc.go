@@ -13,6 +13,9 @@
 // What holds something back is judged in plan/hold.go alone; hold.go brings together what it judges by and renders held FECs,
 // operate.go is what operators do to holds, records.go keeps the ledger open.
 //
+// loop.go says when a service makes passes, follow.go when it fetches what another host has; observer.go tells others how
+// they go. Top-level room webhook turns a forge's delivery into a hint for the loop.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //

@@ -76,7 +76,7 @@ var metricName = regexp.MustCompile(`\b(pomona|process|go)_[a-z_]+`)
 // TestDashboardAndAlertsNameMetricsThatThereAre reads every name in what is shipped.
 func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
 	s := watchedService(t, announce.Channel{Name: "mail"})
-	families, err := s.watch.registry.Gather()
+	families, err := s.watch.process.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,13 +39,26 @@ func (c *serviceChecker) problem(at, text, advice string) {
 
 // listener claims an address. Port 0 is any that is free.
 func (c *serviceChecker) listener(at, address string) {
-	if strings.HasSuffix(address, ":0") {
+	host, port := splitAddress(address)
+	if port == "0" {
 		return
 	}
-	if other := c.taken[address]; other != "" {
-		c.problem(at, fmt.Sprintf("%s listens on %s already", other, address), "give each an address of its own")
+	for _, other := range sortedKeys(c.taken) {
+		h, p := splitAddress(other)
+		if !strings.HasPrefix(other, "/") && p == port && (h == host || h == "" || host == "") {
+			c.problem(at, fmt.Sprintf("%s listens on %s already", c.taken[other], other), "give each an address of its own")
+		}
 	}
 	c.taken[address] = at
+}
+
+// splitAddress is the host and the port of an address; no host for all that the machine has.
+func splitAddress(address string) (host, port string) {
+	i := strings.LastIndexByte(address, ':')
+	if host, port = address[:max(i, 0)], address[i+1:]; host == "0.0.0.0" || host == "[::]" {
+		host = ""
+	}
+	return host, port
 }
 
 func (c *serviceChecker) site(s Service, name string) {
