@@ -69,7 +69,9 @@ func (c *configured) write(t *testing.T, names []string, more string) {
 	}
 }
 
-func (c *configured) answers(name string) bool { return get("http://"+c.addrs[name]+"/-/readyz") == 200 }
+func (c *configured) answers(name string) bool {
+	return get("http://"+c.addrs[name]+"/-/readyz") == 200
+}
 
 // TestServeConfiguredSites serves two sites; what happens to one concerns the other as little as changes of the
 // configuration do.
