@@ -123,9 +123,9 @@ type Side struct {
 }
 
 // HeldFECs are the FECs that stay as an earlier commit says, by name. One that is held already stays as it is; any other, as
-// it is published now; one that comes into a held group with the wanted commit, as that has it.
+// it is published now; one that only comes into a held group with the wanted commit, as that has it.
 func HeldFECs(in []observed.Hold, current observed.Generation, published, wanted Side) []observed.Held {
-	h := holder{held: map[string]*observed.Held{}, was: map[string]observed.Held{}, published: published, wanted: wanted}
+	h := holder{held: map[string]*hold{}, was: map[string]observed.Held{}, published: published, wanted: wanted}
 	for _, held := range current.Givens.Held {
 		h.was[held.FEC] = held
 	}
@@ -135,38 +135,50 @@ func HeldFECs(in []observed.Hold, current observed.Generation, published, wanted
 		}
 		switch what, name := desired.SplitScope(hold.Scope); what {
 		case desired.FECScope:
-			h.hold(name, hold.ID, published.Commit != "")
+			h.hold(name, hold.ID, true)
 		case desired.GroupScope:
 			h.group(name, hold.ID)
 		}
 	}
 	out := []observed.Held{}
 	for _, name := range sortedKeys(h.held) {
-		slices.Sort(h.held[name].By)
-		out = append(out, *h.held[name])
+		out = append(out, h.stays(name))
 	}
 	return out
 }
 
 type holder struct {
-	held              map[string]*observed.Held
+	held              map[string]*hold
 	was               map[string]observed.Held
 	published, wanted Side
 }
 
+// hold is what holds one FEC. AsPublished: one of them holds it as it is, and does not only meet it in the wanted commit.
+type hold struct {
+	by          []string
+	asPublished bool
+}
+
 func (h *holder) hold(fec, id string, asPublished bool) {
 	if h.held[fec] == nil {
-		side := h.wanted
-		if asPublished {
-			side = h.published
-		}
-		held := observed.Held{FEC: fec, Commit: side.Commit, Expired: ExpiredOf(side.Expired, fec)}
-		if was, ok := h.was[fec]; ok {
-			held.Commit, held.Expired = was.Commit, append([]string{}, was.Expired...)
-		}
-		h.held[fec] = &held
+		h.held[fec] = &hold{}
 	}
-	h.held[fec].By = append(h.held[fec].By, id)
+	h.held[fec].by = append(h.held[fec].by, id)
+	h.held[fec].asPublished = h.held[fec].asPublished || asPublished
+}
+
+// stays is as of which commit a FEC stays.
+func (h *holder) stays(fec string) observed.Held {
+	held := h.held[fec]
+	slices.Sort(held.by)
+	if was, ok := h.was[fec]; ok {
+		return observed.Held{FEC: fec, Commit: was.Commit, Expired: append([]string{}, was.Expired...), By: held.by}
+	}
+	side := h.wanted
+	if held.asPublished && h.published.Commit != "" {
+		side = h.published
+	}
+	return observed.Held{FEC: fec, Commit: side.Commit, Expired: ExpiredOf(side.Expired, fec), By: held.by}
 }
 
 // group holds the members of a group: those that it had, those that it will have, and those that are held for it already,
@@ -181,7 +193,7 @@ func (h *holder) group(name, id string) {
 		}
 	}
 	add(h.wanted, false)
-	add(h.published, h.published.Commit != "")
+	add(h.published, true)
 	for fec, was := range h.was {
 		if slices.Contains(was.By, id) {
 			members[fec] = true
@@ -327,8 +339,9 @@ func byID(holds []observed.Hold, ids []string) (out []observed.Hold) {
 	return out
 }
 
-// namedCommits are the commits that holds in force name, each with one of these.
-func namedCommits(want Want) map[string]string {
+// namedCommits are the commits that holds name, each with one of these: those in force, and those that the generation states
+// that is published after the plan.
+func namedCommits(want Want, have observed.Root, pub *Publish) map[string]string {
 	out := map[string]string{}
 	for _, h := range want.Holds {
 		for _, commit := range []string{h.Commit, h.Bad} {
@@ -337,7 +350,11 @@ func namedCommits(want Want) map[string]string {
 			}
 		}
 	}
-	for _, h := range want.Givens.Held {
+	stated := want.Givens.Held
+	if current, published := have.Published(); published && pub == nil {
+		stated = slices.Concat(current.Givens.Held, stated)
+	}
+	for _, h := range stated {
 		out[h.Commit] = h.By[0]
 	}
 	return out

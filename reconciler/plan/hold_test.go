@@ -167,58 +167,62 @@ func (w *world) want(t *rapid.T) plan.Want {
 
 // TestLawsWithHolds walks random histories of commits, holds of every scope, rollbacks, overrides and clocks that jump.
 func TestLawsWithHolds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w := &world{commits: map[string]map[string]desired.FEC{}, clock: now}
-		fec := rapid.SampledFrom([]string{"a", "b", "c"})
-		scopes := rapid.SampledFrom([]string{"site", "fecs.a", "fecs.b", "groups.g", "groups.h", "campaigns.x"})
-		number := 0
-		for range rapid.IntRange(1, 30).Draw(t, "steps") {
-			switch rapid.SampledFrom([]string{"commit", "commit", "hold", "lift", "rollback", "override", "beam"}).Draw(t, "step") {
-			case "commit":
-				w.head = fmt.Sprintf("%040d", len(w.commits)+1)
-				w.commits[w.head] = map[string]desired.FEC{}
-				for _, name := range rapid.SliceOfDistinct(fec, func(s string) string { return s }).Draw(t, "fecs") {
-					w.commits[w.head][name] = desired.FEC{Description: rapid.SampledFrom([]string{"1.0", "1.1", "2.0"}).Draw(t, "version"),
-						Groups: rapid.SliceOfDistinct(rapid.SampledFrom([]string{"g", "h"}), func(s string) string { return s }).Draw(t, "groups")}
-				}
-			case "hold":
+	for range 20 { // what it found last took some hundred histories
+		rapid.Check(t, law)
+	}
+}
+
+func law(t *rapid.T) {
+	w := &world{commits: map[string]map[string]desired.FEC{}, clock: now}
+	fec := rapid.SampledFrom([]string{"a", "b", "c"})
+	scopes := rapid.SampledFrom([]string{"site", "fecs.a", "fecs.b", "groups.g", "groups.h", "campaigns.x"})
+	number := 0
+	for range rapid.IntRange(1, 30).Draw(t, "steps") {
+		switch rapid.SampledFrom([]string{"commit", "commit", "hold", "lift", "rollback", "override", "beam"}).Draw(t, "step") {
+		case "commit":
+			w.head = fmt.Sprintf("%040d", len(w.commits)+1)
+			w.commits[w.head] = map[string]desired.FEC{}
+			for _, name := range rapid.SliceOfDistinct(fec, func(s string) string { return s }).Draw(t, "fecs") {
+				w.commits[w.head][name] = desired.FEC{Description: rapid.SampledFrom([]string{"1.0", "1.1", "2.0"}).Draw(t, "version"),
+					Groups: rapid.SliceOfDistinct(rapid.SampledFrom([]string{"g", "h"}), func(s string) string { return s }).Draw(t, "groups")}
+			}
+		case "hold":
+			number++
+			h := placed(fmt.Sprintf("h-%d", number), scopes.Draw(t, "scope"), 0)
+			current, _ := w.have.Published()
+			h.Commit = current.Commit
+			h.Kind, h.Since, h.Until = desired.KindFor(h.Scope), w.clock, w.clock.Add(time.Duration(rapid.IntRange(1, 300).Draw(t, "hours"))*time.Hour)
+			w.holds.Placed = append(w.holds.Placed, h)
+		case "lift":
+			if n := len(w.holds.Placed); n > 0 {
+				i := rapid.IntRange(0, n-1).Draw(t, "lifted")
+				w.holds.Placed = slices.Delete(w.holds.Placed, i, i+1)
+			}
+		case "rollback":
+			if len(w.commits) > 1 {
 				number++
-				h := placed(fmt.Sprintf("h-%d", number), scopes.Draw(t, "scope"), 0)
-				current, _ := w.have.Published()
-				h.Commit = current.Commit
-				h.Kind, h.Since, h.Until = desired.KindFor(h.Scope), w.clock, w.clock.Add(time.Duration(rapid.IntRange(1, 300).Draw(t, "hours"))*time.Hour)
+				h := placed(fmt.Sprintf("h-%d", number), "site", 0)
+				h.Commit, h.Bad = rapid.SampledFrom(slices.Sorted(maps.Keys(w.commits))).Draw(t, "to"), w.head
+				h.Since, h.Until = w.clock, w.clock.Add(100*time.Hour)
 				w.holds.Placed = append(w.holds.Placed, h)
-			case "lift":
-				if n := len(w.holds.Placed); n > 0 {
-					i := rapid.IntRange(0, n-1).Draw(t, "lifted")
-					w.holds.Placed = slices.Delete(w.holds.Placed, i, i+1)
-				}
-			case "rollback":
-				if len(w.commits) > 1 {
-					number++
-					h := placed(fmt.Sprintf("h-%d", number), "site", 0)
-					h.Commit, h.Bad = rapid.SampledFrom(slices.Sorted(maps.Keys(w.commits))).Draw(t, "to"), w.head
-					h.Since, h.Until = w.clock, w.clock.Add(100*time.Hour)
-					w.holds.Placed = append(w.holds.Placed, h)
-				}
-			case "override":
-				if n := len(w.holds.Placed); n > 0 {
-					w.holds.Overrides = append(w.holds.Overrides, observed.Override{Hold: w.holds.Placed[n-1].ID, Until: w.clock.Add(50 * time.Hour)})
-				}
-			case "beam":
-				w.holds.Machines = []observed.Machine{{Name: "beam", Scope: scopes.Draw(t, "scope"), Reason: "beam", Hold: rapid.Bool().Draw(t, "on")}}
 			}
-			if w.head == "" {
-				continue
+		case "override":
+			if n := len(w.holds.Placed); n > 0 {
+				w.holds.Overrides = append(w.holds.Overrides, observed.Override{Hold: w.holds.Placed[n-1].ID, Until: w.clock.Add(50 * time.Hour)})
 			}
-			w.holds.Newer = map[string]bool{}
-			for _, h := range w.holds.Placed {
-				w.holds.Newer[h.Bad] = h.Bad < w.head
-			}
-			w.clock = w.clock.Add(time.Duration(rapid.IntRange(-30, 60).Draw(t, "hours")) * time.Hour)
-			w.pass(t)
+		case "beam":
+			w.holds.Machines = []observed.Machine{{Name: "beam", Scope: scopes.Draw(t, "scope"), Reason: "beam", Hold: rapid.Bool().Draw(t, "on")}}
 		}
-	})
+		if w.head == "" {
+			continue
+		}
+		w.holds.Newer = map[string]bool{}
+		for _, h := range w.holds.Placed {
+			w.holds.Newer[h.Bad] = h.Bad < w.head
+		}
+		w.clock = w.clock.Add(time.Duration(rapid.IntRange(-30, 60).Draw(t, "hours")) * time.Hour)
+		w.pass(t)
+	}
 }
 
 // pass makes a pass and checks what must hold after it.

@@ -90,7 +90,7 @@ func Make(want Want, have observed.Root, now time.Time) Plan {
 		p.Publish = nil
 		return p
 	}
-	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, namedCommits(want), now)
+	p.Prune = prune(want.Site.Settings.Retention, have, p.Publish, namedCommits(want, have, p.Publish), now)
 	return p
 }
 
