@@ -242,6 +242,9 @@ func (s *service) start(ctx context.Context, name string, conf siteConfig) {
 
 // serveSite serves one site until the context ends or something fails that concerns all of it.
 func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, log *slog.Logger) error {
+	if conf.Forge != nil || conf.Previews != nil {
+		log.Warn("forge and previews are not acted on: this version looks at no pull requests, and takes from forge only which repository webhooks speak of")
+	}
 	root, err := standBy(ctx, conf.Root, log)
 	if err != nil || root == nil {
 		return err
