@@ -38,7 +38,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	if by.Loader, err = newLoader(cacheFolder("", conf.Root, true), r.Log); err != nil {
 		return nil, errors.Join(err, proposals.Close())
 	}
-	by.Records, by.Keys = reconciler.ReadRecords(s.path, r.Log), nil
+	by.Records = reconciler.ReadRecords(s.path, r.Log)
 	r.Records = reconciler.NewRecords(s.path, r.Log)
 	r.Checks = reconciler.Checks{Made: true, Require: conf.Forge.RequireChecked}
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
