@@ -153,11 +153,11 @@ func TestAReviewIsJudgedByTheBase(t *testing.T) {
 	f.pass()
 	f.git("switch", "-q", "-c", "proposal")
 	f.change("site.cue", "scripts:", "retention: maxRemoval: \"100%\"\n\tscripts:")
-	f.git("rm", "-q", "fecs/fecs.cue")
-	f.git("commit", "-qm", "remove every FEC")
+	f.change("fecs/fecs.cue", "kgp2cu02:", "another:")
+	f.change("fecs/fecs.cue", "kgp2cu03:", "other:")
 	on := *f.Reconciler
 	on.Branch = f.head()
-	rep, err := on.Review(t.Context(), "HEAD~2")
+	rep, err := on.Review(t.Context(), "HEAD~3")
 	must(t, err)
 	if len(rep.Plan.Refused) == 0 || rep.Plan.Publish != nil {
 		t.Errorf("not refused: %+v", rep.Plan.Totals)
