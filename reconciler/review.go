@@ -38,9 +38,9 @@ type Reviewer struct {
 	Poll      time.Duration // how often pull requests are listed, besides being told of them
 	Link      string        // address of the service, for the page of each plan; may be empty
 	// Show serves the tree of a merge result, and says where; nil: nobody does
-	Show func(ctx context.Context, number int, on *Reconciler) (where string, err error)
-	// Hide drops it again; nil like Show
-	Hide func(number int)
+	Show func(ctx context.Context, number int, head string, on *Reconciler) (where string, err error)
+	// Keep drops those of other pull requests than the open ones, and says whose it has lost; nil like Show
+	Keep func(ctx context.Context, open []int) (lost []int, err error)
 
 	wakes chan struct{} // at most one is waiting
 	retry *backoff.ExponentialBackOff
@@ -177,7 +177,7 @@ func (v *Reviewer) all(ctx context.Context) error {
 		return err
 	}
 	v.close(pulls)
-	var failed error
+	failed := v.keep(ctx, pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
 		if err := v.pull(ctx, base.ID, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
@@ -204,14 +204,29 @@ func (v *Reviewer) close(open []forge.Pull) {
 		if err := v.Proposals.Forget(number); err != nil {
 			v.By.Log.Warn("pull request not forgotten", "number", number, "err", err)
 		}
-		if v.Hide != nil {
-			v.Hide(number)
-		}
 		delete(v.reviewed, number)
 		v.mu.Lock()
 		delete(v.pages, number)
 		v.mu.Unlock()
 	}
+}
+
+// keep drops what is served of pull requests that are open no more. Those whose tree was lost are looked at again.
+func (v *Reviewer) keep(ctx context.Context, open []forge.Pull) error {
+	if v.Keep == nil {
+		return nil
+	}
+	numbers := make([]int, len(open))
+	for i, pull := range open {
+		numbers[i] = pull.Number
+	}
+	lost, err := v.Keep(ctx, numbers)
+	for _, number := range lost {
+		was := v.reviewed[number]
+		was.inputs = ""
+		v.reviewed[number] = was
+	}
+	return err
 }
 
 // inputs stand for everything that a review depends on and that is not the machine's.
@@ -408,7 +423,7 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 		}
 		if v.Show != nil && number > 0 {
 			var err error
-			if where, err = v.Show(ctx, number, on); err != nil {
+			if where, err = v.Show(ctx, number, pr.Head, on); err != nil {
 				v.By.Log.Warn("no preview", "pull request", number, "err", err)
 			}
 		}

@@ -44,6 +44,9 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
 		By: &by, Site: site, Forge: f, Proposals: proposals, Enter: r.Records, Forks: conf.Forge.Forks, Poll: max(conf.Interval(), pullPoll), Link: conf.Forge.Link,
 	})
+	if err := preview(v, conf, r); err != nil {
+		return nil, errors.Join(err, proposals.Close())
+	}
 	r.Observers = append(r.Observers, v)
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		return errors.Join(v.Run(ctx), proposals.Close())

@@ -280,6 +280,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if reviewer != nil {
 		o.Pull = reviewer.Page
 	}
+	if err := endPreviews(ctx, conf.ServedSite, r); err != nil {
+		log.Warn("previews not removed", "err", err)
+	}
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	if len(conf.Webhooks) > 0 {
 		followed := newLoop
