@@ -16,6 +16,8 @@
 // loop.go says when a service makes passes, follow.go when it fetches what another host has; observer.go tells others how
 // they go. Top-level room webhook turns a forge's delivery into a hint for the loop.
 //
+// preview.go serves the trees of open pull requests, which it makes beside passes.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
@@ -37,8 +39,8 @@
 //  3. Nothing is visible until publish turns one link.
 //  4. A tree is a function of the git tree, Pomona's version and the givens in generation.json. Any machine renders the
 //     same.
-//  5. Prune never removes what the current or the previous generation names, nor what a FEC said last that it runs or a hold
-//     names. A commit that takes away more than its share must say so.
+//  5. Prune never removes what the current or the previous generation names, nor what a FEC said last that it runs, a preview
+//     or a hold names. A commit that takes away more than its share must say so.
 //  6. An invalid commit changes nothing at all.
 //  7. Repository content is hostile input: CUE runs in limited children, paths go through os.Root, archives are linted.
 //

@@ -46,12 +46,16 @@ func TestReport(t *testing.T) {
 	if w.Code != http.StatusNoContent {
 		t.Errorf("query: status %d, want 204", w.Code)
 	}
+	r = httptest.NewRequest(http.MethodGet, "/-/report?fec=kgp2cu02&state=running&preview=7", nil)
+	r.RemoteAddr = "[::ffff:192.0.2.2]:4711"
+	h.ServeHTTP(httptest.NewRecorder(), r)
 	want := []serve.Report{
 		{
 			FEC: "kgp2cu02", Serial: 29000000, State: serve.InitFailed, Slot: "29000000-ab12",
 			Detail: "10-env: exit 1 [31mlevel=ERROR?", Client: "1.0.0", From: netip.MustParseAddr("192.0.2.1"),
 		},
 		{FEC: "kgp2cu02", State: serve.Fetching, From: netip.MustParseAddr("192.0.2.2")},
+		{FEC: "kgp2cu02", State: serve.Running, Preview: 7, From: netip.MustParseAddr("192.0.2.2")},
 	}
 	if diff := cmp.Diff(want, have, cmpopts.IgnoreFields(serve.Report{}, "At"), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +have)\n%s", diff)
@@ -71,6 +75,8 @@ func TestRefusedReports(t *testing.T) {
 	}{
 		{400, form, ""},
 		{400, form, "state=running"},
+		{400, form, "fec=kgp2cu02&state=running&preview=-7"},
+		{400, form, "fec=kgp2cu02&state=running&preview=seven"},
 		{400, form, "fec=kgp2cu02"},
 		{400, form, "fec=kgp2cu02&state=Running"},
 		{400, form, "fec=kgp2cu02&state=rebooted"},
