@@ -523,7 +523,7 @@ func (w *previewWriter) lost() (numbers []int) {
 
 // remove takes previews away, and what only they needed.
 func (w *previewWriter) remove(ctx context.Context, numbers ...int) error {
-	numbers = slices.DeleteFunc(numbers, func(n int) bool { return !w.dir.Exists(tree.PreviewPath(n)) })
+	numbers = slices.DeleteFunc(slices.Clone(numbers), func(n int) bool { return !w.dir.Exists(tree.PreviewPath(n)) })
 	if len(numbers) == 0 {
 		return nil
 	}

@@ -466,13 +466,13 @@ func TestKilledPreview(t *testing.T) {
 		"drop": {one, func(p *previews) error { return p.Drop(t.Context(), 7) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			every := 4
+			every := 7
 			if os.Getenv("POMONA_KILLS") != "" {
 				every = 1
 			}
 			deaths := 0
 			for first, applied := range []bool{false, true} {
-				for at := 1 + 2*first; ; at += every {
+				for at := 1 + 3*first; ; at += every {
 					k := &killer{at: at, applied: applied}
 					root := copyRoot(t, job.from)
 					p := newPreviews(t, root)
