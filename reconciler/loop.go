@@ -296,8 +296,22 @@ func (l *Loop) Wake() {
 	}
 }
 
+// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes.
+func (l *Loop) Expect(commit string) {
+	if l.follow != nil {
+		l.follow.expect(commit)
+	}
+	l.Wake()
+}
+
+// came says whether a commit is in the repository, accepted or not.
+func (l *Loop) came(commit string) bool {
+	_, err := l.Repo.Resolve(commit)
+	return err == nil
+}
+
 // Follow has fetch bring the branch from another host, every Poll and whenever somebody asks. It is called before Run.
-func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.tellFetch) }
+func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.came, l.tellFetch) }
 
 // tellFetch logs that fetching fails, and that it works again, once.
 func (l *Loop) tellFetch(err error) {

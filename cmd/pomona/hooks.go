@@ -59,7 +59,7 @@ func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop) (*webh
 	kinds := map[string]string{}
 	o := webhook.Options{Log: loop.Log, Proxies: loopback, Act: func(e webhook.Event) {
 		if e.Kind == webhook.Push && e.Branch == conf.Repository.TheBranch() && !e.Deleted {
-			loop.Wake()
+			loop.Expect(e.Commit)
 		}
 	}}
 	for name, s := range conf.Webhooks {
