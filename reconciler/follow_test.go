@@ -18,6 +18,7 @@ func TestFollower(t *testing.T) {
 		var failure atomic.Pointer[error]
 		failure.Store(&down)
 		told := []error{}
+		var came atomic.Value // string
 		f := newFollower(func(context.Context) (bool, error) {
 			if running.Add(1) > 1 {
 				t.Error("two fetches at once")
@@ -29,7 +30,7 @@ func TestFollower(t *testing.T) {
 				return false, err
 			}
 			return true, nil
-		}, 30*time.Second, func(err error) { told = append(told, err) })
+		}, 30*time.Second, func(commit string) bool { return commit == came.Load() }, func(err error) { told = append(told, err) })
 		wakes := make(chan struct{}, 1)
 		ended := make(chan struct{})
 		go func() { f.run(ctx, wakes); close(ended) }()
@@ -67,6 +68,20 @@ func TestFollower(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if n := fetches.Load() - before; n < 18 || n > 22 {
 			t.Errorf("%d fetches in ten minutes of health, want about 20", n)
+		}
+		f.expect("one")
+		before = fetches.Load()
+		wakes <- struct{}{}
+		time.Sleep(time.Minute)
+		if n := fetches.Load() - before; n < 5 || n > 12 {
+			t.Errorf("%d fetches in the minute after a commit was told of", n)
+		}
+		came.Store("one")
+		time.Sleep(time.Minute)
+		before = fetches.Load()
+		time.Sleep(10 * time.Minute)
+		if n := fetches.Load() - before; n < 18 || n > 22 {
+			t.Errorf("%d fetches in ten minutes after it came, want about 20", n)
 		}
 		cancel()
 		<-ended

@@ -61,7 +61,7 @@ func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop, review
 		switch {
 		case e.Branch != conf.Repository.TheBranch():
 		case e.Kind == webhook.Push && !e.Deleted:
-			loop.Wake()
+			loop.Expect(e.Commit)
 		case e.Kind == webhook.Pull && reviewer != nil:
 			reviewer.Wake()
 		case e.Kind == webhook.MergeGroup && reviewer != nil:

@@ -166,15 +166,25 @@ func (m *Mirror) Accepted() string {
 	return text(m.accepted)
 }
 
-// Accept names a commit that the next update takes although it is no descendant of the accepted one, alone or with what has
-// been added to it. Signatures count all the same.
+// Accept names a commit that updates take although it is no descendant of the accepted one, alone or with what has been added
+// to it, until they take one; an empty name takes that back. Signatures count all the same.
 func (m *Mirror) Accept(commit string) error {
-	if !plumbing.IsHash(commit) {
-		return fmt.Errorf("malformed commit id %q", commit)
+	if commit != "" {
+		if err := CheckCommit(commit); err != nil {
+			return err
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.named = plumbing.NewHash(commit)
+	return nil
+}
+
+// CheckCommit says why a text is no commit's id.
+func CheckCommit(id string) error {
+	if !plumbing.IsHash(id) {
+		return fmt.Errorf("malformed commit %q: want all of its 40 hexadecimal digits", id)
+	}
 	return nil
 }
 
