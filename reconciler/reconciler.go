@@ -442,6 +442,10 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 		rendered := r.stage("render")
 		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
 		rendered()
+		if err == nil && dir.Exists(durable.PreviewUnfinished) {
+			// An object that a preview has just put there may not have reached the disk.
+			err = dir.SyncFileSystem()
+		}
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,8 @@ type Generation struct {
 	Keys      []string        `json:"keys"`   // key numbers that signed it
 	Serial    int64           `json:"serial"` // the highest of any manifest so far, also of FECs that are gone
 	Published time.Time       `json:"published"`
+
+	Preview *Proposed `json:"preview,omitempty"` // the pull request that it is the preview of
 }
 
 // Givens are what a tree is a function of besides the commit and Pomona's version.

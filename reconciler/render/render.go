@@ -73,7 +73,7 @@ func (w *writer) folders(folders []tree.SealedFolder) error {
 		if err := w.dir.MkdirAll(path.Dir(to)); err != nil {
 			return err
 		}
-		if err := w.dir.Rename(temp, to); err != nil {
+		if err := w.dir.Rename(temp, to); err != nil && !w.dir.Exists(to) { // else a preview, or a pass beside it, was first
 			return err
 		}
 		w.written = append(w.written, path.Dir(to))
