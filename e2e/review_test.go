@@ -265,8 +265,10 @@ func TestOnlyCheckedMerges(t *testing.T) {
 	if h.published() != served {
 		t.Errorf("published %s", h.published())
 	}
-	git(t, h.site, "reset", "-q", "--hard", "HEAD~1")
-
+	must(t, "kick", "--root", h.root, "--accept", h.head())
+	if h.published() != h.head() || !h.unchecked() {
+		t.Errorf("what an operator accepted: published %s, unchecked %v", h.published(), h.unchecked())
+	}
 	h.github.Do(func() {
 		h.github.Before = func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusBadGateway)
@@ -277,4 +279,29 @@ func TestOnlyCheckedMerges(t *testing.T) {
 	eventually(t, "GitHub is missed", func() bool { return strings.Contains(h.service.log(), "pull requests not looked at") })
 	h.github.Do(func() { h.github.Before = nil })
 	h.checked(unseen, "success")
+}
+
+// TestPreviews serves what a pull request would publish, for as long as it is open.
+func TestPreviews(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "preview")
+	must(t, "keygen", key)
+	h := newHosted(t, "", fmt.Sprintf("previews: key: %q", key+".sec"))
+	number, head := h.propose("newer", 0, func() { h.edit("fecs/ring/ring.cue", `"1": "3.0.2"`, `"1": "3.1.0"`) })
+	h.checked(head, "success")
+	at := fmt.Sprintf("http://%s/previews/%d/", h.address, number)
+	if comment := h.comment(number); !strings.Contains(comment, at) {
+		t.Errorf("the comment does not say where the preview is:\n%s", comment)
+	}
+	if code, manifest := text(at + "fecs/kgp1bp01/manifest"); code != 200 || !strings.Contains(manifest, "preview/1") || !strings.Contains(manifest, "3.1.0") {
+		t.Errorf("the preview's manifest: %d: %s", code, manifest)
+	}
+	if code, manifest := text("http://" + h.address + "/fecs/kgp1bp01/manifest"); code != 200 || strings.Contains(manifest, "preview") || strings.Contains(manifest, "3.1.0") {
+		t.Errorf("the manifest that is published: %d: %s", code, manifest)
+	}
+	h.github.ClosePull(number, false)
+	h.github.TellPull("closed", number)
+	eventually(t, "the preview is gone", func() bool {
+		code, _ := text(at + "fecs/kgp1bp01/manifest")
+		return code == 404
+	})
 }

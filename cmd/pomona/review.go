@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -44,9 +45,31 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
 		By: &by, Site: site, Forge: f, Proposals: proposals, Enter: r.Records, Forks: conf.Forge.Forks, Poll: max(conf.Interval(), pullPoll), Link: conf.Forge.Link,
 	})
+	if v.Previews, err = previewsOf(conf, r); err != nil {
+		return nil, errors.Join(err, proposals.Close())
+	}
 	r.Observers = append(r.Observers, v)
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		return errors.Join(v.Run(ctx), proposals.Close())
 	})
 	return v, nil
+}
+
+// previewsOf are the previews of a site; without any configured, those that are there go.
+func previewsOf(conf desired.ServedSite, r *reconciler.Reconciler) (*reconciler.Previews, error) {
+	p := &reconciler.Previews{Root: conf.Root, Records: r.Records, Log: r.Log, Now: time.Now}
+	if conf.Previews == nil {
+		return p, nil
+	}
+	keys, err := readKeys(conf.Root, []string{conf.Previews.Key})
+	if err != nil {
+		return nil, err
+	}
+	p.Key, p.Most, p.MaxSize, p.Life = keys[0], conf.Previews.TheMost(), conf.Previews.Size(), conf.Previews.TheLife()
+	for _, k := range r.Keys {
+		if k.ID == p.Key.ID {
+			return nil, fmt.Errorf("previews are signed by a key of their own, and %q signs the site: make another with pomona keygen", conf.Previews.Key)
+		}
+	}
+	return p, nil
 }

@@ -103,6 +103,15 @@ type Previews struct {
 	Life    string `json:"life,omitempty"`
 }
 
+// TheMost is how many there are at once.
+func (p Previews) TheMost() int { return cmp.Or(p.Most, 10) }
+
+// Size is what all of them take at most, in bytes.
+func (p Previews) Size() int64 { return mustSize(or(p.MaxSize, "10GiB")) }
+
+// TheLife is how long one stays after its pull request was changed last.
+func (p Previews) TheLife() time.Duration { return mustDuration(or(p.Life, "14d")) }
+
 // Freeze is a time during which nothing is published.
 type Freeze struct {
 	Reason string   `json:"reason"`
