@@ -113,7 +113,8 @@ type previewWriter struct {
 	rows       []ledger.Preview // what the ledger says
 	published  map[artifact.Digest]bool
 	seen       map[int64]bool            // generations whose objects are in published
-	fresh      map[artifact.Digest]int64 // what was written for a preview that is not there yet, by object
+	fresh      map[artifact.Digest]int64 // objects that perhaps nothing needs, with their sizes
+	passesWait bool
 }
 
 // alone does something as the one writer of previews.
@@ -187,12 +188,17 @@ func (w *previewWriter) begin() error {
 	return w.dir.Sync(durable.Private)
 }
 
-// whileNoPass does something short that no pass may see half done.
+// whileNoPass does something short that no pass may see half done, also within something else of the kind.
 func (w *previewWriter) whileNoPass(ctx context.Context, do func() error) error {
+	if w.passesWait {
+		return do()
+	}
 	for {
 		unlock, err := lock(w.dir, w.Root)
 		if err == nil {
 			defer unlock()
+			w.passesWait = true
+			defer func() { w.passesWait = false }()
 			return do()
 		}
 		if !errors.Is(err, durable.ErrLocked) {
@@ -237,13 +243,14 @@ func (w *previewWriter) put(ctx context.Context, merge *Reconciler, of observed.
 	if last := w.last(of.Number); last != nil && w.serves(*last, want, merge.Version, of) {
 		return *last, nil
 	}
-	for range 3 {
-		var put observed.Preview
-		if put, err = w.render(ctx, merge, want, of); !errors.Is(err, errSwept) {
-			return put, err
-		}
+	put, err := w.render(ctx, merge, want, of)
+	if errors.Is(err, errSwept) {
+		err = w.whileNoPass(ctx, func() error {
+			put, err = w.render(ctx, merge, want, of)
+			return err
+		})
 	}
-	return observed.Preview{}, err
+	return put, err
 }
 
 // proposed is what is known of heads: those that are served, and those that were.

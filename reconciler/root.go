@@ -42,13 +42,13 @@ var turns sync.Map
 func lock(dir *durable.Dir, root string) (unlock func(), err error) {
 	turn, _ := turns.LoadOrStore(root, &sync.Mutex{})
 	turn.(*sync.Mutex).Lock()
-	unlock, err = dir.Lock()
+	release, err := dir.Lock()
 	if err != nil {
 		turn.(*sync.Mutex).Unlock()
 		return nil, err
 	}
 	return func() {
-		unlock()
+		release()
 		turn.(*sync.Mutex).Unlock()
 	}, nil
 }
