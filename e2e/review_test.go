@@ -292,16 +292,16 @@ func TestPreviews(t *testing.T) {
 	if comment := h.comment(number); !strings.Contains(comment, at) {
 		t.Errorf("the comment does not say where the preview is:\n%s", comment)
 	}
-	if code, manifest := text(at + "fecs/kgp1bp01/manifest"); code != 200 || !strings.Contains(manifest, "preview/1") || !strings.Contains(manifest, "3.1.0") {
+	if code, manifest := text(at + "fecs/kgp1bp01/boot.manifest"); code != 200 || !strings.Contains(manifest, "preview/1") || !strings.Contains(manifest, "3.1.0") {
 		t.Errorf("the preview's manifest: %d: %s", code, manifest)
 	}
-	if code, manifest := text("http://" + h.address + "/fecs/kgp1bp01/manifest"); code != 200 || strings.Contains(manifest, "preview") || strings.Contains(manifest, "3.1.0") {
+	if code, manifest := text("http://" + h.address + "/fecs/kgp1bp01/boot.manifest"); code != 200 || strings.Contains(manifest, "preview") || strings.Contains(manifest, "3.1.0") {
 		t.Errorf("the manifest that is published: %d: %s", code, manifest)
 	}
 	h.github.ClosePull(number, false)
 	h.github.TellPull("closed", number)
 	eventually(t, "the preview is gone", func() bool {
-		code, _ := text(at + "fecs/kgp1bp01/manifest")
+		code, _ := text(at + "fecs/kgp1bp01/boot.manifest")
 		return code == 404
 	})
 }

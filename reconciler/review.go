@@ -112,7 +112,7 @@ func (v *Reviewer) Looked(time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (v *Reviewer) Passed(done Done) {
-	if done.Report.Plan.Publish != nil {
+	if done.Report.Plan.Publish != nil || done.Err != nil {
 		v.Wake()
 	}
 }
@@ -168,7 +168,7 @@ func (v *Reviewer) tell(err error) {
 func (v *Reviewer) all(ctx context.Context) error {
 	base, err := v.By.Repo.Resolve(v.By.Branch)
 	if err != nil {
-		return err
+		return nil // the passes tell of it, and their end wakes
 	}
 	pulls, err := v.Forge.Open(ctx)
 	if err != nil {
