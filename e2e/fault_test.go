@@ -1,8 +1,14 @@
 package e2e
 
 import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -13,6 +19,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // What a git server, a forge, the network or the machine may do to a running service. Those named TestFault… carry the number
@@ -23,21 +30,36 @@ import (
 // mirrored is a service that follows a repository of a git server, and what stands between the two.
 type mirrored struct {
 	world
-	p           *service
-	bare, file  string // the server's repository, and the service's configuration
-	host        *httptest.Server
-	fault       atomic.Pointer[http.HandlerFunc] // answers in place of git; nil: git does
-	git         http.Handler
-	fecs, admin string // addresses
-	hears       string // likewise, of webhooks
-	more        string // of the site
+	p              *service
+	bare, file     string // the server's repository, and the service's configuration
+	authority      authority
+	host           *httptest.Server
+	fault          atomic.Pointer[http.HandlerFunc] // answers in place of git; nil: git does
+	git            http.Handler
+	listens, admin string // addresses
+	hears          string // likewise, of webhooks
+	more           string // of the site
 }
 
-// newMirrored starts a service whose site says more than it must. It polls once a day unless that says otherwise.
-func newMirrored(t *testing.T, more string) *mirrored {
+// newMirrored starts a service that polls once a day. What its site says beside what it must, more tells.
+func newMirrored(t *testing.T, more func(*mirrored) string) *mirrored {
+	t.Helper()
+	m := newHost(t)
+	if more != nil {
+		m.more = more(m)
+	}
+	m.configure()
+	m.run()
+	t.Cleanup(m.stop)
+	m.follows("the branch is published")
+	return m
+}
+
+// newHost is the git server alone.
+func newHost(t *testing.T) *mirrored {
 	t.Helper()
 	a := newAuthority(t)
-	m := &mirrored{world: newWorld(t), fecs: freeAddress(t), admin: freeAddress(t), hears: freeAddress(t), more: more}
+	m := &mirrored{world: newWorld(t), authority: a, listens: freeAddress(t), admin: freeAddress(t), hears: freeAddress(t)}
 	m.bare = filepath.Join(m.dir, "git", "site.git")
 	m.file = filepath.Join(m.dir, "pomona.cue")
 	git(t, m.dir, "clone", "-q", "--bare", m.site, m.bare)
@@ -55,29 +77,29 @@ func newMirrored(t *testing.T, more string) *mirrored {
 		}
 		m.git.ServeHTTP(w, r)
 	})
-	m.configure()
-	m.run()
-	t.Cleanup(func() {
-		m.answer(nil)
-		if err := m.p.end(syscall.SIGTERM); err != nil {
-			t.Errorf("pomona serve ends with %v\n%s", err, m.p.log())
-		}
-	})
-	m.follows("the branch is published")
 	return m
+}
+
+// stop ends the service as an operator does.
+func (m *mirrored) stop() {
+	m.t.Helper()
+	began := time.Now()
+	if err := m.p.end(syscall.SIGTERM); err != nil {
+		m.t.Errorf("pomona serve ends with %v\n%s", err, m.p.log())
+	}
+	if took := time.Since(began); took > 30*time.Second { // systemd waits three times as long
+		m.t.Errorf("pomona serve ends after %s\n%s", took, m.p.log())
+	}
 }
 
 // configure writes the configuration.
 func (m *mirrored) configure() {
 	m.t.Helper()
-	if !strings.Contains(m.more, "poll:") {
-		m.more += "\npoll: \"1d\""
-	}
 	if !strings.Contains(m.more, "repository:") {
 		m.more += fmt.Sprintf("\nrepository: url: %q", m.host.URL+"/site.git")
 	}
-	text := fmt.Sprintf("admin: %q\nwebhooks: %q\nsites: acc: {\nroot: %q\nlisten: %q\nkeys: [%q]\n%s\n}\n",
-		m.admin, m.hears, m.root, m.fecs, filepath.Join(m.dir, "key.sec"), m.more)
+	text := fmt.Sprintf("admin: %q\nwebhooks: %q\nsites: acc: {\nroot: %q\nlisten: %q\nkeys: [%q]\npoll: \"1d\"\n%s\n}\n",
+		m.admin, m.hears, m.root, m.listens, filepath.Join(m.dir, "key.sec"), m.more)
 	if err := os.WriteFile(m.file+".new", []byte(text), 0o644); err != nil {
 		m.t.Fatal(err)
 	}
@@ -133,7 +155,7 @@ func (m *mirrored) stays(commit string) {
 	if have := m.published(); have != commit {
 		m.t.Errorf("commit %s is published, want %s", have, commit)
 	}
-	for _, url := range []string{m.fecs + "/index", m.fecs + "/-/readyz", m.admin + "/readyz", m.admin + "/healthz"} {
+	for _, url := range []string{m.listens + "/index", m.listens + "/-/readyz", m.admin + "/readyz", m.admin + "/healthz"} {
 		if code := get("http://" + url); code != http.StatusOK {
 			m.t.Errorf("%s: status %d", url, code)
 		}
@@ -142,7 +164,7 @@ func (m *mirrored) stays(commit string) {
 
 // TestFault10Rewrites pushes back, rewrites, deletes and renames the branch. An operator names what counts.
 func TestFault10Rewrites(t *testing.T) {
-	m := newMirrored(t, "")
+	m := newMirrored(t, nil)
 	first := m.head()
 	second := m.pushed("second")
 	m.takes(second)
@@ -186,4 +208,155 @@ func TestFault10Rewrites(t *testing.T) {
 	})
 	m.bare += ".new"
 	m.takes(m.pushed("in the renamed repository"))
+}
+
+// hostAgain starts the git server anew where it was.
+func (m *mirrored) hostAgain(address string) {
+	m.t.Helper()
+	s := httptest.NewUnstartedServer(m.host.Config.Handler)
+	s.Listener.Close()
+	s.Listener, s.TLS = listenAgain(m.t, address), &tls.Config{Certificates: []tls.Certificate{m.authority.tls}}
+	s.StartTLS()
+	m.t.Cleanup(s.Close)
+	m.host = s
+}
+
+// listenAgain takes an address that was given up.
+func listenAgain(t *testing.T, address string) (l net.Listener) {
+	t.Helper()
+	eventually(t, "the address is free", func() (ok bool) {
+		var err error
+		l, err = net.Listen("tcp", address)
+		return err == nil
+	})
+	return l
+}
+
+// heardBy is a webhook of GitHub's kind, for newMirrored.
+func heardBy(m *mirrored) string {
+	file := filepath.Join(m.dir, "hook")
+	m.put(file, []byte(hookSecret))
+	if err := os.Chmod(file, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	return fmt.Sprintf("webhooks: forge: {kind: \"github\", secrets: [%q], repositories: [\"controls/site\"]}", file)
+}
+
+const hookSecret = "a secret of the webhook"
+
+// push is a delivery; what is empty is as GitHub has it.
+type push struct {
+	id, event, commit, branch, repository, body, kind string
+	secret                                            string
+	signature                                         func(body []byte) (header, value string)
+}
+
+// deliver posts a push, and checks how it is answered.
+func (m *mirrored) deliver(p push, want int) {
+	m.t.Helper()
+	if p.body == "" {
+		p.body = fmt.Sprintf(`{"ref": "refs/heads/%s", "before": %q, "after": %q, "compare": %q, "repository": {"id": 1, "full_name": %q}}`,
+			cmp.Or(p.branch, "main"), strings.Repeat("0", 40), cmp.Or(p.commit, strings.Repeat("ab", 20)), p.id, cmp.Or(p.repository, "controls/site"))
+	}
+	header, value := "X-Hub-Signature-256", ""
+	if p.signature != nil {
+		header, value = p.signature([]byte(p.body))
+	} else {
+		mac := hmac.New(sha256.New, []byte(cmp.Or(p.secret, hookSecret)))
+		mac.Write([]byte(p.body))
+		value = "sha256=" + hex.EncodeToString(mac.Sum(nil))
+	}
+	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, "http://"+m.hears+"/acc/forge", strings.NewReader(p.body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Content-Type": cmp.Or(p.kind, "application/json"), "X-Github-Event": cmp.Or(p.event, "push"), "X-Github-Delivery": p.id, header: value,
+	} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != want {
+		said, _ := io.ReadAll(resp.Body)
+		m.t.Errorf("delivery %s gets status %d, want %d: %s", p.id, resp.StatusCode, want, said)
+	}
+}
+
+// sshd is a server of git by ssh, whose keys are files of the world.
+type sshd struct {
+	world
+	program, address string
+	stop             func()
+}
+
+// sshd starts one whose key is called host. There is another key, other, and that of its user.
+func (w world) sshd() *sshd {
+	w.t.Helper()
+	s := &sshd{world: w, program: debian(w.t, "openssh-server", "sshd"), address: freeAddress(w.t)}
+	for _, name := range []string{"host", "other", "user"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(w.dir, name)).CombinedOutput(); err != nil {
+			w.t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	if os.Getuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // what Debian's own start of sshd makes
+			w.t.Fatal(err)
+		}
+	}
+	s.start("host")
+	w.t.Cleanup(func() { s.stop() })
+	return s
+}
+
+func (s *sshd) restart(key string) {
+	s.stop()
+	s.start(key)
+}
+
+// start serves with one of the keys.
+func (s *sshd) start(key string) {
+	s.t.Helper()
+	host, port, _ := strings.Cut(s.address, ":")
+	s.put(filepath.Join(s.dir, "sshd_config"), fmt.Appendf(nil, "Port %s\nListenAddress %s\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nStrictModes no\nUsePAM no\n"+
+		"PermitRootLogin prohibit-password\nPasswordAuthentication no\n", port, host, filepath.Join(s.dir, key), filepath.Join(s.dir, "user.pub")))
+	cmd := exec.Command(s.program, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.stop = func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // it was killed
+	}
+	eventually(s.t, "sshd answers", func() bool {
+		c, err := net.Dial("tcp", s.address)
+		return err == nil && c.Close() == nil
+	})
+}
+
+// url is a repository of this machine by way of ssh.
+func (s *sshd) url(dir string) string {
+	who, err := exec.Command("id", "-un").Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return "ssh://" + strings.TrimSpace(string(who)) + "@" + s.address + dir
+}
+
+// known is a file that knows one of the keys.
+func (s *sshd) known(key string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.dir, key+".pub"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	host, port, _ := strings.Cut(s.address, ":")
+	file := filepath.Join(s.dir, "known-"+key)
+	s.put(file, fmt.Appendf(nil, "[%s]:%s %s", host, port, b))
+	return file
 }

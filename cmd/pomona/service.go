@@ -74,9 +74,9 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	if s.log, err = logs.logger(out); err != nil {
 		return err
 	}
-	admin, err := net.Listen("tcp", s.now.AdminAddress())
+	admin, err := listenPatiently(s.now.AdminAddress(), s.log)
 	if err != nil {
-		return fmt.Errorf("listen on %q: %w", s.now.AdminAddress(), err)
+		return err
 	}
 	s.process = newProcess(s.log, time.Hour)
 	for name := range s.now.Sites {
@@ -84,8 +84,8 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	}
 	var heard net.Listener
 	if s.now.Webhooks != "" {
-		if heard, err = net.Listen("tcp", s.now.Webhooks); err != nil {
-			return errors.Join(fmt.Errorf("listen on %q: %w", s.now.Webhooks, err), admin.Close())
+		if heard, err = listenPatiently(s.now.Webhooks, s.log); err != nil {
+			return errors.Join(err, admin.Close())
 		}
 	}
 	return s.process.tend(ctx, admin, s.reloadNow, func(ctx context.Context) error {
