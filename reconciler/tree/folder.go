@@ -2,7 +2,6 @@ package tree
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,19 +50,18 @@ func sortNodes(nodes []Node) []Node {
 }
 
 func digestNodes(nodes []Node) artifact.Digest {
-	h := sha256.New()
-	fmt.Fprintln(h, "pomona-folder 1")
+	b := appendLine(nil, "pomona-folder 1")
 	for _, n := range nodes {
 		switch {
 		case n.Target != "":
-			fmt.Fprintln(h, "link", n.Path, n.Target)
+			b = appendLine(b, "link", n.Path, n.Target)
 		case !n.Object.IsZero():
-			fmt.Fprintln(h, "object", n.Path, n.Object)
+			b = appendLine(b, "object", n.Path, n.Object)
 		default:
-			fmt.Fprintln(h, "file", n.Path, n.Permissions(), artifact.Sum(n.Data))
+			b = appendLine(b, "file", n.Path, n.Permissions(), artifact.Sum(n.Data))
 		}
 	}
-	return artifact.Digest(h.Sum(nil))
+	return artifact.Sum(b)
 }
 
 // Permissions are a rendered file's mode bits: nobody may write it.
