@@ -38,6 +38,8 @@ func appendLine(b []byte, words ...any) []byte {
 			b = hex.AppendEncode(b, word[:])
 		case int64:
 			b = strconv.AppendInt(b, word, 10)
+		case artifact.Format:
+			b = append(b, word...)
 		default:
 			b = fmt.Append(b, word)
 		}
