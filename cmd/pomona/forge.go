@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"sync"
+	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -50,4 +55,46 @@ func openApp(f *desired.Forge) (*remote.App, error) {
 		ID: strconv.FormatInt(f.App.ID, 10), Installation: f.App.Installation, Repository: f.Repository, KeyFile: f.App.Key, API: api,
 		Client: remote.New(remote.Options{}),
 	})
+}
+
+// tellForge has the forge of a site told what becomes of its commits, and missed deliveries of its webhook repeated.
+func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconciler.Reconciler) {
+	t := reconciler.NewTeller(reconciler.TellerOptions{
+		Site: site, Environment: conf.Forge.Environment, Link: conf.Forge.Link, Root: conf.Root, Mask: secrets.Mask, Log: r.Log, Now: r.Now,
+	})
+	r.Observers = append(r.Observers, t)
+	s.watch.metrics.Queue("forge", t.Waiting)
+	s.beside = append(s.beside, func(ctx context.Context) error {
+		f := awaitForge(ctx, site, conf, r.Log)
+		if f == nil {
+			return nil
+		}
+		var both sync.WaitGroup
+		both.Go(func() { t.Run(ctx, f) })
+		if len(conf.Webhooks) > 0 {
+			both.Go(func() { r.Redeliver(ctx, f) })
+		}
+		both.Wait()
+		return nil
+	})
+}
+
+// awaitForge opens the forge of a site, again and again while its secrets cannot be read: what is served does not depend on
+// it. It is nil when the context ends before.
+func awaitForge(ctx context.Context, site string, conf desired.ServedSite, log *slog.Logger) forge.Forge {
+	for told := ""; ; {
+		f, err := openForge(site, conf)
+		if err == nil {
+			return f
+		}
+		if err.Error() != told {
+			told = err.Error()
+			log.Error("forge not asked and not told", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Second):
+		}
+	}
 }

@@ -243,7 +243,7 @@ func (s *service) start(ctx context.Context, name string, conf siteConfig) {
 // serveSite serves one site until the context ends or something fails that concerns all of it.
 func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, log *slog.Logger) error {
 	if conf.Forge != nil || conf.Previews != nil {
-		log.Warn("forge and previews are not acted on: this version looks at no pull requests, and takes from forge only which repository webhooks speak of")
+		log.Warn("this version looks at no pull requests, and makes no previews")
 	}
 	root, err := standBy(ctx, conf.Root, log)
 	if err != nil || root == nil {
@@ -277,17 +277,11 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
+	if conf.Forge != nil {
+		root.tellForge(name, conf.ServedSite, r)
+	}
 	if len(conf.Webhooks) > 0 {
-		followed := newLoop
-		newLoop = func(ctx context.Context) *reconciler.Loop {
-			loop := followed(ctx)
-			hears, err := receiverOf(conf.ServedSite, root.watch, loop)
-			if err != nil {
-				log.Error("no webhooks are received", "err", err) // polling goes on
-			}
-			s.hooks.set(name, hears)
-			return loop
-		}
+		newLoop = root.hear(&s.hooks, conf.ServedSite, r, newLoop)
 		defer s.hooks.set(name, nil)
 	}
 	return root.run(ctx, newLoop, l, o)

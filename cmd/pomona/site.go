@@ -25,7 +25,8 @@ type servedRoot struct {
 	path   string
 	root   *os.Root
 	unlock func()
-	watch  *watch // nil: nobody watches
+	watch  *watch                        // nil: nobody watches
+	beside []func(context.Context) error // run beside passes, until the context ends
 }
 
 // standBy waits until this process is the one service of a root. It is nil when the context ends before.
@@ -134,6 +135,9 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		return serve.Run(ctx, control, serve.Control(does(loop)), o)
 	})
 	g.Go(func() error { return loop.Run(ctx) })
+	for _, do := range s.beside {
+		g.Go(func() error { return do(ctx) })
+	}
 	return g.Wait()
 }
 
