@@ -93,6 +93,9 @@ sites: acc: {
 		t.Fatal(err)
 	}
 	r.service = serveFile(t, r.file)
+	eventually(t, "the service hears webhooks and is watched", func() bool {
+		return get("http://"+r.admin+"/healthz") == 200 && get("http://"+r.hears+"/acc/forge") == http.StatusMethodNotAllowed
+	})
 	t.Cleanup(func() {
 		if r.service != nil {
 			r.stop(syscall.SIGTERM)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -123,6 +124,10 @@ func TestAForgeThatIsAwayDelaysNothing(t *testing.T) {
 	if n := r.metric(`pomona_queue_length{queue="forge"`); n == "0" || n == "" {
 		t.Errorf("the queue has length %q", n)
 	}
+	eventually(t, "the queue is kept", func() bool {
+		b, err := os.ReadFile(filepath.Join(r.root, ".pomona/forge.json"))
+		return err == nil && strings.Count(string(b), last) == 2
+	})
 	r.stop(syscall.SIGKILL)
 	back()
 	r.serve("", `environment: "accelerator"`)

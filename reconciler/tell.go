@@ -23,9 +23,10 @@ import (
 type Teller struct {
 	TellerOptions
 	mu      sync.Mutex
-	words   []word // oldest first
-	wake    chan struct{}
-	trouble string // the last that was logged
+	words   []word        // oldest first
+	wake    chan struct{} // holds one: there is something to say
+	dirty   chan struct{} // likewise: to keep
+	trouble string        // the last that was logged
 }
 
 // TellerOptions say of what a Teller tells.
@@ -63,7 +64,7 @@ const (
 
 // NewTeller is a Teller that remembers what an earlier one of the root has said and not said yet.
 func NewTeller(o TellerOptions) *Teller {
-	t := &Teller{TellerOptions: o, wake: make(chan struct{}, 1)}
+	t := &Teller{TellerOptions: o, wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
 	b, err := os.ReadFile(filepath.Join(o.Root, tellerFile))
 	if err == nil {
 		err = json.Unmarshal(b, &t.words)
@@ -103,9 +104,11 @@ func (t *Teller) Passed(done Done) {
 }
 
 func (t *Teller) signal() {
-	select {
-	case t.wake <- struct{}{}:
-	default: // it will look anyway
+	for _, c := range []chan struct{}{t.wake, t.dirty} {
+		select {
+		case c <- struct{}{}:
+		default: // it is set already
+		}
 	}
 }
 
@@ -154,12 +157,23 @@ func (t *Teller) Waiting() (n int) {
 	return n
 }
 
+// Keep keeps the queue in the root until the context ends, whether or not the forge answers.
+func (t *Teller) Keep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			t.save()
+			return
+		case <-t.dirty:
+			t.save()
+		}
+	}
+}
+
 // Run tells a forge until the context ends.
 func (t *Teller) Run(ctx context.Context, f forge.Forge) {
 	for {
-		t.save()
 		wait := t.say(ctx, f)
-		t.save()
 		select {
 		case <-ctx.Done():
 			return
@@ -181,6 +195,7 @@ func (t *Teller) say(ctx context.Context, f forge.Forge) time.Duration {
 			break
 		}
 		t.told(w, err)
+		t.signal()
 	}
 	return 0
 }

@@ -65,6 +65,9 @@ func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconcil
 	r.Observers = append(r.Observers, t)
 	s.watch.metrics.Queue("forge", t.Waiting)
 	s.beside = append(s.beside, func(ctx context.Context) error {
+		t.Keep(ctx)
+		return nil
+	}, func(ctx context.Context) error {
 		f := awaitForge(ctx, site, conf, r.Log)
 		if f == nil {
 			return nil
