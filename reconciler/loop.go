@@ -198,7 +198,7 @@ func (l *Loop) head() (repo.Commit, error) {
 	start := time.Now()
 	c, err := l.Repo.Resolve(l.Branch)
 	for _, o := range l.Observers {
-		o.Looked(time.Since(start), err == nil && c.ID != l.tried, err)
+		o.Looked(c.ID, time.Since(start), err == nil && c.ID != l.tried, err)
 	}
 	return c, err
 }

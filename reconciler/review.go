@@ -108,7 +108,7 @@ func (v *Reviewer) Page(number int) (string, bool) {
 func (v *Reviewer) Stage(string, time.Duration) {}
 
 // Looked implements Observer.
-func (v *Reviewer) Looked(time.Duration, bool, error) {}
+func (v *Reviewer) Looked(string, time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (v *Reviewer) Passed(done Done) {

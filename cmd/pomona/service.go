@@ -273,25 +273,18 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
-	reviewer, err := root.review(name, conf.ServedSite, r, client)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	if reviewer != nil {
+	r.Records = reconciler.NewRecords(conf.Root, log)
+	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
+	var reviewer *reconciler.Reviewer
+	if conf.Forge != nil {
+		root.tellForge(name, conf.ServedSite, r)
+		if reviewer, err = root.review(name, conf.ServedSite, r, client); err != nil {
+			return errors.Join(err, l.Close())
+		}
 		o.Pull = reviewer.Page
 	}
-	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	if len(conf.Webhooks) > 0 {
-		followed := newLoop
-		newLoop = func(ctx context.Context) *reconciler.Loop {
-			loop := followed(ctx)
-			hears, err := receiverOf(conf.ServedSite, root.watch, loop, reviewer)
-			if err != nil {
-				log.Error("no webhooks are received", "err", err) // polling goes on
-			}
-			s.hooks.set(name, hears)
-			return loop
-		}
+		newLoop = root.hear(&s.hooks, conf.ServedSite, r, newLoop, reviewer)
 		defer s.hooks.set(name, nil)
 	}
 	return root.run(ctx, newLoop, l, o)

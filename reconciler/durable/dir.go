@@ -256,6 +256,25 @@ func (d *Dir) Replace(name string, data []byte, mode fs.FileMode) error {
 	return d.settle(temp, name, true)
 }
 
+// Keep makes or replaces a file of the private part, as nobody but its one writer may read it: all of it, or what was there
+// stays. It uses no staging, which a pass that begins empties.
+func (d *Dir) Keep(name string, data []byte) error {
+	temp := name + ".new"
+	if err := d.Remove(temp); err != nil {
+		return err
+	}
+	if err := d.Write(temp, data, 0o600); err != nil {
+		return err
+	}
+	if err := d.Sync(temp); err != nil {
+		return err
+	}
+	if err := d.Rename(temp, name); err != nil {
+		return err
+	}
+	return d.Sync(path.Dir(name))
+}
+
 // Relink makes name a link to target, replacing the link that was there, atomically.
 func (d *Dir) Relink(target, name string) error {
 	temp := d.Temp("link")
