@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -63,13 +62,7 @@ func newHost(t *testing.T) *mirrored {
 	m.bare = filepath.Join(m.dir, "git", "site.git")
 	m.file = filepath.Join(m.dir, "pomona.cue")
 	git(t, m.dir, "clone", "-q", "--bare", m.site, m.bare)
-	path, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.git = &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"), Stderr: io.Discard, Env: []string{
-		"GIT_PROJECT_ROOT=" + filepath.Dir(m.bare), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
+	m.git = gitBackend(t, filepath.Dir(m.bare))
 	m.host = a.server(t, func(w http.ResponseWriter, r *http.Request) {
 		if f := m.fault.Load(); f != nil {
 			(*f)(w, r)

@@ -13,6 +13,10 @@ import (
 // its time; passes go on beside it.
 type Fetch func(context.Context) (moved bool, err error)
 
+// rest is how long a follower does not listen to hints after a fetch that found nothing: many hints at once, of whatever
+// kind, do not make it press its host.
+const rest = 100 * time.Millisecond
+
 // follower fetches now and then and when told to, one fetch at a time.
 type follower struct {
 	fetch Fetch
@@ -66,13 +70,17 @@ func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
 	soon.InitialInterval, soon.MaxInterval = min(time.Second, f.every), min(time.Minute, f.every)
 	next := time.NewTimer(0)
 	defer next.Stop()
+	hints, rested := wakes, (<-chan time.Time)(nil)
 	for {
 		var waiting []chan error
 		select {
 		case <-ctx.Done():
 			return
+		case <-rested:
+			hints, rested = wakes, nil
+			continue
 		case <-next.C:
-		case <-wakes:
+		case <-hints:
 			soon.Reset()
 		case one := <-f.asked:
 			waiting = append(waiting, one)
@@ -90,7 +98,9 @@ func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
 			return
 		}
 		f.tell(err)
+		hints, rested = nil, time.After(rest)
 		if moved {
+			hints, rested = wakes, nil
 			select {
 			case f.moved <- struct{}{}:
 			default: // one pass sees all

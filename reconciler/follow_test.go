@@ -90,3 +90,40 @@ func TestFollower(t *testing.T) {
 		}
 	})
 }
+
+// TestHintsShareFetches gives ten thousand hints in a minute, and again while the branch moves each time that it is looked at.
+func TestHintsShareFetches(t *testing.T) {
+	for name, c := range map[string]struct {
+		moves       bool
+		least, most int64
+	}{"nothing moves": {false, 400, 620}, "the branch moves": {true, 8000, 10001}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				var fetches atomic.Int64
+				f := newFollower(func(context.Context) (bool, error) { fetches.Add(1); return c.moves, nil }, 24*time.Hour, func(string) bool { return true }, func(error) {})
+				wakes, ended := make(chan struct{}, 1), make(chan struct{})
+				go func() { f.run(ctx, wakes); close(ended) }()
+				for range 10_000 {
+					select {
+					case wakes <- struct{}{}:
+					default:
+					}
+					time.Sleep(6 * time.Millisecond)
+				}
+				before := fetches.Load()
+				if before < c.least || before > c.most {
+					t.Errorf("%d fetches", before)
+				}
+				time.Sleep(time.Second)
+				wakes <- struct{}{}
+				synctest.Wait()
+				if fetches.Load() == before {
+					t.Error("a hint after a rest is not heard at once")
+				}
+				cancel()
+				<-ended
+			})
+		})
+	}
+}
