@@ -215,28 +215,3 @@ func TestOnlyCheckedMerges(t *testing.T) {
 	h.hub.Do(func() { h.hub.Before = nil })
 	h.checked(unseen, "success")
 }
-
-// TestPreviews serves what a pull request would publish, for as long as it is open.
-func TestPreviews(t *testing.T) {
-	key := filepath.Join(t.TempDir(), "preview")
-	must(t, "keygen", key)
-	h := serveReviewed(t, fmt.Sprintf("previews: key: %q", key+".sec"), "")
-	number, head := h.propose("newer", 0, func() { h.edit("fecs/ring/ring.cue", `"1": "3.0.2"`, `"1": "3.1.0"`) })
-	h.checked(head, "success")
-	at := fmt.Sprintf("http://%s/previews/%d/", h.listen, number)
-	if comment := h.comment(number); !strings.Contains(comment, at) {
-		t.Errorf("the comment does not say where the preview is:\n%s", comment)
-	}
-	if code, manifest := text(at + "fecs/kgp1bp01/boot.manifest"); code != 200 || !strings.Contains(manifest, "preview/1") || !strings.Contains(manifest, "3.1.0") {
-		t.Errorf("the preview's manifest: %d: %s", code, manifest)
-	}
-	if code, manifest := text("http://" + h.listen + "/fecs/kgp1bp01/boot.manifest"); code != 200 || strings.Contains(manifest, "preview") || strings.Contains(manifest, "3.1.0") {
-		t.Errorf("the manifest that is published: %d: %s", code, manifest)
-	}
-	h.hub.ClosePull(number, false)
-	h.hub.TellPull("closed", number)
-	eventually(t, "the preview is gone", func() bool {
-		code, _ := text(at + "fecs/kgp1bp01/boot.manifest")
-		return code == 404
-	})
-}

@@ -78,16 +78,21 @@ func (p *Previews) Drop(ctx context.Context, number int) error {
 // Expire removes previews that have expired, or that are too many. It is called now and then, and when a service starts. Lost
 // are the pull requests whose preview has gone although it should be there: it was damaged, and has to be put again.
 func (p *Previews) Expire(ctx context.Context) (lost []int, err error) {
-	err = p.alone(ctx, func(w *previewWriter) error {
-		var gone []int
-		for _, have := range w.have {
-			if !p.Now().Before(have.Expires) {
-				gone = append(gone, have.Number)
-			}
+	err = p.alone(ctx, func(w *previewWriter) (err error) {
+		lost, err = w.expire(ctx)
+		return err
+	})
+	return lost, err
+}
+
+// Keep drops the previews of other pull requests than the open ones, and is Expire besides.
+func (p *Previews) Keep(ctx context.Context, open []int) (lost []int, err error) {
+	err = p.alone(ctx, func(w *previewWriter) (err error) {
+		if err := w.close(ctx, open); err != nil {
+			return err
 		}
-		gone = append(gone, plan.Crowded(w.unweighed(gone), nil, p.Most, 0)...)
-		lost = w.lost(gone)
-		return w.remove(ctx, append(gone, w.unreadable...)...)
+		lost, err = w.expire(ctx)
+		return err
 	})
 	return lost, err
 }
@@ -472,10 +477,44 @@ func (w *previewWriter) unweighed(but []int) (all []plan.Weighed) {
 	return all
 }
 
-// lost are pull requests whose preview should be there and is not.
-func (w *previewWriter) lost(gone []int) (numbers []int) {
+// close drops the previews of other pull requests than the open ones, and forgets that there were any.
+func (w *previewWriter) close(ctx context.Context, open []int) error {
+	var closed []int
+	for _, have := range w.have {
+		closed = append(closed, have.Number)
+	}
 	for _, row := range w.rows {
-		if row.Tree != "" && w.last(row.Number) == nil && w.Now().Before(row.Expires) && !slices.Contains(gone, row.Number) && w.Most > 0 {
+		closed = append(closed, row.Number)
+	}
+	closed = slices.DeleteFunc(closed, func(n int) bool { return slices.Contains(open, n) })
+	if err := w.remove(ctx, closed...); err != nil {
+		return err
+	}
+	for _, n := range closed {
+		w.Records.Try(ctx, func(l *ledger.Ledger) error { return l.DeletePreview(ctx, n) })
+	}
+	w.rows = slices.DeleteFunc(w.rows, func(row ledger.Preview) bool { return slices.Contains(closed, row.Number) })
+	return nil
+}
+
+// expire removes what has had its time, or is too much.
+func (w *previewWriter) expire(ctx context.Context) (lost []int, err error) {
+	gone := slices.Clone(w.unreadable)
+	for _, have := range w.have {
+		if !w.Now().Before(have.Expires) {
+			gone = append(gone, have.Number)
+		}
+	}
+	gone = append(gone, plan.Crowded(w.unweighed(gone), nil, w.Most, 0)...)
+	lost = w.lost()
+	return lost, w.remove(ctx, gone...)
+}
+
+// lost are pull requests whose preview should be there and is not.
+func (w *previewWriter) lost() (numbers []int) {
+	for _, row := range w.rows {
+		there := w.last(row.Number) != nil // also if it is to go
+		if row.Tree != "" && !there && w.Now().Before(row.Expires) && w.Most > 0 {
 			numbers = append(numbers, row.Number)
 		}
 	}
@@ -504,10 +543,10 @@ func (w *previewWriter) remove(ctx context.Context, numbers ...int) error {
 
 // take takes one preview away. Its head is remembered: it gets no other life.
 func (w *previewWriter) take(ctx context.Context, number int) error {
-	last := w.last(number)
-	if last != nil {
+	if last := w.last(number); last != nil {
 		w.doubt(last.Index)
 		w.record(ctx, ledger.Preview{Number: number, Head: last.Head, Expires: last.Expires})
+		w.have = slices.DeleteFunc(w.have, func(have observed.Preview) bool { return have.Number == number })
 	} else if err := w.sweepLater(number); err != nil {
 		return err
 	}

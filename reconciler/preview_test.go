@@ -582,6 +582,32 @@ func TestPassesBesidePreviews(t *testing.T) {
 	tidy(t, root)
 }
 
+func TestOnlyPreviewsOfOpenPullRequestsAreKept(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	pass(t, s.reconciler(root))
+	p := newPreviews(t, root).recorded()
+	for n := 1; n <= 3; n++ {
+		p.put(s, n, head(n))
+	}
+	must(t, os.RemoveAll(filepath.Join(root, "previews/2")), os.RemoveAll(filepath.Join(root, "previews/1")))
+	lost, err := p.Keep(t.Context(), []int{2, 4})
+	if d := cmp.Diff([]int{2}, lost); err != nil || d != "" {
+		t.Errorf("lost (-want +got), %v:\n%s", err, d)
+	}
+	p.serves()
+	p.put(s, 2, head(2))
+	if lost, err := p.Keep(t.Context(), []int{2, 4}); len(lost) > 0 || err != nil {
+		t.Errorf("lost %v, %v", lost, err)
+	}
+	p.serves(2)
+	must(t, second(p.Keep(t.Context(), nil)))
+	p.serves()
+	// Closed and opened again long after, a head is as good as new.
+	p.time = now.Add(10 * p.Life)
+	p.put(s, 2, head(2))
+	pass(t, s.reconciler(root)) // somebody deleted previews, and what they led to goes with a sweep
+}
+
 func TestPreviewsAreRememberedByTheTreeToo(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
 	pass(t, s.reconciler(root))

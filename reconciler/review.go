@@ -194,11 +194,8 @@ func stop(ctx context.Context, err error) bool {
 
 // close forgets the pull requests that are open no more, and what has expired.
 func (v *Reviewer) close(ctx context.Context, open []forge.Pull) (failed error) {
-	isOpen := func(number int) bool {
-		return slices.ContainsFunc(open, func(p forge.Pull) bool { return p.Number == number })
-	}
 	for number := range v.reviewed {
-		if isOpen(number) {
+		if slices.ContainsFunc(open, func(p forge.Pull) bool { return p.Number == number }) {
 			continue
 		}
 		failed = errors.Join(failed, v.Proposals.Forget(number))
@@ -210,14 +207,11 @@ func (v *Reviewer) close(ctx context.Context, open []forge.Pull) (failed error) 
 	if v.Previews == nil {
 		return failed
 	}
-	served, err := v.Previews.List()
-	failed = errors.Join(failed, err)
-	for _, p := range served {
-		if !isOpen(p.Number) {
-			failed = errors.Join(failed, v.Previews.Drop(ctx, p.Number))
-		}
+	numbers := make([]int, len(open))
+	for i, pull := range open {
+		numbers[i] = pull.Number
 	}
-	lost, err := v.Previews.Expire(ctx)
+	lost, err := v.Previews.Keep(ctx, numbers)
 	for _, number := range lost {
 		was := v.reviewed[number]
 		was.inputs = ""
@@ -440,7 +434,7 @@ func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Rec
 		v.By.Log.Warn("pull request has no preview", "number", number, "err", err)
 		return "none: the log of the service says why"
 	}
-	return fmt.Sprintf("%s/%s/ until %s", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly))
+	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly), number)
 }
 
 // foot says what a plan is of, what holds it, and where more is.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -36,8 +35,10 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	r.Observers = append(r.Observers, v)
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		var there bool
-		if v.Previews, there = await(ctx, r.Log, "no previews are made", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
-			return nil
+		if conf.Previews != nil {
+			if v.Previews, there = await(ctx, r.Log, "no previews are made", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
+				return nil
+			}
 		}
 		if v.Proposals, there = await(ctx, r.Log, "pull requests not looked at", func() (*repo.Proposals, error) { return openProposals(conf, client) }); !there {
 			return nil
@@ -74,23 +75,4 @@ func openProposals(conf desired.ServedSite, client *remote.Client) (*repo.Propos
 	return repo.OpenProposals(filepath.Join(conf.Root, durable.Private, "proposals"), repo.MirrorOptions{
 		URL: conf.Repository.URL, Client: client, KnownHosts: conf.KnownHosts,
 	}, conf.Repository.Size())
-}
-
-// previewsOf are the previews of a site; without any configured, those that are there go.
-func previewsOf(conf desired.ServedSite, r *reconciler.Reconciler) (*reconciler.Previews, error) {
-	p := &reconciler.Previews{Root: conf.Root, Records: r.Records, Log: r.Log, Now: time.Now}
-	if conf.Previews == nil {
-		return p, nil
-	}
-	keys, err := readKeys(conf.Root, []string{conf.Previews.Key})
-	if err != nil {
-		return nil, err
-	}
-	p.Key, p.Most, p.MaxSize, p.Life = keys[0], conf.Previews.TheMost(), conf.Previews.Size(), conf.Previews.TheLife()
-	for _, k := range r.Keys {
-		if k.ID == p.Key.ID {
-			return nil, fmt.Errorf("previews are signed by a key of their own, and %q signs the site: make another with pomona keygen", conf.Previews.Key)
-		}
-	}
-	return p, nil
 }

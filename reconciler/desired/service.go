@@ -103,14 +103,14 @@ type Previews struct {
 	Life    string `json:"life,omitempty"`
 }
 
-// TheMost is how many there are at once.
-func (p Previews) TheMost() int { return cmp.Or(p.Most, 10) }
+// AtMost is how many there are at once.
+func (p Previews) AtMost() int { return cmp.Or(p.Most, 10) }
 
-// Size is what all of them take at most, in bytes.
+// Size is how much all of them take, in bytes.
 func (p Previews) Size() int64 { return mustSize(or(p.MaxSize, "10GiB")) }
 
-// TheLife is how long one stays after its pull request was changed last.
-func (p Previews) TheLife() time.Duration { return mustDuration(or(p.Life, "14d")) }
+// Lifetime is how long one is there after the last push.
+func (p Previews) Lifetime() time.Duration { return mustDuration(or(p.Life, "14d")) }
 
 // Freeze is a time during which nothing is published.
 type Freeze struct {
