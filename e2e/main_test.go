@@ -29,13 +29,15 @@ func withBinary(m *testing.M) int {
 		return 2
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
 	binary = filepath.Join(dir, "pomona")
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/pomona").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build pomona: %v\n%s", err, out)
+		return 2
+	}
+	// What Pomona caches is the tests' own; what the compiler does, is not.
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err := errors.Join(err, os.Setenv("GOCACHE", strings.TrimSpace(string(cache))), os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
 	return m.Run()

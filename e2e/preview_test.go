@@ -12,21 +12,23 @@ import (
 )
 
 // previewing is a service that serves previews of pull requests, at most two.
-func previewing(t *testing.T) (h *hosted, key string) {
+func previewing(t *testing.T) (h *reviewed, key string) {
 	t.Helper()
 	key = filepath.Join(t.TempDir(), "preview")
 	must(t, "keygen", key)
-	return newHosted(t, "", fmt.Sprintf("previews: {key: %q, most: 2}", key+".sec")), key
+	return serveReviewed(t, fmt.Sprintf("previews: {key: %q, most: 2}", key+".sec"), ""), key
 }
 
-func (h *hosted) preview(number int) bool {
-	return get(fmt.Sprintf("http://%s/previews/%d/index", h.address, number)) == http.StatusOK
+func (h *reviewed) preview(number int) bool {
+	return get(fmt.Sprintf("http://%s/previews/%d/index", h.listen, number)) == http.StatusOK
 }
 
 // bump proposes version 3.1.0 for one FEC of the ring.
-func (h *hosted) bump(branch, fec string) (number int, head string) {
-	h.t.Helper()
-	return h.propose(branch, 0, func() { h.edit("fecs/ring/ring.cue", fmt.Sprintf("%q: *\"3.0.2\"", fec), fmt.Sprintf("%q: \"3.1.0\"", fec)) })
+func (h *reviewed) bump(branch, fec string) (number int, head string) {
+	h.world.t.Helper()
+	return h.propose(branch, 0, func() {
+		h.edit("fecs/ring/ring.cue", fmt.Sprintf("%q: *\"3.0.2\"", fec), fmt.Sprintf("%q: \"3.1.0\"", fec))
+	})
 }
 
 // told is a FEC that is to boot a preview.
@@ -63,14 +65,14 @@ func TestPreviewOfAPullRequest(t *testing.T) {
 	before := h.objects()
 	number, head := h.bump("newer", "1")
 	h.checked(head, "success")
-	if comment := h.comment(number); !strings.Contains(comment, fmt.Sprintf("http://%s/previews/%d/ until", h.address, number)) || !strings.Contains(comment, "pomona.preview=1") {
+	if comment := h.comment(number); !strings.Contains(comment, fmt.Sprintf("http://%s/previews/%d/ until", h.listen, number)) || !strings.Contains(comment, "pomona.preview=1") {
 		t.Errorf("the comment tells of no preview:\n%s", comment)
 	}
 	if !h.preview(number) {
 		t.Fatal("there is no preview")
 	}
 
-	f := h.newFEC("kgp1bp01", "http://"+h.address)
+	f := h.newFEC("kgp1bp01", "http://"+h.listen)
 	f.mustBoot()
 	released := f.slot("current")
 	if !installed(t, released, "3.0.2") || installed(t, released, "3.1.0") {
@@ -81,7 +83,7 @@ func TestPreviewOfAPullRequest(t *testing.T) {
 	if code, said := f.boot(); code != 0 || !strings.Contains(said, "no key in") || !strings.Contains(said, "fallback") || f.slot("current") != released {
 		t.Errorf("a preview in place of a release: exit code %d, %s\n%s", code, f.slot("current"), said)
 	}
-	f.server = "http://" + h.address
+	f.server = "http://" + h.listen
 	told := f.told(number, key)
 	told.mustBoot()
 	if slot := f.slot("previews/1/current"); !installed(t, slot, "3.1.0") {
@@ -102,7 +104,7 @@ func TestPreviewOfAPullRequest(t *testing.T) {
 	}
 	h.service = serveFile(t, h.file)
 	eventually(t, "the service is back", func() bool { return h.preview(number) })
-	must(t, "verify", h.site, "--root", h.root, "--public-key", filepath.Join(h.dir, "key.pub"), "--rev", "main")
+	must(t, "verify", h.site, "--root", h.root, "--public-key", filepath.Join(h.world.dir, "key.pub"), "--rev", "main")
 
 	// Another push takes its place; a third pull request takes the oldest one's.
 	_, head = h.propose("newer", number, func() { h.edit("fecs/ring/ring.cue", `"2": "3.1.0"`, `"2": "3.0.2"`) })
@@ -119,8 +121,8 @@ func TestPreviewOfAPullRequest(t *testing.T) {
 
 	// Closed, all of them are gone, with what they alone needed.
 	for n := number; n <= third; n++ {
-		h.github.ClosePull(n, false)
-		h.github.TellPull("closed", n)
+		h.hub.ClosePull(n, false)
+		h.hub.TellPull("closed", n)
 	}
 	eventually(t, "previews are gone", func() bool { return !h.preview(second) && !h.preview(third) })
 	eventually(t, "their objects are gone", func() bool { return h.objects() == before })
@@ -159,5 +161,5 @@ func TestPreviewsAreNotKeptWithoutAConfiguration(t *testing.T) {
 	if err := os.WriteFile(h.file, []byte(string(b[:at])+"}\n"), fs.FileMode(0o644)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the preview is gone", func() bool { return get("http://"+h.address+"/index") == 200 && !h.preview(number) })
+	eventually(t, "the preview is gone", func() bool { return get("http://"+h.listen+"/index") == 200 && !h.preview(number) })
 }

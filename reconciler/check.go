@@ -16,9 +16,7 @@ import (
 // Checks say what the checks of pull requests mean for what is published.
 type Checks struct {
 	Made    bool // pull requests are checked: a commit whose tree no check has seen is published as unchecked
-	Require bool // or not at all
-	// Named says whether an operator named a commit, so that it needs no check; nil: none is
-	Named func(commit string) bool
+	Require bool // or not at all, unless an operator has accepted it
 }
 
 // Unchecked says that no check of a pull request has seen what a commit would publish.
@@ -55,7 +53,7 @@ func (r *Reconciler) compareWithCheck(ctx context.Context, have observed.Root, p
 		return nil
 	}
 	checked, err := r.Records.checked(ctx, *g)
-	named := r.Checks.Named != nil && r.Checks.Named(g.Commit)
+	named := r.Accepted != nil && r.Accepted() == g.Commit
 	switch now := g.Tree.String(); {
 	case err != nil && r.Checks.Require && !named && published:
 		return fmt.Errorf("read checks: %w", err)

@@ -278,7 +278,7 @@ func (r *Reconciler) endSuperseded(ctx context.Context, j judgement) {
 			continue
 		}
 		r.Log.Info("rollback ends: a newer commit is there", "hold", h.ID, "rolled back", h.Bad, "commit", j.head)
-		r.Records.try(ctx, func(l *ledger.Ledger) error {
+		r.Records.Try(ctx, func(l *ledger.Ledger) error {
 			return l.End(ctx, h.ID, "", "commit "+j.head+" is newer than "+h.Bad, r.Now())
 		})
 	}

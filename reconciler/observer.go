@@ -7,9 +7,10 @@ import (
 
 // Observer is told how passes go, while they go. Its methods return at once.
 type Observer interface {
-	Stage(name string, elapsed time.Duration)            // a stage of a pass has ended, well or not
-	Looked(elapsed time.Duration, moved bool, err error) // the branch was looked at
-	Passed(Done)                                         // a pass has ended, and was not interrupted
+	Stage(name string, elapsed time.Duration) // a stage of a pass has ended, well or not
+	// The branch was looked at: head is the commit that it names.
+	Looked(head string, elapsed time.Duration, moved bool, err error)
+	Passed(Done) // a pass has ended, and was not interrupted
 }
 
 // Stages of a pass, as observers are told them.

@@ -70,7 +70,7 @@ func (p *Previews) Put(ctx context.Context, merge *Reconciler, number int, head 
 func (p *Previews) Drop(ctx context.Context, number int) error {
 	return p.alone(ctx, func(w *previewWriter) error {
 		err := w.remove(ctx, number)
-		p.Records.try(ctx, func(l *ledger.Ledger) error { return l.DeletePreview(ctx, number) })
+		p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.DeletePreview(ctx, number) })
 		return err
 	})
 }
@@ -149,7 +149,7 @@ func (p *Previews) alone(ctx context.Context, do func(*previewWriter) error) err
 	if w.have, w.unreadable, err = observe.Previews(dir.Root()); err != nil {
 		return err
 	}
-	p.Records.try(ctx, func(l *ledger.Ledger) (err error) {
+	p.Records.Try(ctx, func(l *ledger.Ledger) (err error) {
 		w.rows, err = l.Previews(ctx)
 		return err
 	})
@@ -491,7 +491,7 @@ func (w *previewWriter) close(ctx context.Context, open []int) error {
 		return err
 	}
 	for _, n := range closed {
-		w.Records.try(ctx, func(l *ledger.Ledger) error { return l.DeletePreview(ctx, n) })
+		w.Records.Try(ctx, func(l *ledger.Ledger) error { return l.DeletePreview(ctx, n) })
 	}
 	w.rows = slices.DeleteFunc(w.rows, func(row ledger.Preview) bool { return slices.Contains(closed, row.Number) })
 	return nil
@@ -566,7 +566,7 @@ func (w *previewWriter) sweepLater(number int) error {
 }
 
 func (w *previewWriter) record(ctx context.Context, row ledger.Preview) {
-	w.Records.try(ctx, func(l *ledger.Ledger) error { return l.PutPreview(ctx, row) })
+	w.Records.Try(ctx, func(l *ledger.Ledger) error { return l.PutPreview(ctx, row) })
 }
 
 // doubt remembers what a preview led to: perhaps nothing needs it any more.

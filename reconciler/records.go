@@ -200,8 +200,8 @@ func (r *Records) tell(ctx context.Context, err error) {
 	}
 }
 
-// try records something; what cannot be recorded stops nothing.
-func (r *Records) try(ctx context.Context, do func(*ledger.Ledger) error) {
+// Try records something; what cannot be recorded stops nothing.
+func (r *Records) Try(ctx context.Context, do func(*ledger.Ledger) error) {
 	if r == nil || r.readOnly {
 		return
 	}
@@ -222,7 +222,7 @@ func (r *Records) see(ctx context.Context, ids []string, now time.Time) (since m
 		})
 		return since
 	}
-	r.try(ctx, func(l *ledger.Ledger) (err error) {
+	r.Try(ctx, func(l *ledger.Ledger) (err error) {
 		since, err = l.See(ctx, ids, now)
 		return err
 	})
@@ -250,5 +250,5 @@ func (r *Reconciler) record(ctx context.Context, dir *durable.Dir, began time.Ti
 	if p.Blocked, err = json.Marshal(append([]plan.Blocked{}, rep.Plan.Blocked...)); err != nil {
 		p.Blocked = []byte("[]")
 	}
-	r.Records.try(ctx, func(l *ledger.Ledger) error { return l.AddPass(ctx, p) })
+	r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.AddPass(ctx, p) })
 }

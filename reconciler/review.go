@@ -23,6 +23,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // Reviewer looks at the open pull requests of a site, one after the other, beside the passes and never in their way. On each
@@ -37,10 +38,7 @@ type Reviewer struct {
 	Forks     bool          // look at what other repositories propose too
 	Poll      time.Duration // how often pull requests are listed, besides being told of them
 	Link      string        // address of the service, for the page of each plan; may be empty
-	// Show serves the tree of a merge result, and says where; nil: nobody does
-	Show func(ctx context.Context, number int, head string, on *Reconciler) (where string, err error)
-	// Keep drops those of other pull requests than the open ones, and says whose it has lost; nil like Show
-	Keep func(ctx context.Context, open []int) (lost []int, err error)
+	Previews  *Previews     // of what may be merged; nil: none are made
 
 	wakes chan struct{} // at most one is waiting
 	retry *backoff.ExponentialBackOff
@@ -110,11 +108,11 @@ func (v *Reviewer) Page(number int) (string, bool) {
 func (v *Reviewer) Stage(string, time.Duration) {}
 
 // Looked implements Observer.
-func (v *Reviewer) Looked(time.Duration, bool, error) {}
+func (v *Reviewer) Looked(string, time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (v *Reviewer) Passed(done Done) {
-	if done.Report.Plan.Publish != nil {
+	if done.Report.Plan.Publish != nil || done.Err != nil {
 		v.Wake()
 	}
 }
@@ -170,14 +168,13 @@ func (v *Reviewer) tell(err error) {
 func (v *Reviewer) all(ctx context.Context) error {
 	base, err := v.By.Repo.Resolve(v.By.Branch)
 	if err != nil {
-		return err
+		return nil // the passes tell of it, and their end wakes
 	}
 	pulls, err := v.Forge.Open(ctx)
 	if err != nil {
 		return err
 	}
-	v.close(pulls)
-	failed := v.keep(ctx, pulls)
+	failed := v.close(ctx, pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
 		if err := v.pull(ctx, base.ID, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
@@ -195,38 +192,32 @@ func stop(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.As(err, &limited)
 }
 
-// close forgets the pull requests that are open no more.
-func (v *Reviewer) close(open []forge.Pull) {
+// close forgets the pull requests that are open no more, and what has expired.
+func (v *Reviewer) close(ctx context.Context, open []forge.Pull) (failed error) {
 	for number := range v.reviewed {
 		if slices.ContainsFunc(open, func(p forge.Pull) bool { return p.Number == number }) {
 			continue
 		}
-		if err := v.Proposals.Forget(number); err != nil {
-			v.By.Log.Warn("pull request not forgotten", "number", number, "err", err)
-		}
+		failed = errors.Join(failed, v.Proposals.Forget(number))
 		delete(v.reviewed, number)
 		v.mu.Lock()
 		delete(v.pages, number)
 		v.mu.Unlock()
 	}
-}
-
-// keep drops what is served of pull requests that are open no more. Those whose tree was lost are looked at again.
-func (v *Reviewer) keep(ctx context.Context, open []forge.Pull) error {
-	if v.Keep == nil {
-		return nil
+	if v.Previews == nil {
+		return failed
 	}
 	numbers := make([]int, len(open))
 	for i, pull := range open {
 		numbers[i] = pull.Number
 	}
-	lost, err := v.Keep(ctx, numbers)
+	lost, err := v.Previews.Keep(ctx, numbers)
 	for _, number := range lost {
 		was := v.reviewed[number]
 		was.inputs = ""
 		v.reviewed[number] = was
 	}
-	return err
+	return errors.Join(failed, err)
 }
 
 // inputs stand for everything that a review depends on and that is not the machine's.
@@ -421,11 +412,8 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 		if err := v.Enter.Use(ctx, func(l *ledger.Ledger) error { return l.PutCheck(ctx, c, v.By.Now()) }); err != nil {
 			return o, fmt.Errorf("enter check: %w", err)
 		}
-		if v.Show != nil && number > 0 {
-			var err error
-			if where, err = v.Show(ctx, number, pr.Head, on); err != nil {
-				v.By.Log.Warn("no preview", "pull request", number, "err", err)
-			}
+		if v.Previews != nil && number > 0 {
+			where = v.preview(ctx, number, pr.Head, on)
 		}
 	}
 	foot := v.foot(pr, rep, where)
@@ -433,6 +421,20 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 	err := errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
 	o.body, o.page = body.String()+foot, strings.ToValidUTF8(page.String()[:min(page.Len(), maxPage)], "")
 	return o, err
+}
+
+// preview serves the tree of a merge result, and says where, or why not. It is not what a pull request waits for.
+func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Reconciler) string {
+	put, err := v.Previews.Put(ctx, on, number, head)
+	var none *NoPreview
+	switch {
+	case errors.As(err, &none):
+		return plan.Escaped(none.Reason)
+	case err != nil:
+		v.By.Log.Warn("pull request has no preview", "number", number, "err", err)
+		return "none: the log of the service says why"
+	}
+	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly), number)
 }
 
 // foot says what a plan is of, what holds it, and where more is.

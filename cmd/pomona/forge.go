@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"sync"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -50,4 +54,35 @@ func openApp(f *desired.Forge) (*remote.App, error) {
 		ID: strconv.FormatInt(f.App.ID, 10), Installation: f.App.Installation, Repository: f.Repository, KeyFile: f.App.Key, API: api,
 		Client: remote.New(remote.Options{}),
 	})
+}
+
+// tellForge has the forge of a site told what becomes of its commits, and missed deliveries of its webhook repeated.
+func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconciler.Reconciler) {
+	t := reconciler.NewTeller(reconciler.TellerOptions{
+		Site: site, Environment: conf.Forge.Environment, Link: conf.Forge.Link, Root: conf.Root, Mask: secrets.Mask, Log: r.Log, Now: r.Now,
+	})
+	r.Observers = append(r.Observers, t)
+	s.watch.metrics.Queue("forge", t.Waiting)
+	s.beside = append(s.beside, func(ctx context.Context) error {
+		t.Keep(ctx)
+		return nil
+	}, func(ctx context.Context) error {
+		f, there := awaitForge(ctx, site, conf, r.Log)
+		if !there {
+			return nil
+		}
+		var both sync.WaitGroup
+		both.Go(func() { t.Run(ctx, f) })
+		if len(conf.Webhooks) > 0 {
+			both.Go(func() { r.Redeliver(ctx, f) })
+		}
+		both.Wait()
+		return nil
+	})
+}
+
+// awaitForge opens the forge of a site, again and again while its secrets cannot be read: what is served does not depend on
+// it. It is false when the context ends before.
+func awaitForge(ctx context.Context, site string, conf desired.ServedSite, log *slog.Logger) (forge.Forge, bool) {
+	return await(ctx, log, "forge not asked and not told", func() (forge.Forge, error) { return openForge(site, conf) })
 }

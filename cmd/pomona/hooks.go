@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/announce"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/webhook"
@@ -55,13 +56,14 @@ var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustPa
 
 // receiverOf hears the senders of a site. A push to its branch has the loop look for it at once, and what happens to a pull
 // request has the reviewer do so, if there is one; what a delivery says beside that does not count.
-func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop, reviewer *reconciler.Reviewer) (*webhook.Receiver, error) {
+func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *reconciler.Loop, reviewer *reconciler.Reviewer) (*webhook.Receiver, error) {
 	kinds := map[string]string{}
-	o := webhook.Options{Log: loop.Log, Proxies: loopback, Act: func(e webhook.Event) {
+	o := webhook.Options{Log: loop.Log, Proxies: loopback, Seen: seen, Act: func(e webhook.Event) {
 		switch {
 		case e.Branch != conf.Repository.TheBranch():
 		case e.Kind == webhook.Push && !e.Deleted:
-			loop.Wake()
+			w.silence.Heard(e.Commit, time.Now())
+			loop.Expect(e.Commit)
 		case e.Kind == webhook.Pull && reviewer != nil:
 			reviewer.Wake()
 		case e.Kind == webhook.MergeGroup && reviewer != nil:
@@ -82,4 +84,23 @@ func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop, review
 	}
 	o.Count = func(source, outcome string) { w.metrics.Webhook(kinds[source], outcome) }
 	return webhook.New(o)
+}
+
+// hear has a site hear its senders as soon as its loop is there. Deliveries are remembered in the root's ledger.
+func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.Reconciler, newLoop func(context.Context) *reconciler.Loop, reviewer *reconciler.Reviewer) func(context.Context) *reconciler.Loop {
+	s.watch.silence = &announce.Silence{Patience: min(4*conf.Interval(), 2*time.Minute)}
+	var seen *replay
+	s.beside = append(s.beside,
+		func(ctx context.Context) error { return seen.run(ctx) },
+		func(ctx context.Context) error { return s.watch.listen(ctx, r.Log) })
+	return func(ctx context.Context) *reconciler.Loop {
+		loop := newLoop(ctx)
+		seen = newReplay(ctx, r.Records)
+		hears, err := receiverOf(conf, s.watch, seen, loop, reviewer)
+		if err != nil {
+			r.Log.Error("no webhooks are received", "err", err) // polling goes on
+		}
+		hooks.set(s.watch.site, hears)
+		return loop
+	}
 }

@@ -7,12 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
-	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -32,29 +29,6 @@ func previewsOf(conf desired.ServedSite, r *reconciler.Reconciler) (*reconciler.
 	}
 	p.Most, p.MaxSize, p.Life = conf.Previews.AtMost(), conf.Previews.Size(), conf.Previews.Lifetime()
 	return p, nil
-}
-
-// preview has a reviewer serve what the merge of each pull request would give, if the site is configured so.
-func preview(v *reconciler.Reviewer, conf desired.ServedSite, r *reconciler.Reconciler) error {
-	p, err := previewsOf(conf, r)
-	if err != nil || conf.Previews == nil {
-		return err
-	}
-	v.Show = func(ctx context.Context, number int, head string, merge *reconciler.Reconciler) (string, error) {
-		put, err := p.Put(ctx, merge, number, head)
-		if none := (*reconciler.NoPreview)(nil); errors.As(err, &none) {
-			return "none, " + none.Reason, nil
-		}
-		return shown(v.Link, put), err
-	}
-	v.Keep = p.Keep
-	return nil
-}
-
-// shown says where a preview is.
-func shown(link string, p observed.Preview) string {
-	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>",
-		strings.TrimSuffix(link, "/"), tree.PreviewPath(p.Number), p.Expires.Format(time.DateOnly), p.Number)
 }
 
 // endPreviews removes those that an earlier configuration has left.

@@ -26,7 +26,7 @@ type servedRoot struct {
 	root   *os.Root
 	unlock func()
 	watch  *watch                        // nil: nobody watches
-	beside []func(context.Context) error // runs for as long as the site is served
+	beside []func(context.Context) error // run beside passes, until the context ends
 }
 
 // standBy waits until this process is the one service of a root. It is nil when the context ends before.
@@ -134,10 +134,10 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	g.Go(func() error {
 		return serve.Run(ctx, control, serve.Control(does(loop)), o)
 	})
-	for _, run := range s.beside {
-		g.Go(func() error { return run(ctx) })
-	}
 	g.Go(func() error { return loop.Run(ctx) })
+	for _, do := range s.beside {
+		g.Go(func() error { return do(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -189,7 +189,12 @@ func (p *process) tend(ctx context.Context, admin net.Listener, reload func(cont
 	})
 	g.Go(func() error { return p.run(ctx, admin) })
 	g.Go(func() error { return supervise(ctx, p, func() { reload(ctx) }) })
-	return g.Wait()
+	err := g.Wait()
+	if errors.Is(err, serve.ErrCut) { // whoever was so slow asks again
+		p.log.Warn("some transfers took too long to end", "err", err)
+		return nil
+	}
+	return err
 }
 
 // run answers those who watch until the context ends.
@@ -215,7 +220,8 @@ type watch struct {
 	loop     atomic.Pointer[reconciler.Loop]
 	passed   atomic.Bool // a pass has ended, well or not
 	status   atomic.Pointer[string]
-	fetches  announce.Fetches // of the loop alone
+	fetches  announce.Fetches  // of the loop alone
+	silence  *announce.Silence // of the branch's webhooks; nil: there are none
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.
@@ -246,11 +252,34 @@ func newWatch(p *process, site string, r *reconciler.Reconciler, root *os.Root, 
 func (w *watch) Stage(name string, elapsed time.Duration) { w.metrics.Stage(name, elapsed) }
 
 // Looked counts a look at the repository, and tells people when none succeeds for long.
-func (w *watch) Looked(elapsed time.Duration, moved bool, err error) {
+func (w *watch) Looked(head string, elapsed time.Duration, moved bool, err error) {
 	now := time.Now()
+	if w.silence != nil && moved {
+		w.silence.Moved(head, now)
+	}
 	w.metrics.Fetched(elapsed, moved, err, now)
 	if e := w.fetches.Of(w.site, err, fetchPatience, now); e != nil {
 		w.notifier.Send(*e)
+	}
+}
+
+// listen tells people, until the context ends, when the branch moves and no webhook says so.
+func (w *watch) listen(ctx context.Context, log *slog.Logger) error {
+	look := time.NewTicker(max(w.silence.Patience/4, 100*time.Millisecond))
+	defer look.Stop()
+	for was := false; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-look.C:
+			e := w.silence.Of(w.site, now)
+			w.metrics.Silent(!e.Recovered)
+			w.notifier.Send(e)
+			if silent := !e.Recovered; silent != was {
+				was = silent
+				log.Warn(e.Title)
+			}
+		}
 	}
 }
 

@@ -48,6 +48,7 @@ const (
 	FetchFailing   Kind = "fetch-failing"
 	DamageRepaired Kind = "damage-repaired"
 	Published      Kind = "published"
+	WebhookSilent  Kind = "webhook-silent" // the branch moves, and no webhook says so
 )
 
 // lasts says whether a kind of event is over only when a later one says so.
@@ -116,7 +117,7 @@ func OfPass(site string, rep report.Report, err error, now time.Time) (events []
 
 var recovered = map[Kind]string{
 	PassFailed: "passes succeed again", SiteProblems: "the branch is valid again", PruneRefused: "the commit is published or replaced",
-	FetchFailing: "the repository can be read again",
+	FetchFailing: "the repository can be read again", WebhookSilent: "webhooks say again that the branch moves",
 }
 
 func few[T any](all []T, line func(int) string) string {

@@ -86,6 +86,7 @@ type Metrics struct {
 	fetch    prometheus.Histogram
 	fetched  prometheus.Gauge
 	webhooks *prometheus.CounterVec
+	silent   prometheus.Gauge
 	requests *prometheus.CounterVec
 	sent     prometheus.Counter
 	notified *prometheus.CounterVec
@@ -132,6 +133,7 @@ func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Me
 			m.webhooks.WithLabelValues(f, r)
 		}
 	}
+	m.silent = gauge(m.site, "webhook_silent", "1 if the branch moved and no webhook said so.")
 	m.requests = counters(m.site, "http_requests_total", "Requests that were answered, of FECs and of whoever else reads the tree.", "code", codes)
 	m.sent = counter(m.site, "http_response_bytes_total", "Bytes of the bodies of these answers.")
 	m.notified = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pomona_notifications_total", Help: "Notifications by channel."}, []string{"channel", "result"})
@@ -322,4 +324,12 @@ func seconds(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixMilli()) / 1000
+}
+
+// Silent shows whether the branch moved and no webhook said so.
+func (m *Metrics) Silent(silent bool) {
+	m.silent.Set(0)
+	if silent {
+		m.silent.Set(1)
+	}
 }

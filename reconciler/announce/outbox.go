@@ -50,7 +50,6 @@ func (k Kept) clone() Kept {
 
 const (
 	outboxFile = durable.Private + "/outbox.json"
-	outboxTemp = durable.Private + "/outbox.new"
 	maxOutbox  = 64 << 20 // bytes
 )
 
@@ -94,22 +93,5 @@ func (f File) Save(k Kept) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.replace(dir, b), dir.Close())
-}
-
-// replace does not use staging: a pass that begins empties it.
-func (f File) replace(dir *durable.Dir, b []byte) error {
-	if err := dir.Remove(outboxTemp); err != nil {
-		return err
-	}
-	if err := dir.Write(outboxTemp, b, 0o600); err != nil {
-		return err
-	}
-	if err := dir.Sync(outboxTemp); err != nil {
-		return err
-	}
-	if err := dir.Rename(outboxTemp, outboxFile); err != nil {
-		return err
-	}
-	return dir.Sync(durable.Private)
+	return errors.Join(dir.Keep(outboxFile, b), dir.Close())
 }

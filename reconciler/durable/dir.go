@@ -150,6 +150,24 @@ func (d *Dir) Symlink(target, name string) error {
 	return d.do("symlink", name, func() error { return d.root.Symlink(target, name) })
 }
 
+// Link is one link of a folder.
+type Link struct{ Name, Target string }
+
+// Symlinks makes links in one folder, which is opened once for all of them; none of them may exist.
+func (d *Dir) Symlinks(folder string, links []Link) (err error) {
+	at, err := d.root.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer at.Close() // nothing is written to it
+	for _, l := range links {
+		if err := d.do("symlink", folder+"/"+l.Name, func() error { return at.Symlink(l.Target, l.Name) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Rename moves a file, link or folder, replacing a file or link of the new name.
 func (d *Dir) Rename(from, to string) error {
 	return d.hook(Op{Kind: "rename", Path: to, From: from}, func() error { return d.root.Rename(from, to) })
@@ -238,6 +256,25 @@ func (d *Dir) Replace(name string, data []byte, mode fs.FileMode) error {
 	return d.settle(temp, name, true)
 }
 
+// Keep makes or replaces a file of the private part, as nobody but its one writer may read it: all of it, or what was there
+// stays. It uses no staging, which a pass that begins empties.
+func (d *Dir) Keep(name string, data []byte) error {
+	temp := name + ".new"
+	if err := d.Remove(temp); err != nil {
+		return err
+	}
+	if err := d.Write(temp, data, 0o600); err != nil {
+		return err
+	}
+	if err := d.Sync(temp); err != nil {
+		return err
+	}
+	if err := d.Rename(temp, name); err != nil {
+		return err
+	}
+	return d.Sync(path.Dir(name))
+}
+
 // Relink makes name a link to target, replacing the link that was there, atomically.
 func (d *Dir) Relink(target, name string) error {
 	temp := d.Temp("link")
@@ -266,6 +303,25 @@ func (d *Dir) Readlink(name string) (string, error) { return d.root.Readlink(nam
 func (d *Dir) Exists(name string) bool {
 	_, err := d.root.Lstat(name)
 	return err == nil
+}
+
+// Infos are those of the names in a folder that are there, links not followed. The folder is opened once for all of them.
+func (d *Dir) Infos(folder string, names []string) (map[string]fs.FileInfo, error) {
+	infos := make(map[string]fs.FileInfo, len(names))
+	at, err := d.root.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return infos, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close() // only read
+	for _, name := range names {
+		if info, err := at.Lstat(name); err == nil {
+			infos[name] = info
+		}
+	}
+	return infos, nil
 }
 
 // Names are the entries of a folder, sorted; none if it is not there.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -26,15 +27,47 @@ func (l *Ledger) Checked(ctx context.Context, gitTree, pomona, givens string) (t
 	return tree, orNone("read check", err)
 }
 
-// Deliver remembers a delivery of a webhook and says whether it is new.
-func (l *Ledger) Deliver(ctx context.Context, source, id string, at time.Time) (fresh bool, err error) {
-	n, err := l.write(ctx, "record delivery", "INSERT INTO deliveries (source, id, at) VALUES (?, ?, ?) ON CONFLICT (source, id) DO NOTHING", source, id, stamp(at))
-	return n > 0, err
+// Delivery is one of a webhook that was heard.
+type Delivery struct {
+	Source, ID string
+	At         time.Time
 }
 
-// ForgetDeliveries forgets those before a time.
+// maxDeliveries are kept; older ones go.
+const maxDeliveries = 1 << 16
+
+// Deliver remembers deliveries.
+func (l *Ledger) Deliver(ctx context.Context, ds []Delivery) error {
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("record deliveries: %w", err)
+	}
+	defer tx.Rollback() // of no effect once it is committed
+	for _, d := range ds {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO deliveries (source, id, at) VALUES (?, ?, ?) ON CONFLICT (source, id) DO NOTHING", d.Source, d.ID, stamp(d.At)); err != nil {
+			return fmt.Errorf("record deliveries: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("record deliveries: %w", err)
+	}
+	return nil
+}
+
+// Deliveries are those that are remembered, the oldest first.
+func (l *Ledger) Deliveries(ctx context.Context) ([]Delivery, error) {
+	return read(ctx, l, "read deliveries", func(scan func(...any) error) (d Delivery, err error) {
+		var at int64
+		err = scan(&d.Source, &d.ID, &at)
+		d.At = unstamp(at)
+		return d, err
+	}, "SELECT source, id, at FROM deliveries ORDER BY at, source, id")
+}
+
+// ForgetDeliveries forgets those before a time, and the oldest if there are too many.
 func (l *Ledger) ForgetDeliveries(ctx context.Context, before time.Time) error {
-	_, err := l.write(ctx, "forget deliveries", "DELETE FROM deliveries WHERE at < ?", stamp(before))
+	_, err := l.write(ctx, "forget deliveries", `DELETE FROM deliveries WHERE at < ? OR
+		at < (SELECT at FROM deliveries ORDER BY at DESC LIMIT 1 OFFSET ?)`, stamp(before), maxDeliveries)
 	return err
 }
 

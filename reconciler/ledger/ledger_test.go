@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,21 +157,38 @@ func TestPassesNewestFirst(t *testing.T) {
 	}
 }
 
-func TestADeliveryIsNewOnce(t *testing.T) {
+func TestDeliveriesAreRememberedOnceAndForgottenByAgeAndNumber(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "l.db"))
-	deliver := func(source string, want bool) {
+	deliver := func(ds ...ledger.Delivery) {
 		t.Helper()
-		if fresh, err := l.Deliver(t.Context(), source, "1", now); fresh != want || err != nil {
-			t.Errorf("%s: fresh %v, %v; want %v", source, fresh, err, want)
+		if err := l.Deliver(t.Context(), ds); err != nil {
+			t.Fatal(err)
 		}
 	}
-	deliver("a", true)
-	deliver("a", false)
-	deliver("b", true)
-	if err := l.ForgetDeliveries(t.Context(), now.Add(time.Second)); err != nil {
+	have := func(want ...ledger.Delivery) {
+		t.Helper()
+		got, err := l.Deliveries(t.Context())
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+	}
+	later := now.Add(time.Minute)
+	deliver(ledger.Delivery{Source: "a", ID: "1", At: now}, ledger.Delivery{Source: "b", ID: "1", At: now})
+	deliver(ledger.Delivery{Source: "a", ID: "1", At: later}, ledger.Delivery{Source: "a", ID: "2", At: later})
+	have(ledger.Delivery{Source: "a", ID: "1", At: now}, ledger.Delivery{Source: "b", ID: "1", At: now}, ledger.Delivery{Source: "a", ID: "2", At: later})
+	if err := l.ForgetDeliveries(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
-	deliver("a", true)
+	have(ledger.Delivery{Source: "a", ID: "2", At: later})
+	var many []ledger.Delivery
+	for i := range 1<<16 + 10 {
+		many = append(many, ledger.Delivery{Source: "c", ID: strconv.Itoa(i), At: later.Add(time.Duration(i+1) * time.Millisecond)})
+	}
+	deliver(many...)
+	if err := l.ForgetDeliveries(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	have(many[9:]...)
 }
 
 func TestChecksAcceptedCommitsAndPreviewsReplaceTheirEarlierOnes(t *testing.T) {

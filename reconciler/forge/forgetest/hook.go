@@ -86,6 +86,14 @@ func (f *GitHub) send(guid, event string) (code int) {
 	return code
 }
 
+// Repeat sends the newest delivery once more, as somebody would who has recorded it, and gives the answer's status.
+func (f *GitHub) Repeat() int {
+	f.mu.Lock()
+	guid, event := text(f.Sent[0]["guid"]), text(f.Sent[0]["event"])
+	f.mu.Unlock()
+	return f.send(guid, event)
+}
+
 // post delivers as GitHub does.
 func post(url, secret, guid, event string, body []byte) (code int) {
 	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))

@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pomona-gitops/pomona/reconciler/forge/forgetest"
+)
+
+// reviewed is a world whose repository lies at a forge: bare, served by git's own program, with pull requests and a webhook.
+type reviewed struct {
+	world
+	bare   string // the repository at the forge
+	remote string // its address
+	hub    *forgetest.GitHub
+	app    bool // Pomona is a GitHub App there
+	file   string
+	listen string
+	hears  string
+	admin  string
+	key    *rsa.PrivateKey // of the App
+	*service
+}
+
+// newReviewed has the repository of a new world at a GitHub. Nothing is served yet.
+func newReviewed(t *testing.T, app bool) *reviewed {
+	t.Helper()
+	a, w := newAuthority(t), newWorld(t)
+	r := &reviewed{world: w, app: app, bare: filepath.Join(w.dir, "git", "controls", "site.git"), file: filepath.Join(w.dir, "pomona.cue"), listen: freeAddress(t), hears: freeAddress(t), admin: freeAddress(t)}
+	git(t, w.dir, "clone", "-q", "--bare", w.site, r.bare)
+	r.remote = gitServer(t, a, filepath.Join(w.dir, "git")).URL + "/controls/site.git"
+	o := forgetest.Options{Repository: "controls/site", Certificate: &a.tls, Head: func(branch string) string { return git(t, r.bare, "rev-parse", branch) }}
+	key := []byte(forgetest.Token)
+	if app {
+		var err error
+		if r.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			t.Fatal(err)
+		}
+		o.AppKey = &r.key.PublicKey
+		key = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(r.key)})
+	}
+	r.hub = forgetest.NewGitHub(t, o)
+	r.hub.AddHook("http://"+r.hears+"/acc/forge", hookSecret)
+	r.secret("forge", string(key))
+	r.secret("hook", hookSecret)
+	return r
+}
+
+func (r *reviewed) path(name string) string { return filepath.Join(r.world.dir, name) }
+
+func (r *reviewed) secret(name, content string) {
+	r.world.t.Helper()
+	if err := os.WriteFile(r.path(name), []byte(content), 0o600); err != nil {
+		r.world.t.Fatal(err)
+	}
+}
+
+// serve starts the service, with more in the configuration of its site and of its forge. It ends with the test.
+func (r *reviewed) serve(site, forge string) {
+	t := r.world.t
+	t.Helper()
+	by := fmt.Sprintf("token: %q", r.path("forge"))
+	if r.app {
+		by = fmt.Sprintf("app: {id: %d, key: %q}", forgetest.AppID, r.path("forge"))
+	}
+	content := fmt.Sprintf(`admin: %q
+webhooks: %q
+sites: acc: {
+	root: %q
+	listen: %q
+	repository: url: %q
+	keys: [%q]
+	webhooks: forge: {kind: "github", secrets: [%q]}
+	forge: {kind: "github", repository: "controls/site", api: %q, %s
+%s
+	}
+%s
+}
+`, r.admin, r.hears, r.root, r.listen, r.remote, r.path("key.sec"), r.path("hook"), r.hub.URL, by, forge, site)
+	if err := os.WriteFile(r.file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.service = serveFile(t, r.file)
+	eventually(t, "the service hears webhooks and is watched", func() bool {
+		return get("http://"+r.admin+"/healthz") == 200 && get("http://"+r.hears+"/acc/forge") == http.StatusMethodNotAllowed
+	})
+	t.Cleanup(func() {
+		if r.service != nil {
+			r.stop(syscall.SIGTERM)
+		}
+	})
+}
+
+// stop ends the service.
+func (r *reviewed) stop(signal syscall.Signal) {
+	r.world.t.Helper()
+	err := r.service.end(signal)
+	if signal == syscall.SIGTERM && err != nil {
+		r.world.t.Errorf("pomona serve ends with %v:\n%s", err, r.service.log())
+	}
+	r.service = nil
+}
+
+// push brings the world's commit to the forge's main branch, and says which it is. The webhook is not told.
+func (r *reviewed) push() (commit string) {
+	r.world.t.Helper()
+	git(r.world.t, r.site, "push", "-q", r.bare, "HEAD:main")
+	return git(r.world.t, r.site, "rev-parse", "HEAD")
+}
+
+// merge commits a note and pushes it; the webhook is told.
+func (r *reviewed) merge(text string) (commit string) {
+	r.world.t.Helper()
+	before := git(r.world.t, r.site, "rev-parse", "HEAD")
+	r.note(text)
+	commit = r.push()
+	if code := r.hub.Push("main", before, commit); code != http.StatusAccepted {
+		r.world.t.Errorf("the webhook answers %d", code)
+	}
+	return commit
+}
+
+// open opens a pull request of the world's commit, which stays out of its main branch, with a merge result as GitHub keeps it.
+// A merge that git cannot make has none.
+func (r *reviewed) open(p forgetest.Pull) (number int) {
+	t := r.world.t
+	t.Helper()
+	if p.Head == "" {
+		p.Head = git(t, r.site, "rev-parse", "HEAD")
+	}
+	if p.HeadBranch == "" {
+		p.HeadBranch = "topic/" + p.Head[:8]
+	}
+	if p.Base == "" {
+		p.Base = git(t, r.bare, "rev-parse", "main")
+	}
+	git(t, r.site, "push", "-qf", r.bare, p.Head+":refs/heads/"+p.HeadBranch)
+	number = r.hub.OpenPull(p)
+	r.refs(number, p.Head)
+	return number
+}
+
+// refs sets the references of a pull request as GitHub does.
+func (r *reviewed) refs(number int, head string) {
+	t := r.world.t
+	t.Helper()
+	git(t, r.bare, "update-ref", fmt.Sprintf("refs/pull/%d/head", number), head)
+	merged, err := exec.Command("git", "-C", r.bare, "merge-tree", "--write-tree", "main", head).Output()
+	if err != nil {
+		git(t, r.bare, "update-ref", "-d", fmt.Sprintf("refs/pull/%d/merge", number))
+		return
+	}
+	base := git(t, r.bare, "rev-parse", "main")
+	commit := git(t, r.bare, "commit-tree", strings.TrimSpace(string(merged)), "-p", base, "-p", head, "-m", "merge")
+	git(t, r.bare, "update-ref", fmt.Sprintf("refs/pull/%d/merge", number), commit)
+}
+
+// statuses are the texts of a commit's statuses of the site, the newest first.
+func (r *reviewed) statuses(commit string) (texts []string) {
+	for _, s := range r.hub.StatusesOf(commit) {
+		if s.Context == "pomona/acc" {
+			texts = append(texts, s.State+": "+s.Text)
+		}
+	}
+	return texts
+}
+
+// says waits until the newest status of a commit starts so.
+func (r *reviewed) says(commit, want string) {
+	r.world.t.Helper()
+	eventually(r.world.t, fmt.Sprintf("commit %.12s gets a status %q", commit, want), func() bool {
+		texts := r.statuses(commit)
+		return len(texts) > 0 && strings.HasPrefix(texts[0], want)
+	})
+}
+
+// metric is the value of a metric of the site acc, as it is written.
+func (r *reviewed) metric(name string) string {
+	r.world.t.Helper()
+	for line := range strings.Lines(string(download(r.world.t, "http://"+r.admin+"/metrics"))) {
+		if rest, ok := strings.CutPrefix(line, name); ok && strings.Contains(rest, `site="acc"`) {
+			return rest[strings.LastIndexByte(rest, ' ')+1 : len(rest)-1]
+		}
+	}
+	return ""
+}
