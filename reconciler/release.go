@@ -320,9 +320,6 @@ func (r *Releaser) commit(ctx context.Context, t *target, e *edit, done *Release
 // propose pushes a branch of its own and asks for its merge. The branch is named by what it holds: one that is there already
 // was pushed by a try that got no further.
 func (r *Releaser) propose(ctx context.Context, t *target, d repo.Draft, title, body string, done *Released) error {
-	if t.temp == "" {
-		return errors.New("open pull request: the site is a folder on this machine: name its address with --site")
-	}
 	done.Branch = fmt.Sprintf("release/%s-%s-%.12s", done.Name, done.Version, d.Commit.Tree)
 	err := t.repo.Push(ctx, r.Remote, done.Branch, d, true)
 	if err != nil && !errors.Is(err, repo.ErrMoved) {
