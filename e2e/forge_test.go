@@ -40,7 +40,11 @@ func newReviewed(t *testing.T, app bool) *reviewed {
 	a, w := newAuthority(t), newWorld(t)
 	r := &reviewed{world: w, app: app, bare: filepath.Join(w.dir, "git", "controls", "site.git"), file: filepath.Join(w.dir, "pomona.cue"), listen: freeAddress(t), hears: freeAddress(t), admin: freeAddress(t)}
 	git(t, w.dir, "clone", "-q", "--bare", w.site, r.bare)
-	r.remote = gitServer(t, a, filepath.Join(w.dir, "git")).URL + "/controls/site.git"
+	h := gitHandler(t, filepath.Join(w.dir, "git"))
+	if app { // its token is good for git too
+		h = onlyApp(h)
+	}
+	r.remote = a.server(t, h.ServeHTTP).URL + "/controls/site.git"
 	o := forgetest.Options{Repository: "controls/site", Certificate: &a.tls, Head: func(branch string) string { return git(t, r.bare, "rev-parse", branch) }}
 	key := []byte(forgetest.Token)
 	if app {
@@ -56,6 +60,18 @@ func newReviewed(t *testing.T, app bool) *reviewed {
 	r.secret("forge", string(key))
 	r.secret("hook", hookSecret)
 	return r
+}
+
+// onlyApp lets those in who have a token of the App's installation, as GitHub does.
+func onlyApp(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if user, password, ok := req.BasicAuth(); !ok || user != "x-access-token" || password != forgetest.Token {
+			w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
+			http.Error(w, "who?", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, req)
+	}
 }
 
 func (r *reviewed) path(name string) string { return filepath.Join(r.world.dir, name) }

@@ -29,13 +29,14 @@ func withBinary(m *testing.M) int {
 		return 2
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
 	binary = filepath.Join(dir, "pomona")
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/pomona").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build pomona: %v\n%s", err, out)
+		return 2
+	}
+	// Pomona's cache is the tests' own; Go's, which lies beside it, is everybody's.
+	if err := os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
 	return m.Run()

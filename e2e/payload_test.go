@@ -156,14 +156,18 @@ func (w world) unchanged() {
 // gitServer serves the bare repositories below dir with git's own program.
 func gitServer(t *testing.T, a authority, dir string) *httptest.Server {
 	t.Helper()
+	return a.server(t, gitHandler(t, dir).ServeHTTP)
+}
+
+func gitHandler(t *testing.T, dir string) http.Handler {
+	t.Helper()
 	path, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	backend := filepath.Join(strings.TrimSpace(string(path)), "git-http-backend")
-	h := &cgi.Handler{Path: backend, Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
+	return &cgi.Handler{Path: backend, Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
-	return a.server(t, h.ServeHTTP)
 }
 
 func TestPayloadOfAnotherRepository(t *testing.T) {

@@ -60,7 +60,7 @@ func TestReleaseAsAPullRequest(t *testing.T) {
 	hub.Do(func() { hub.Before = nil })
 	for range 2 {
 		out, errs, code := release("3.2.0", hub.URL, github...)
-		if code != 0 || !strings.Contains(out, "https://github.com/controls/site/pull/1\n") || !strings.Contains(out, "on branch release/bpm-fesa-3.2.0-") {
+		if code != 0 || !strings.Contains(out, "https://github.com/controls/site/pull/1\n") || !strings.Contains(out, "branch release/bpm-fesa-3.2.0-") || strings.Contains(out, "commit ") {
 			t.Fatalf("exit code %d\n%s%s", code, out, errs)
 		}
 	}

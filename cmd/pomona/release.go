@@ -199,7 +199,11 @@ func showReleased(w io.Writer, r reconciler.Released) error {
 	for _, file := range r.Files {
 		fmt.Fprintf(&b, "edited %s\n", file)
 	}
-	fmt.Fprintf(&b, "commit %.12s on branch %s\n", r.Commit, r.Branch)
+	if r.Commit == "" {
+		fmt.Fprintf(&b, "branch %s had been pushed before\n", r.Branch)
+	} else {
+		fmt.Fprintf(&b, "commit %.12s on branch %s\n", r.Commit, r.Branch)
+	}
 	if r.Change != "" {
 		fmt.Fprintln(&b, r.Change)
 	}
