@@ -43,12 +43,13 @@ type fec struct {
 	server  string
 	dir     string
 	busybox string
+	env     []string // more of its environment
 }
 
 // newFEC gives a FEC the boot client as served, the public key, and a PATH of busybox applets.
 func (w world) newFEC(name, server string) fec {
 	w.t.Helper()
-	f := fec{w.t, name, server, filepath.Join(w.dir, "fec-"+name), debian(w.t, "busybox-static", "busybox")}
+	f := fec{w.t, name, server, filepath.Join(w.dir, "fec-"+name), debian(w.t, "busybox-static", "busybox"), nil}
 	for _, dir := range []string{"bin", "keys", "state"} {
 		if err := os.MkdirAll(filepath.Join(f.dir, dir), 0o755); err != nil {
 			w.t.Fatal(err)
@@ -95,6 +96,7 @@ func (f fec) boot() (int, string) {
 		"POMONA_ROOT=" + filepath.Join(f.dir, "state"), "POMONA_KEYS=" + filepath.Join(f.dir, "keys"), "POMONA_CONF=/nonexistent",
 		"TMPDIR=/tmp", "POMONA_E2E=" + f.dir,
 	}
+	cmd.Env = append(cmd.Env, f.env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Daemons keep the console open: wait for the client, not for them.

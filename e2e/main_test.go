@@ -34,8 +34,9 @@ func withBinary(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build pomona: %v\n%s", err, out)
 		return 2
 	}
-	// Pomona's cache is the tests' own; Go's, which lies beside it, is everybody's.
-	if err := os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")); err != nil {
+	// What Pomona caches is the tests' own; what the compiler does, is not.
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err := errors.Join(err, os.Setenv("GOCACHE", strings.TrimSpace(string(cache))), os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}

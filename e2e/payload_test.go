@@ -156,10 +156,10 @@ func (w world) unchanged() {
 // gitServer serves the bare repositories below dir with git's own program.
 func gitServer(t *testing.T, a authority, dir string) *httptest.Server {
 	t.Helper()
-	return a.server(t, gitHandler(t, dir).ServeHTTP)
+	return a.server(t, gitBackend(t, dir).ServeHTTP)
 }
 
-func gitHandler(t *testing.T, dir string) http.Handler {
+func gitBackend(t *testing.T, dir string) http.Handler {
 	t.Helper()
 	path, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -12,32 +13,75 @@ import (
 // its time; passes go on beside it.
 type Fetch func(context.Context) (moved bool, err error)
 
+// rest is how long a follower does not listen to hints after a fetch that found nothing: many hints at once, of whatever
+// kind, do not make it press its host.
+const rest = 100 * time.Millisecond
+
 // follower fetches now and then and when told to, one fetch at a time.
 type follower struct {
 	fetch Fetch
 	every time.Duration
+	has   func(commit string) bool // says whether a commit has come
 	asked chan chan error
 	moved chan struct{} // at most one is waiting
 	tell  func(error)
+
+	mu       sync.Mutex
+	expected expectation
 }
 
-func newFollower(fetch Fetch, every time.Duration, tell func(error)) *follower {
-	return &follower{fetch: fetch, every: every, asked: make(chan chan error), moved: make(chan struct{}, 1), tell: tell}
+// expectation is a commit that somebody has heard of.
+type expectation struct {
+	commit string
+	until  time.Time
+}
+
+// patience is how long a commit that was told of is asked for more often than others.
+const patience = time.Hour
+
+// expect has a commit asked for soon and again, until it comes: servers answer webhooks and fetches from different copies, and
+// may be away for a moment.
+func (f *follower) expect(commit string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.expected = expectation{commit, time.Now().Add(patience)}
+}
+
+// awaits says whether a commit that was told of has not come yet.
+func (f *follower) awaits() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := &f.expected
+	if e.commit != "" && (f.has(e.commit) || time.Now().After(e.until)) {
+		*e = expectation{}
+	}
+	return e.commit != ""
+}
+
+func newFollower(fetch Fetch, every time.Duration, has func(commit string) bool, tell func(error)) *follower {
+	return &follower{fetch: fetch, every: every, has: has, asked: make(chan chan error), moved: make(chan struct{}, 1), tell: tell}
 }
 
 // run fetches until the context ends. While the host fails, it is asked less and less often, yet at once when somebody asks.
 func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = f.every, max(f.every, 5*time.Minute)
+	soon := backoff.NewExponentialBackOff()
+	soon.InitialInterval, soon.MaxInterval = min(time.Second, f.every), min(time.Minute, f.every)
 	next := time.NewTimer(0)
 	defer next.Stop()
+	hints, rested := wakes, (<-chan time.Time)(nil)
 	for {
 		var waiting []chan error
 		select {
 		case <-ctx.Done():
 			return
+		case <-rested:
+			hints, rested = wakes, nil
+			continue
 		case <-next.C:
-		case <-wakes:
+		case <-hints:
+			soon.Reset()
 		case one := <-f.asked:
 			waiting = append(waiting, one)
 		}
@@ -54,7 +98,9 @@ func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
 			return
 		}
 		f.tell(err)
+		hints, rested = nil, time.After(rest)
 		if moved {
+			hints, rested = wakes, nil
 			select {
 			case f.moved <- struct{}{}:
 			default: // one pass sees all
@@ -63,12 +109,16 @@ func (f *follower) run(ctx context.Context, wakes <-chan struct{}) {
 		for _, one := range waiting {
 			one <- err // has room for one
 		}
-		if err == nil {
-			retry.Reset()
-			next.Reset(jittered(f.every))
+		wait := jittered(f.every)
+		if err != nil {
+			wait = retry.NextBackOff()
 		} else {
-			next.Reset(retry.NextBackOff())
+			retry.Reset()
 		}
+		if f.awaits() {
+			wait = min(wait, soon.NextBackOff())
+		}
+		next.Reset(wait)
 	}
 }
 

@@ -25,24 +25,26 @@ import (
 // damage and what time has changed. One pass runs at a time; whatever asks for one meanwhile shares the next.
 type Loop struct {
 	*Reconciler
-	Poll    time.Duration   // how often the branch is looked at, or fetched; this is what counts
-	Hints   <-chan struct{} // something in the repository may have changed: look at once
-	Scrub   time.Duration   // how often every name below the root is looked at; default 10 minutes
-	Digests time.Duration   // in how long every archive is read, a share at each scrub; default a day
-	Turns   time.Duration   // how often holds are judged again; default 10 seconds
-	kicks   chan request
-	wakes   chan struct{} // at most one is waiting
-	follow  *follower     // nil when the repository is this machine's own
-	waiting atomic.Int64  // kicks that have no answer yet
-	ended   chan struct{}
-	seen    string    // commit for which look made a pass; empty when there was none
-	tried   string    // commit that the branch named at the last pass
-	held    judgement // of the last pass
-	current string    // what the root's link held after it
-	shelf   byte      // whose archives the next scrub reads first
-	err     error     // of the last pass
-	last    report.Report
-	told    string // the last failure that was logged
+	Poll     time.Duration             // how often the branch is looked at, or fetched; this is what counts
+	Hints    <-chan struct{}           // something in the repository may have changed: look at once
+	Scrub    time.Duration             // how often every name below the root is looked at; default 10 minutes
+	Digests  time.Duration             // in how long every archive is read, a share at each scrub; default a day
+	Turns    time.Duration             // how often holds are judged again; default 10 seconds
+	Name     func(commit string) error // tells the mirror which commit an operator names; nil: there is no mirror
+	kicks    chan request
+	wakes    chan struct{}          // at most one is waiting
+	follow   *follower              // nil when the repository is this machine's own
+	waiting  atomic.Int64           // kicks that have no answer yet
+	accepted atomic.Pointer[string] // commit that an operator named last
+	ended    chan struct{}
+	seen     string    // commit for which look made a pass; empty when there was none
+	tried    string    // commit that the branch named at the last pass
+	held     judgement // of the last pass
+	current  string    // what the root's link held after it
+	shelf    byte      // whose archives the next scrub reads first
+	err      error     // of the last pass
+	last     report.Report
+	told     string // the last failure that was logged
 
 	toldFetch string // likewise of the follower, which alone uses it
 	retry     *backoff.ExponentialBackOff
@@ -72,6 +74,7 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 		Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, Turns: 10 * time.Second,
 		kicks: make(chan request), wakes: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
+	r.Accepted = l.lastAccepted
 	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute
@@ -90,6 +93,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		defer following.Wait()
 		defer cancel()
 		moved = l.follow.moved
+		l.firstFetch(ctx)
 	}
 	poll, scrub, turns := time.NewTicker(l.Poll), time.NewTicker(l.Scrub), time.NewTicker(l.Turns)
 	defer poll.Stop()
@@ -122,6 +126,16 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.answer(ctx, first)
 		}
 	}
+}
+
+// firstFetch waits for the first commit of another host, but no longer than damage may stay.
+func (l *Loop) firstFetch(ctx context.Context) {
+	if _, err := l.Repo.Resolve(l.Branch); err == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Scrub)
+	defer cancel()
+	_ = l.follow.now(ctx) // it is told of where it is done
 }
 
 // scrubSome makes a pass that looks at every name, and reads its share of the archives.
@@ -282,8 +296,22 @@ func (l *Loop) Wake() {
 	}
 }
 
+// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes.
+func (l *Loop) Expect(commit string) {
+	if l.follow != nil {
+		l.follow.expect(commit)
+	}
+	l.Wake()
+}
+
+// came says whether a commit is in the repository, accepted or not.
+func (l *Loop) came(commit string) bool {
+	_, err := l.Repo.Resolve(commit)
+	return err == nil
+}
+
 // Follow has fetch bring the branch from another host, every Poll and whenever somebody asks. It is called before Run.
-func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.tellFetch) }
+func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.came, l.tellFetch) }
 
 // tellFetch logs that fetching fails, and that it works again, once.
 func (l *Loop) tellFetch(err error) {

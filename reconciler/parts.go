@@ -57,7 +57,7 @@ func orEmpty(known *map[artifact.Digest]artifact.Artifact) map[artifact.Digest]a
 
 func (r *Reconciler) buildFree(ctx context.Context, w wanted, have store.Known, sink build.Sink, begin func() error) (parts, error) {
 	p := parts{artifacts: map[tree.Part]artifact.Artifact{}, known: store.Known{}}
-	holds, keeps := sink.(*store.Store)
+	holds, keeps := sink.(interface{ Has(artifact.Digest) bool })
 	var all, missing []recipe
 	seen := map[artifact.Digest]bool{} // FECs with equal scripts share one archive
 	for _, need := range plan.Needs(w.site, w.releases) {

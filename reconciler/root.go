@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
@@ -24,13 +25,31 @@ func (r *Reconciler) open() (*durable.Dir, func(), error) {
 	if err := dir.Prepare(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("prepare root: %w", err), dir.Close())
 	}
-	unlock, err := dir.Lock()
+	unlock, err := lock(dir, r.Root)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("lock root: %w", err), dir.Close())
 	}
 	return dir, func() {
 		unlock()
 		dir.Close() // every write has reported its own error
+	}, nil
+}
+
+// turns are waited for by those of this process that write one root: *sync.Mutex by path.
+var turns sync.Map
+
+// lock makes the caller the one writer of a root. It waits for others of this process, and for no other process.
+func lock(dir *durable.Dir, root string) (unlock func(), err error) {
+	turn, _ := turns.LoadOrStore(root, &sync.Mutex{})
+	turn.(*sync.Mutex).Lock()
+	release, err := dir.Lock()
+	if err != nil {
+		turn.(*sync.Mutex).Unlock()
+		return nil, err
+	}
+	return func() {
+		release()
+		turn.(*sync.Mutex).Unlock()
 	}, nil
 }
 

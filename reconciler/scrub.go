@@ -14,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/prune"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/render"
@@ -164,6 +165,13 @@ func (m *mender) restore(ctx context.Context, fix plan.Repair) (err error) {
 			m.Log.Warn("objects not restored yet", "generation", n, "err", err)
 		case err != nil:
 			m.damaged(n, "misses objects, and cannot be restored: "+err.Error())
+		}
+	}
+	for _, n := range fix.Previews {
+		if observe.PreviewMisses(m.dir.Root(), n) {
+			if err := prune.Preview(m.dir, n); err != nil {
+				return err
+			}
 		}
 	}
 	m.have.Gone = map[artifact.Digest]bool{}

@@ -31,6 +31,7 @@ type passFlags struct {
 	keys         []string
 	payloads     payloadFlags
 	log          *slog.Logger // nil: what the next pass must heal, on stderr
+	accept       string       // commit that the mirror takes although the branch was rewritten
 	later        bool         // the repository of another host is opened by whoever runs the passes
 }
 
@@ -96,7 +97,11 @@ func (f *passFlags) open(ctx context.Context, dir string, writes bool) (*repo.Re
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.Update(ctx); err != nil {
+	err = m.Accept(f.accept)
+	if err == nil {
+		_, err = m.Update(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("fetch: %w", err), m.Close())
 	}
 	return m.Repo(), nil

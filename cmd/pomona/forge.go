@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -87,8 +86,8 @@ func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconcil
 		t.Keep(ctx)
 		return nil
 	}, func(ctx context.Context) error {
-		f := awaitForge(ctx, site, conf, r.Log)
-		if f == nil {
+		f, there := awaitForge(ctx, site, conf, r.Log)
+		if !there {
 			return nil
 		}
 		var both sync.WaitGroup
@@ -102,21 +101,7 @@ func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconcil
 }
 
 // awaitForge opens the forge of a site, again and again while its secrets cannot be read: what is served does not depend on
-// it. It is nil when the context ends before.
-func awaitForge(ctx context.Context, site string, conf desired.ServedSite, log *slog.Logger) forge.Forge {
-	for told := ""; ; {
-		f, err := openForge(site, conf)
-		if err == nil {
-			return f
-		}
-		if err.Error() != told {
-			told = err.Error()
-			log.Error("forge not asked and not told", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(5 * time.Second):
-		}
-	}
+// it. It is false when the context ends before.
+func awaitForge(ctx context.Context, site string, conf desired.ServedSite, log *slog.Logger) (forge.Forge, bool) {
+	return await(ctx, log, "forge not asked and not told", func() (forge.Forge, error) { return openForge(site, conf) })
 }

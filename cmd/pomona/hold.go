@@ -72,7 +72,7 @@ func (o order) carryOut(ctx context.Context, r *reconciler.Reconciler) (text str
 // does is what the service of a root does for operators, by the names that they ask by.
 func does(loop *reconciler.Loop) map[string]func(context.Context, json.RawMessage) serve.Answer {
 	return map[string]func(context.Context, json.RawMessage) serve.Answer{
-		"kick":   func(ctx context.Context, _ json.RawMessage) serve.Answer { return answer(loop.Kick(ctx)) },
+		"kick":   func(ctx context.Context, b json.RawMessage) serve.Answer { return kick(ctx, loop, b) },
 		"status": func(ctx context.Context, _ json.RawMessage) serve.Answer { return statusOf(ctx, loop) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 	}

@@ -54,14 +54,20 @@ func (h *hooks) run(ctx context.Context, l net.Listener, o serve.Options) error 
 // loopback are the addresses of a proxy on this machine.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// receiverOf hears the senders of a site. A push to its branch has the loop look for it at once; what a delivery says beside
-// that does not count.
-func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *reconciler.Loop) (*webhook.Receiver, error) {
+// receiverOf hears the senders of a site. A push to its branch has the loop look for it at once, and what happens to a pull
+// request has the reviewer do so, if there is one; what a delivery says beside that does not count.
+func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *reconciler.Loop, reviewer *reconciler.Reviewer) (*webhook.Receiver, error) {
 	kinds := map[string]string{}
 	o := webhook.Options{Log: loop.Log, Proxies: loopback, Seen: seen, Act: func(e webhook.Event) {
-		if e.Kind == webhook.Push && e.Branch == conf.Repository.TheBranch() && !e.Deleted {
+		switch {
+		case e.Branch != conf.Repository.TheBranch():
+		case e.Kind == webhook.Push && !e.Deleted:
 			w.silence.Heard(e.Commit, time.Now())
-			loop.Wake()
+			loop.Expect(e.Commit)
+		case e.Kind == webhook.Pull && reviewer != nil:
+			reviewer.Wake()
+		case e.Kind == webhook.MergeGroup && reviewer != nil:
+			reviewer.Group(e.Commit)
 		}
 	}}
 	for name, s := range conf.Webhooks {
@@ -81,8 +87,7 @@ func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *re
 }
 
 // hear has a site hear its senders as soon as its loop is there. Deliveries are remembered in the root's ledger.
-func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.Reconciler, newLoop func(context.Context) *reconciler.Loop) func(context.Context) *reconciler.Loop {
-	r.Records = reconciler.NewRecords(conf.Root, r.Log)
+func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.Reconciler, newLoop func(context.Context) *reconciler.Loop, reviewer *reconciler.Reviewer) func(context.Context) *reconciler.Loop {
 	s.watch.silence = &announce.Silence{Patience: min(4*conf.Interval(), 2*time.Minute)}
 	var seen *replay
 	s.beside = append(s.beside,
@@ -91,7 +96,7 @@ func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.R
 	return func(ctx context.Context) *reconciler.Loop {
 		loop := newLoop(ctx)
 		seen = newReplay(ctx, r.Records)
-		hears, err := receiverOf(conf, s.watch, seen, loop)
+		hears, err := receiverOf(conf, s.watch, seen, loop, reviewer)
 		if err != nil {
 			r.Log.Error("no webhooks are received", "err", err) // polling goes on
 		}

@@ -1,20 +1,26 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 func kickCommand() *cobra.Command {
 	var root, output string
+	var want kicked
 	cmd := &cobra.Command{
 		Use:   "kick",
 		Short: "Have the service of a root make a pass now, and show what it did",
 		Long: `Have the service of a root make a pass now, and show what it did. Whoever asks while one runs gets the next.
+With --accept, the commit of that id counts although it does not descend from the one that counted last: the branch was
+rewritten, and that is right. The branch must have it; signatures are asked for all the same.
 Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +35,7 @@ Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.
 				return fmt.Errorf("open root: %w", err)
 			}
 			defer dir.Close() // only read
-			a, err := serve.Ask(cmd.Context(), dir, "kick", nil)
+			a, err := serve.Ask(cmd.Context(), dir, "kick", want)
 			if err != nil {
 				return err
 			}
@@ -38,7 +44,25 @@ Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.
 	}
 	cmd.Flags().StringVar(&root, "root", "", "served directory (required)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVar(&want.Accept, "accept", "", "commit, all 40 digits, that counts although the branch was rewritten")
 	return cmd
+}
+
+// kicked is what comes with a kick.
+type kicked struct {
+	Accept string `json:"accept,omitempty"` // commit that counts although the branch was rewritten
+}
+
+// kick has a service make a pass.
+func kick(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) serve.Answer {
+	var want kicked
+	if err := json.Unmarshal(b, &want); err != nil {
+		return refusal(err)
+	}
+	if want.Accept != "" {
+		return answer(loop.Accept(ctx, want.Accept))
+	}
+	return answer(loop.Kick(ctx))
 }
 
 // show prints what a service answered, and leaves with its exit code.

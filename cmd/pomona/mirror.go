@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -46,17 +45,12 @@ func fetchOf(m *repo.Mirror, log *slog.Logger) reconciler.Fetch {
 	}
 }
 
-// followMirror is a loop over a mirror. A first commit is fetched before the first pass, if its host answers.
+// followMirror is a loop over a mirror.
 func followMirror(r *reconciler.Reconciler, m *repo.Mirror, poll time.Duration) func(context.Context) *reconciler.Loop {
-	fetch := fetchOf(m, r.Log)
-	return func(ctx context.Context) *reconciler.Loop {
-		if m.Accepted() == "" {
-			if _, err := fetch(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				r.Log.Error("branch not fetched yet", "err", err)
-			}
-		}
+	return func(context.Context) *reconciler.Loop {
 		l := reconciler.NewLoop(r, poll, nil)
-		l.Follow(fetch)
+		l.Follow(fetchOf(m, r.Log))
+		l.Name = m.Accept
 		return l
 	}
 }

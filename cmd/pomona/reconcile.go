@@ -47,6 +47,7 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 	}
 	f.add(cmd, "branch")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVar(&f.accept, "accept", "", "of a repository at URL: commit, all 40 digits, that counts although the branch was rewritten")
 	cmd.Flags().BoolVar(&digests, "digests", false, "read every archive of the root too, to find damage")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be published and pruned")
 	return cmd

@@ -74,9 +74,9 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	if s.log, err = logs.logger(out); err != nil {
 		return err
 	}
-	admin, err := net.Listen("tcp", s.now.AdminAddress())
+	admin, err := listenPatiently(s.now.AdminAddress(), s.log)
 	if err != nil {
-		return fmt.Errorf("listen on %q: %w", s.now.AdminAddress(), err)
+		return err
 	}
 	s.process = newProcess(s.log, time.Hour)
 	for name := range s.now.Sites {
@@ -84,8 +84,8 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	}
 	var heard net.Listener
 	if s.now.Webhooks != "" {
-		if heard, err = net.Listen("tcp", s.now.Webhooks); err != nil {
-			return errors.Join(fmt.Errorf("listen on %q: %w", s.now.Webhooks, err), admin.Close())
+		if heard, err = listenPatiently(s.now.Webhooks, s.log); err != nil {
+			return errors.Join(err, admin.Close())
 		}
 	}
 	return s.process.tend(ctx, admin, s.reloadNow, func(ctx context.Context) error {
@@ -242,9 +242,6 @@ func (s *service) start(ctx context.Context, name string, conf siteConfig) {
 
 // serveSite serves one site until the context ends or something fails that concerns all of it.
 func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, log *slog.Logger) error {
-	if conf.Forge != nil || conf.Previews != nil {
-		log.Warn("this version looks at no pull requests, and makes no previews")
-	}
 	root, err := standBy(ctx, conf.Root, log)
 	if err != nil || root == nil {
 		return err
@@ -276,12 +273,21 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
+	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
+	if err := endPreviews(ctx, conf.ServedSite, r); err != nil {
+		log.Warn("previews not removed", "err", err)
+	}
+	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		root.tellForge(name, conf.ServedSite, r)
+		if reviewer, err = root.review(name, conf.ServedSite, r, client); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		o.Pull = reviewer.Page
 	}
 	if len(conf.Webhooks) > 0 {
-		newLoop = root.hear(&s.hooks, conf.ServedSite, r, newLoop)
+		newLoop = root.hear(&s.hooks, conf.ServedSite, r, newLoop, reviewer)
 		defer s.hooks.set(name, nil)
 	}
 	return root.run(ctx, newLoop, l, o)

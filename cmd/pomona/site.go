@@ -141,8 +141,11 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	return g.Wait()
 }
 
-// remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts.
+// remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts, with what is published to it.
 func (s *servedRoot) remember(r *reconciler.Reconciler, said serve.Report) {
+	if said.Preview > 0 {
+		return
+	}
 	if _, err := s.root.Stat("current/fecs/" + said.FEC); err != nil {
 		return
 	}

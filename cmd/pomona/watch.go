@@ -189,7 +189,12 @@ func (p *process) tend(ctx context.Context, admin net.Listener, reload func(cont
 	})
 	g.Go(func() error { return p.run(ctx, admin) })
 	g.Go(func() error { return supervise(ctx, p, func() { reload(ctx) }) })
-	return g.Wait()
+	err := g.Wait()
+	if errors.Is(err, serve.ErrCut) { // whoever was so slow asks again
+		p.log.Warn("some transfers took too long to end", "err", err)
+		return nil
+	}
+	return err
 }
 
 // run answers those who watch until the context ends.

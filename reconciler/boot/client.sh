@@ -12,6 +12,7 @@
 #   serial             the newest serial accepted; an older manifest is a replay
 #   run/ work/         boot.log and state; scratch: both emptied at each boot
 #   lock               a link that names the client at work
+#   previews/N         likewise all of this, of the preview of a pull request
 #
 # Exit status: 0 booted, 1 an init script failed, 2 nothing to boot or refused.
 set -u
@@ -24,7 +25,7 @@ CHANNEL=@CHANNEL@
 SERVERS=@SERVERS@
 REQUIRE_FRESH=@REQUIRE_FRESH@
 ALLOW_UNVERIFIED=@ALLOW_UNVERIFIED@
-CLIENT=1 # version of this client, for reports
+CLIENT=2 # version of this client, for reports
 
 # settings: the environment wins over boot.conf, which wins over the kernel command line.
 settings() {
@@ -41,6 +42,7 @@ settings() {
 		pomona.server=*) : "${POMONA_SERVER:=${word#*=}}" ;;
 		pomona.fec=*) : "${POMONA_FEC:=${word#*=}}" ;;
 		pomona.minserial=*) : "${POMONA_MIN_SERIAL:=${word#*=}}" ;;
+		pomona.preview=*) : "${POMONA_PREVIEW:=${word#*=}}" ;;
 		esac
 	done
 	SERVERS=$(echo "${POMONA_SERVER:-$SERVERS}" | tr ',' ' ')
@@ -53,6 +55,10 @@ settings() {
 	WAIT=${POMONA_WAIT:-2}       # seconds before the second round; doubles up to WAIT_MAX
 	WAIT_MAX=${POMONA_WAIT_MAX:-120}
 	STALL=${POMONA_STALL:-20} # seconds after which a transfer without progress is ended
+	PREVIEW=${POMONA_PREVIEW:-}
+	if [ -n "$PREVIEW" ]; then # nothing of it is taken for a release, nor the other way round
+		CHANNEL=preview/$PREVIEW KEYS=${POMONA_PREVIEW_KEYS:-/etc/pomona/preview-keys} ROOT=$ROOT/previews/$PREVIEW POMONA_MIN_SERIAL=''
+	fi
 	RUN=$ROOT/run WORK=$ROOT/work LOG=/dev/null
 	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES=''
 	if has wget; then DOWNLOADER=wget; else DOWNLOADER=curl; fi
@@ -97,6 +103,7 @@ lock() {
 	trap 'rm -f "$ROOT/lock"' EXIT # and no other: a watcher that inherits one could miss its own end
 	rm -rf "$RUN" "$WORK"
 	mkdir -p "$RUN" "$WORK" && LOG=$RUN/boot.log
+	[ -n "$PREVIEW" ] || rm -rf "$ROOT/previews"
 }
 
 # --- Transfers ------------------------------------------------------------------------------------------------------
@@ -173,7 +180,7 @@ report() {
 	echo "$1 $SERIAL ${SLOT##*/} $detail" >"$RUN/state"
 	[ "${POMONA_REPORT:-yes}" = yes ] || return 0
 	detail=$(echo "$detail" | cut -c 1-400 | tr -c 'A-Za-z0-9._:/,()\n-' ' ' | tr ' ' '+')
-	form="fec=$FEC&serial=$SERIAL&state=$1&slot=${SLOT##*/}&detail=$detail&client=$CLIENT"
+	form="fec=$FEC&serial=$SERIAL&state=$1&slot=${SLOT##*/}&detail=$detail&client=$CLIENT${PREVIEW:+&preview=$PREVIEW}"
 	url=$SERVER/-/report answer=$WORK/answer
 	case $DOWNLOADER in
 	wget) transfer 3 "$answer" 64 wget -q -O "$answer" --post-data "$form" "$url" ;;
@@ -235,7 +242,7 @@ name='[A-Za-z0-9_][A-Za-z0-9._+@-]*'
 integer='(0|[1-9][0-9]{0,12})'
 archive="(gzip|xz|zstd) $integer [0-9a-f]{64}"
 path='(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+'
-boot_line="(site|channel|fec|host|platform) $name|(serial|expires) $integer|data (yes|no)\
+boot_line="(site|fec|host|platform) $name|channel $name(/[1-9][0-9]{0,8})?|(serial|expires) $integer|data (yes|no)\
 |software $name $name $archive $path (start|hold)|configuration $name $name $archive $path\
 |scripts $archive|init $name [0-9a-f]{64} (-|$name)"
 data_line="(site|fec) $name|data $name $name $archive $path"
@@ -428,7 +435,7 @@ deliver() {
 
 deliver_from() {
 	rm -f "$WORK/manifest"
-	get "$SERVER/fecs/$NAME/boot.manifest" "$WORK/manifest" 2048 || why "no manifest: $(errors)" || return
+	get "$SERVER${PREVIEW:+/previews/$PREVIEW}/fecs/$NAME/boot.manifest" "$WORK/manifest" 2048 || why "no manifest: $(errors)" || return
 	{ manifest "$WORK/manifest" && acceptable; } || why "manifest: $WHY" || return
 	if [ -n "$HAVE" ] && cmp -s "$WORK/manifest" "$HAVE/.pomona/manifest"; then
 		say "serial $SERIAL is installed already"
@@ -534,6 +541,7 @@ run_scripts() {
 
 settings
 case $NAME in '' | [.-]* | *[!a-z0-9.-]*) refuse "malformed name $NAME" ;; esac
+case $PREVIEW in 0* | *[!0-9]*) refuse "malformed preview $PREVIEW" ;; esac
 [ -n "$SERVERS" ] || refuse 'no server is known'
 lock
 SERVER=${SERVERS%% *}

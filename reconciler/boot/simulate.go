@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -20,17 +21,19 @@ import (
 //
 // It keeps its state in Dir between boots, as a computer with flash does. Methods of one FEC must not run side by side.
 type FEC struct {
-	Name     string
-	Server   string   // address of the served tree; several are separated by blanks
-	Dir      string   // absolute; created when missing
-	Client   []byte   // the boot client of the site
-	Keys     []string // files of public keys, copied at each boot
-	Busybox  string   // path of a busybox
-	Emulator string   // path of a user-mode emulator, for a busybox of another processor; empty: none
-	Shell    string   // path of another shell to run the client; empty: busybox's own
-	Tools    []string // paths of programs besides busybox: verifiers, dbus-daemon, zstd; they take the place of applets
-	Without  []string // applets that this image lacks
-	Env      []string // more of the environment, NAME=VALUE; the client's settings among others
+	Name        string
+	Server      string   // address of the served tree; several are separated by blanks
+	Dir         string   // absolute; created when missing
+	Client      []byte   // the boot client of the site
+	Keys        []string // files of public keys, copied at each boot
+	Preview     int      // the pull request whose preview it boots; 0: what is published
+	PreviewKeys []string // likewise of previews
+	Busybox     string   // path of a busybox
+	Emulator    string   // path of a user-mode emulator, for a busybox of another processor; empty: none
+	Shell       string   // path of another shell to run the client; empty: busybox's own
+	Tools       []string // paths of programs besides busybox: verifiers, dbus-daemon, zstd; they take the place of applets
+	Without     []string // applets that this image lacks
+	Env         []string // more of the environment, NAME=VALUE; the client's settings among others
 }
 
 // Outcome says how a boot ended.
@@ -51,8 +54,13 @@ var Applets = strings.Fields(`[ ash awk basename cat chgrp chmod chown cmp cp cu
 	sha256sum sleep sort start-stop-daemon stat strings sync tail tar tee test time touch tr true umount uname uniq
 	unlink uptime usleep wc wget which whoami xargs xzcat yes zcat`)
 
-// Root is the client's state folder.
-func (f *FEC) Root() string { return filepath.Join(f.Dir, "root") }
+// Root is the client's state folder, or that for the preview which it boots.
+func (f *FEC) Root() string {
+	if f.Preview > 0 {
+		return f.path("root/previews", strconv.Itoa(f.Preview))
+	}
+	return f.path("root")
+}
 
 // Boot reboots: it ends what an earlier boot started, and runs the client until it exits or ctx ends. What the init
 // scripts started keeps running. An error says that the boot could not be simulated.
@@ -99,7 +107,7 @@ func (f *FEC) path(parts ...string) string {
 
 // prepare makes the image: bin/ is the PATH, etc/ the configuration.
 func (f *FEC) prepare() error {
-	for _, dir := range []string{f.path("bin"), f.path("etc/keys")} {
+	for _, dir := range []string{f.path("bin"), f.path("etc/keys"), f.path("etc/preview-keys")} {
 		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 			return err
 		}
@@ -121,23 +129,33 @@ func (f *FEC) prepare() error {
 			return err
 		}
 	}
-	for _, key := range f.Keys {
-		b, err := os.ReadFile(key)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(f.path("etc/keys", filepath.Base(key)), b, 0o644); err != nil {
-			return err
-		}
+	if err := errors.Join(copyKeys(f.Keys, f.path("etc/keys")), copyKeys(f.PreviewKeys, f.path("etc/preview-keys"))); err != nil {
+		return err
 	}
-	conf := fmt.Sprintf("POMONA_SERVER=%s\nPOMONA_FEC=%s\nPOMONA_ROOT=%s\nPOMONA_KEYS=%s\nPOMONA_DATA_KEYS=%s\n",
-		quote(f.Server), quote(f.Name), quote(f.Root()), quote(f.path("etc/keys")), quote(f.path("etc/data-keys")))
+	conf := fmt.Sprintf("POMONA_SERVER=%s\nPOMONA_FEC=%s\nPOMONA_ROOT=%s\nPOMONA_KEYS=%s\nPOMONA_DATA_KEYS=%s\nPOMONA_PREVIEW_KEYS=%s\n",
+		quote(f.Server), quote(f.Name), quote(f.path("root")), quote(f.path("etc/keys")), quote(f.path("etc/data-keys")), quote(f.path("etc/preview-keys")))
+	if f.Preview > 0 {
+		conf += fmt.Sprintf("POMONA_PREVIEW=%d\n", f.Preview)
+	}
 	return errors.Join(
 		os.WriteFile(f.path("etc/boot.conf"), []byte(conf), 0o644),
 		os.WriteFile(f.path("etc/cmdline"), nil, 0o644), // not this machine's
 		os.WriteFile(f.path("etc/pomona-boot"), f.Client, 0o755),
 		os.RemoveAll(filepath.Join(f.Root(), "run")),
 	)
+}
+
+func copyKeys(files []string, to string) error {
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, filepath.Base(file)), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applet puts one applet on the PATH: a link, or for another processor a file that the kernel gives to the emulator.

@@ -103,6 +103,15 @@ type Previews struct {
 	Life    string `json:"life,omitempty"`
 }
 
+// AtMost is how many there are at once.
+func (p Previews) AtMost() int { return cmp.Or(p.Most, 10) }
+
+// Size is how much all of them take, in bytes.
+func (p Previews) Size() int64 { return mustSize(or(p.MaxSize, "10GiB")) }
+
+// Lifetime is how long one is there after the last push.
+func (p Previews) Lifetime() time.Duration { return mustDuration(or(p.Life, "14d")) }
+
 // Freeze is a time during which nothing is published.
 type Freeze struct {
 	Reason string   `json:"reason"`

@@ -18,9 +18,9 @@ import (
 
 // Op is one change of the disk.
 type Op struct {
-	Kind string // mkdir, write, append, symlink, rename, sync, syncfs, remove, chmod
+	Kind string // mkdir, write, append, symlink, rename, exchange, sync, syncfs, remove, chmod
 	Path string // relative to the Dir; of a rename, the new name
-	From string // of a rename, the old name
+	From string // of a rename, the old name; of an exchange, the other one
 }
 
 // Hook stands before every change. It calls do to apply it, or leaves it out; the error it returns is the change's.
@@ -28,13 +28,19 @@ type Hook func(op Op, do func() error) error
 
 // Dir is a folder on disk. Paths are relative to it, with slashes; nothing outside it is ever reached (os.Root).
 type Dir struct {
-	root *os.Root
-	path string
-	hook Hook
+	root    *os.Root
+	path    string
+	hook    Hook
+	staging string
 }
 
 // Open opens the folder at path, which must exist. A nil hook applies every change.
-func Open(path string, hook Hook) (*Dir, error) {
+func Open(path string, hook Hook) (*Dir, error) { return open(path, Staging, hook) }
+
+// OpenPreviews is Open for whoever writes previews: its temporaries are its own, and no pass removes them.
+func OpenPreviews(path string, hook Hook) (*Dir, error) { return open(path, previewStaging, hook) }
+
+func open(path, staging string, hook Hook) (*Dir, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
@@ -42,7 +48,7 @@ func Open(path string, hook Hook) (*Dir, error) {
 	if hook == nil {
 		hook = func(_ Op, do func() error) error { return do() }
 	}
-	return &Dir{root: root, path: path, hook: hook}, nil
+	return &Dir{root: root, path: path, hook: hook, staging: staging}, nil
 }
 
 // Close releases the folder.
@@ -144,9 +150,58 @@ func (d *Dir) Symlink(target, name string) error {
 	return d.do("symlink", name, func() error { return d.root.Symlink(target, name) })
 }
 
+// Link is one link of a folder.
+type Link struct{ Name, Target string }
+
+// Symlinks makes links in one folder, which is opened once for all of them; none of them may exist.
+func (d *Dir) Symlinks(folder string, links []Link) (err error) {
+	at, err := d.root.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer at.Close() // nothing is written to it
+	for _, l := range links {
+		if err := d.do("symlink", folder+"/"+l.Name, func() error { return at.Symlink(l.Target, l.Name) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Rename moves a file, link or folder, replacing a file or link of the new name.
 func (d *Dir) Rename(from, to string) error {
 	return d.hook(Op{Kind: "rename", Path: to, From: from}, func() error { return d.root.Rename(from, to) })
+}
+
+// Exchange gives two folders each other's name, in one step where the file system can.
+func (d *Dir) Exchange(a, b string) error {
+	err := d.hook(Op{Kind: "exchange", Path: b, From: a}, func() error { return d.exchange(a, b) })
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	temp := d.Temp("exchanged")
+	if err := d.Rename(b, temp); err != nil {
+		return err
+	}
+	if err := d.Rename(a, b); err != nil {
+		return err
+	}
+	return d.Rename(temp, a)
+}
+
+func (d *Dir) exchange(a, b string) error {
+	from, err := d.root.Open(path.Dir(a))
+	if err != nil {
+		return err
+	}
+	defer from.Close() // only names it
+	to, err := d.root.Open(path.Dir(b))
+	if err != nil {
+		return err
+	}
+	defer to.Close() // likewise
+	err = unix.Renameat2(int(from.Fd()), path.Base(a), int(to.Fd()), path.Base(b), unix.RENAME_EXCHANGE)
+	return os.NewSyscallError("renameat2", err)
 }
 
 // Remove removes a file, link or folder with all that is in it; removing what is not there is no error.
@@ -248,6 +303,25 @@ func (d *Dir) Readlink(name string) (string, error) { return d.root.Readlink(nam
 func (d *Dir) Exists(name string) bool {
 	_, err := d.root.Lstat(name)
 	return err == nil
+}
+
+// Infos are those of the names in a folder that are there, links not followed. The folder is opened once for all of them.
+func (d *Dir) Infos(folder string, names []string) (map[string]fs.FileInfo, error) {
+	infos := make(map[string]fs.FileInfo, len(names))
+	at, err := d.root.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return infos, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close() // only read
+	for _, name := range names {
+		if info, err := at.Lstat(name); err == nil {
+			infos[name] = info
+		}
+	}
+	return infos, nil
 }
 
 // Names are the entries of a folder, sorted; none if it is not there.

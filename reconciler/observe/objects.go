@@ -34,26 +34,37 @@ func Objects(root *os.Root, s *store.Store) ([]observed.Object, error) {
 }
 
 // Reachable are the objects that some generations name: their folders, what the links in these folders lead to, and what
-// the manifests of their FECs name; and the same of the folders that are pinned.
+// the manifests of their FECs name; and the same of the folders that are pinned, and of previews.
 func Reachable(root *os.Root, numbers []int64, pins map[string]observed.Pin) (map[artifact.Digest]bool, error) {
 	seen := map[artifact.Digest]bool{}
+	if err := ReachPublished(root, numbers, pins, seen); err != nil {
+		return nil, err
+	}
+	if err := ReachPreviews(root, seen); err != nil {
+		return nil, fmt.Errorf("find objects that previews reach: %w", err)
+	}
+	return seen, nil
+}
+
+// ReachPublished marks what Reachable finds without previews. What is marked already is not read again.
+func ReachPublished(root *os.Root, numbers []int64, pins map[string]observed.Pin, seen map[artifact.Digest]bool) error {
 	for fec, p := range pins {
 		if err := reach(root, p.Folder, seen); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("find objects that %s runs: %w", fec, err)
+			return fmt.Errorf("find objects that %s runs: %w", fec, err)
 		}
 	}
 	for _, n := range numbers {
 		x, err := Index(root, n)
 		if err != nil {
-			return nil, fmt.Errorf("find reachable objects: %w", err)
+			return fmt.Errorf("find reachable objects: %w", err)
 		}
 		for path, d := range foldersOf(x) {
 			if err := reach(root, d, seen); err != nil {
-				return nil, fmt.Errorf("find objects that %s reaches: %w", path, err)
+				return fmt.Errorf("find objects that %s reaches: %w", path, err)
 			}
 		}
 	}
-	return seen, nil
+	return nil
 }
 
 // foldersOf maps each path of an index to its folder object.

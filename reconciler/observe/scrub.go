@@ -42,6 +42,9 @@ func Damage(ctx context.Context, root *os.Root, have observed.Root, s Scrub) ([]
 			return nil, fmt.Errorf("scrub generation %d: %w", g.Number, err)
 		}
 	}
+	if err := w.previews(); err != nil {
+		return nil, err
+	}
 	return w.found, nil
 }
 
@@ -78,7 +81,7 @@ func (w *scrubber) mode(path string, got, want fs.FileMode) bool {
 
 // layout looks at the folders that every root has and at the links that lead to generations.
 func (w *scrubber) layout() error {
-	for _, name := range []string{durable.Private, tree.GenerationsFolder, tree.CommitsFolder, store.Folder, tree.DataFolder} {
+	for _, name := range []string{durable.Private, tree.GenerationsFolder, tree.CommitsFolder, store.Folder, tree.DataFolder, tree.PreviewsFolder} {
 		want := fs.FileMode(0o755)
 		if name == durable.Private {
 			want = 0o700
@@ -216,8 +219,8 @@ func (w *scrubber) index(g observed.Generation) (tree.Index, error) {
 	if err != nil {
 		return x, err
 	}
-	if x.Generation != g.Number || x.Commit != g.Commit || x.Tree != g.Tree || x.Site != g.Site {
-		return x, fmt.Errorf("disagrees with %s", tree.GenerationFile)
+	if err := agrees(x, g); err != nil {
+		return x, err
 	}
 	signers := slices.DeleteFunc(slices.Clone(w.Keys), func(k tree.PublicKey) bool { return !slices.Contains(g.Keys, k.ID.String()) })
 	if len(signers) == 0 {
@@ -234,10 +237,24 @@ func (w *scrubber) index(g observed.Generation) (tree.Index, error) {
 	return x, err
 }
 
+func agrees(x tree.Index, g observed.Generation) error {
+	if x.Generation != g.Number || x.Commit != g.Commit || x.Tree != g.Tree || x.Site != g.Site {
+		return fmt.Errorf("disagrees with %s", tree.GenerationFile)
+	}
+	return nil
+}
+
 // gone notes, once for a generation, that it reaches objects or folders for data that are not there.
 func (w *scrubber) gone(g observed.Generation, x tree.Index) {
+	if missing, at := w.missing(x); missing > 0 {
+		w.found = append(w.found, observed.Damage{Kind: observed.Gone, Path: tree.GenerationPath(g.Number) + "/" + at,
+			What: fmt.Sprintf("misses objects, %d in all", missing), Generation: g.Number})
+	}
+}
+
+// missing is how many objects are not there, or not whole, that an index leads to, and the first path that leads to one.
+func (w *scrubber) missing(x tree.Index) (n int, at string) {
 	missing := map[artifact.Digest]bool{}
-	var at string
 	for name, f := range foldersOf(x) {
 		for _, o := range append([]artifact.Digest{f}, w.leads[f]...) {
 			if !w.objects[o] {
@@ -248,10 +265,7 @@ func (w *scrubber) gone(g observed.Generation, x tree.Index) {
 			}
 		}
 	}
-	if len(missing) > 0 {
-		w.found = append(w.found, observed.Damage{Kind: observed.Gone, Path: tree.GenerationPath(g.Number) + "/" + at,
-			What: fmt.Sprintf("misses objects, %d in all", len(missing)), Generation: g.Number})
-	}
+	return len(missing), at
 }
 
 // list is everything in a generation's folder: links with their target, files with none.

@@ -45,6 +45,8 @@ type Generation struct {
 	Keys      []string        `json:"keys"`   // key numbers that signed it
 	Serial    int64           `json:"serial"` // the highest of any manifest so far, also of FECs that are gone
 	Published time.Time       `json:"published"`
+
+	Preview *Proposed `json:"preview,omitempty"` // the pull request that it is the preview of
 }
 
 // Givens are what a tree is a function of besides the commit and Pomona's version.
@@ -52,6 +54,28 @@ type Givens struct {
 	Holds   []Hold   `json:"holds"`   // in force, of operators and after failures, by id
 	Held    []Held   `json:"held"`    // FECs that stay as they were, by name
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
+	// no pull request's check has seen this tree, although they are checked here; changes nothing in it
+	Unchecked bool `json:"unchecked,omitempty"`
+}
+
+// Digest stands for what of the givens changes a tree.
+func (g Givens) Digest() artifact.Digest {
+	type held struct {
+		FEC, Commit string
+		Expired     []string
+	}
+	of := struct {
+		Held    []held
+		Expired []string
+	}{Expired: append([]string{}, g.Expired...)}
+	for _, h := range g.Held {
+		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...)})
+	}
+	b, err := json.Marshal(of)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return artifact.Sum(b)
 }
 
 // Marshal writes generation.json.

@@ -16,6 +16,7 @@ type Repair struct {
 	Modes    map[string]fs.FileMode `json:"-"` // modes to set, by path
 	Remove   []string               `json:"-"` // what does not belong there, and objects that are not what they should be
 	Restore  []int64                `json:"-"` // generations that miss objects, newest first
+	Previews []int                  `json:"-"` // that go unless what they miss is restored with generations
 	Current  int64                  `json:"-"` // generation to which current must lead again; 0: it leads somewhere
 	Link     []int64                `json:"-"` // generations to which by-commit must lead
 	Withdraw map[int64]string       `json:"-"` // generations that cannot be mended in place, and why
@@ -33,6 +34,10 @@ func RepairOf(damage []observed.Damage) Repair {
 		case observed.Foreign, observed.Edited:
 			r.Remove = append(r.Remove, d.Path)
 		case observed.Gone:
+			if d.Preview > 0 {
+				r.Previews = append(r.Previews, d.Preview)
+				continue
+			}
 			r.Restore = append(r.Restore, d.Generation)
 		case observed.Altered:
 			if r.Withdraw[d.Generation] == "" {

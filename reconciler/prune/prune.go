@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -65,10 +66,27 @@ func Later(dir *durable.Dir, due time.Time) error {
 
 // Objects removes objects from the store.
 func Objects(s *store.Store, objects []observed.Object) error {
-	for _, o := range objects {
-		if err := s.Delete(o.Digest); err != nil {
-			return fmt.Errorf("prune object %s: %w", o.Digest, err)
-		}
+	gone := make([]artifact.Digest, len(objects))
+	for i, o := range objects {
+		gone[i] = o.Digest
+	}
+	if err := s.Delete(gone...); err != nil {
+		return fmt.Errorf("prune objects: %w", err)
+	}
+	return nil
+}
+
+// Preview takes the preview of a pull request out of its place, in one step, into staging.
+func Preview(dir *durable.Dir, number int) error {
+	temp := dir.Temp("pruned")
+	if err := dir.Rename(tree.PreviewPath(number), temp); err != nil {
+		return fmt.Errorf("prune preview %d: %w", number, err)
+	}
+	if err := dir.Sync(tree.PreviewsFolder); err != nil {
+		return fmt.Errorf("prune preview %d: %w", number, err)
+	}
+	if err := dir.Remove(temp); err != nil {
+		return fmt.Errorf("prune preview %d: %w", number, err)
 	}
 	return nil
 }

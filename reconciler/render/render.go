@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
@@ -41,9 +43,23 @@ func (w *writer) objects(t tree.Sealed) error {
 	if err := w.folders(t.Folders); err != nil {
 		return fmt.Errorf("render folders: %w", err)
 	}
-	for _, fec := range t.Data {
+	if err := w.dataFolders(t.Data); err != nil {
+		return fmt.Errorf("render data folders: %w", err)
+	}
+	return nil
+}
+
+func (w *writer) dataFolders(fecs []string) error {
+	there, err := w.dir.Infos(tree.DataFolder, fecs)
+	if err != nil {
+		return err
+	}
+	for _, fec := range fecs {
+		if info := there[fec]; info != nil && info.Mode() == fs.ModeDir|0o755 {
+			continue
+		}
 		if err := w.dir.MkdirAll(tree.DataFolder + "/" + fec); err != nil {
-			return fmt.Errorf("render data folders: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -52,8 +68,16 @@ func (w *writer) objects(t tree.Sealed) error {
 // folders stores every folder that is not there yet: all are written and synced in staging, then named.
 func (w *writer) folders(folders []tree.SealedFolder) error {
 	staged := map[artifact.Digest]string{}
-	for _, f := range folders {
-		if staged[f.Object] != "" || w.dir.Exists(store.Path(f.Object)) {
+	names := make([]string, len(folders))
+	for i, f := range folders {
+		names[i] = f.Object.Path()
+	}
+	there, err := w.dir.Infos(store.Folder, names)
+	if err != nil {
+		return err
+	}
+	for i, f := range folders {
+		if staged[f.Object] != "" || there[names[i]] != nil {
 			continue
 		}
 		if f.Nodes == nil {
@@ -73,7 +97,7 @@ func (w *writer) folders(folders []tree.SealedFolder) error {
 		if err := w.dir.MkdirAll(path.Dir(to)); err != nil {
 			return err
 		}
-		if err := w.dir.Rename(temp, to); err != nil {
+		if err := w.dir.Rename(temp, to); err != nil && !w.dir.Exists(to) { // else a preview, or a pass beside it, was first
 			return err
 		}
 		w.written = append(w.written, path.Dir(to))
@@ -126,16 +150,22 @@ func (w *writer) generation(t tree.Sealed) (string, error) {
 		return "", err
 	}
 	made := map[string]bool{".": true}
+	links := map[string][]durable.Link{} // by folder
+	add := func(at, target string) {
+		folder := path.Dir(at)
+		links[folder] = append(links[folder], durable.Link{Name: path.Base(at), Target: target})
+	}
 	for _, f := range t.Folders {
-		if err := w.parents(temp, path.Dir(f.Path), made); err != nil {
-			return "", err
-		}
-		if err := w.dir.Symlink("../../../"+store.Path(f.Object), temp+"/"+f.Path); err != nil {
-			return "", err
-		}
+		add(f.Path, "../../../"+store.Path(f.Object))
 	}
 	for _, l := range t.Links {
-		if err := w.dir.Symlink(l.Target, temp+"/"+l.Path); err != nil {
+		add(l.Path, l.Target)
+	}
+	for _, folder := range slices.Sorted(maps.Keys(links)) {
+		if err := w.parents(temp, folder, made); err != nil {
+			return "", err
+		}
+		if err := w.dir.Symlinks(path.Join(temp, folder), links[folder]); err != nil {
 			return "", err
 		}
 	}

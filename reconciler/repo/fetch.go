@@ -238,7 +238,7 @@ func gitFailed(ctx context.Context, host string, err error) error {
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return &remote.Wrong{Field: "url", Text: host + " has no such repository", Advice: "correct the address"}
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
-		err = errors.New("it asks for another credential: see --credential")
+		err = errCredential
 	case errors.As(err, &answer):
 		err = fmt.Errorf("status %d %s", answer.StatusCode(), http.StatusText(answer.StatusCode()))
 	}
@@ -248,6 +248,8 @@ func gitFailed(ctx context.Context, host string, err error) error {
 	}
 	return err
 }
+
+var errCredential = errors.New("it asks for another credential: see --credential")
 
 // short is an error that may quote what a server has sent.
 type short struct{ error }

@@ -117,6 +117,18 @@ func OpenMirror(o MirrorOptions) (*Mirror, error) {
 }
 
 func (m *Mirror) open() (err error) {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	if err := m.recall(); err != nil {
+		return err
+	}
+	m.examine(context.Background(), false)
+	return nil
+}
+
+// enter makes the folder, unless it is there, and takes it for this process.
+func (m *Mirror) enter() (err error) {
 	if err := os.MkdirAll(m.o.Dir, 0o700); err != nil {
 		return err
 	}
@@ -129,13 +141,43 @@ func (m *Mirror) open() (err error) {
 	if m.unlock, err = m.dir.Lock(); err != nil {
 		return err
 	}
-	if _, err := m.dir.Recover(); err != nil {
-		return err
+	_, err = m.dir.Recover()
+	return err
+}
+
+// leave gives the folder up.
+func (m *Mirror) leave() (err error) {
+	if m.unlock != nil {
+		m.unlock()
 	}
-	if err := m.recall(); err != nil {
-		return err
+	if m.dir != nil {
+		err = m.dir.Close()
 	}
-	m.examine(context.Background(), false)
+	m.unlock, m.dir = nil, nil
+	return err
+}
+
+// reenter makes a folder that somebody has removed anew. What was accepted last stays known.
+func (m *Mirror) reenter() error {
+	if m.dir != nil {
+		there, err := os.Stat(m.o.Dir)
+		own, err2 := m.dir.Root().Stat(".")
+		if err == nil && err2 == nil && os.SameFile(there, own) {
+			return nil
+		}
+	}
+	_ = m.leave() // what it was is gone
+	err := m.enter()
+	if err == nil && !m.dir.Exists(m.record.Repository) {
+		err = m.initBare(m.record.Repository)
+	}
+	if err == nil {
+		err = m.writeRecord(m.record)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("make mirror anew: %w", err), m.leave())
+	}
+	m.doubt = errors.New("somebody removed the mirror")
 	return nil
 }
 
@@ -147,13 +189,7 @@ func (m *Mirror) Close() error {
 	if m.repo != nil {
 		err = m.repo.close()
 	}
-	if m.unlock != nil {
-		m.unlock()
-	}
-	if m.dir != nil {
-		err = errors.Join(err, m.dir.Close())
-	}
-	return err
+	return errors.Join(err, m.leave())
 }
 
 // Repo reads the mirror; Resolve of the branch is the last accepted commit.
@@ -166,15 +202,25 @@ func (m *Mirror) Accepted() string {
 	return text(m.accepted)
 }
 
-// Accept names a commit that the next update takes although it is no descendant of the accepted one, alone or with what has
-// been added to it. Signatures count all the same.
+// Accept names a commit that updates take although it is no descendant of the accepted one, alone or with what has been added
+// to it, until they take one; an empty name takes that back. Signatures count all the same.
 func (m *Mirror) Accept(commit string) error {
-	if !plumbing.IsHash(commit) {
-		return fmt.Errorf("malformed commit id %q", commit)
+	if commit != "" {
+		if err := CheckCommit(commit); err != nil {
+			return err
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.named = plumbing.NewHash(commit)
+	return nil
+}
+
+// CheckCommit says why a text is no commit's id.
+func CheckCommit(id string) error {
+	if !plumbing.IsHash(id) {
+		return fmt.Errorf("malformed commit %q: want all of its 40 hexadecimal digits", id)
+	}
 	return nil
 }
 
@@ -196,6 +242,9 @@ func (m *Mirror) Update(ctx context.Context) (Update, error) {
 }
 
 func (m *Mirror) update(ctx context.Context) error {
+	if err := m.reenter(); err != nil {
+		return err
+	}
 	if m.doubt == nil {
 		m.doubt = m.writeRecord(m.record) // somebody may have removed it
 	}
@@ -219,11 +268,25 @@ func (m *Mirror) update(ctx context.Context) error {
 		return m.last.err
 	}
 	err = m.take(ctx, there, tip)
+	if errors.Is(err, errCredential) {
+		err = m.takeAgain(ctx, tip, err)
+	}
 	m.last = refusal{}
 	if refused := new(Refused); errors.As(err, &refused) {
 		m.last = m.refusal(tip, refused)
 	}
 	return err
+}
+
+// takeAgain is take with the credential as it is now: the last one expired between two answers.
+func (m *Mirror) takeAgain(ctx context.Context, tip plumbing.Hash, was error) error {
+	m.from.Client.Forget(m.at) // a file is read again anyway
+	there, err := m.ask(ctx, m.from, m.at)
+	if err != nil {
+		return was
+	}
+	defer there.Close() // like the first
+	return m.take(ctx, there, tip)
 }
 
 func (m *Mirror) refusal(tip plumbing.Hash, err error) refusal {

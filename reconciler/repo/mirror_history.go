@@ -168,14 +168,14 @@ func (r *Repo) checkedCommit(id plumbing.Hash) (Commit, error) {
 // judge says whether a commit whose history is there may follow the accepted one.
 func (m *Mirror) judge(tip plumbing.Hash, h history) error {
 	if m.record.Lost && !m.allowed(tip, h) {
-		return &Refused{tip.String(), "the mirror's record was damaged, and nothing says which commit was accepted last", "name the commit if it is the right one"}
+		return &Refused{tip.String(), "the mirror's record was damaged, and nothing says which commit was accepted last", "if it is the right one, name it with --accept"}
 	}
 	if !m.accepted.IsZero() && !h.reached.has(m.accepted) && !m.allowed(tip, h) {
 		what := "the branch was rewritten"
 		if m.known.has(tip) {
 			what = "the branch was set back, or its server lags behind"
 		}
-		return &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: %s", m.accepted, what), "push a commit that does, or name this one if it is right"}
+		return &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: %s", m.accepted, what), "push a commit that does or, if this one is right, name it with --accept"}
 	}
 	return m.checkSignatures(tip, h)
 }

@@ -141,7 +141,7 @@ func (m *Mirror) cloneInto(ctx context.Context, fresh *Repo, name string, from R
 	}
 	if !all.has(m.accepted) {
 		if m.named.IsZero() || !all.has(m.named) {
-			return nil, &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: the branch was rewritten", m.accepted), "push a commit that does, or name this one if it is right"}
+			return nil, &Refused{tip.String(), fmt.Sprintf("it does not descend from %s, which was accepted last: the branch was rewritten", m.accepted), "push a commit that does or, if this one is right, name it with --accept"}
 		}
 		return nil, nil
 	}

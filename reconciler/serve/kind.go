@@ -68,7 +68,7 @@ func isText(name string) bool {
 // withinTree cuts off by-commit/SHA/ or previews/N/.
 func withinTree(name string) string {
 	top, rest, _ := strings.Cut(name, "/")
-	if top == tree.CommitsFolder || top == previewsFolder {
+	if top == tree.CommitsFolder || top == tree.PreviewsFolder {
 		_, rest, _ = strings.Cut(rest, "/")
 		return rest
 	}

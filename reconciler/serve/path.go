@@ -8,9 +8,6 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// previewsFolder holds the trees of open pull requests, one folder each.
-const previewsFolder = "previews"
-
 // locate is where below the root the thing at a URL lies. It is false for what is never served, whatever is on disk:
 // parts that start with a dot, empty parts, and every way to spell a slash but a slash.
 func locate(u *url.URL) (name string, ok bool) {
@@ -28,7 +25,7 @@ func locate(u *url.URL) (name string, ok bool) {
 		}
 	}
 	switch top, _, _ := strings.Cut(path, "/"); top {
-	case store.Folder, tree.CommitsFolder, tree.DataFolder, previewsFolder:
+	case store.Folder, tree.CommitsFolder, tree.DataFolder, tree.PreviewsFolder:
 		return path, true
 	}
 	return tree.CurrentLink + "/" + path, true

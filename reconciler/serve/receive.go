@@ -45,7 +45,11 @@ func (p *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *reports) accept(r Report) {
-	p.log.Info("received report", "fec", r.FEC, "serial", r.Serial, "state", string(r.State),
+	log := p.log
+	if r.Preview > 0 {
+		log = log.With("preview", r.Preview)
+	}
+	log.Info("received report", "fec", r.FEC, "serial", r.Serial, "state", string(r.State),
 		"slot", r.Slot, "detail", r.Detail, "client", r.Client, "from", r.From)
 	if p.take != nil {
 		p.take(r)

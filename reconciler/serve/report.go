@@ -16,14 +16,15 @@ import (
 
 // Report is what a boot client says about its FEC. Anybody can send one: it is shown, and decides nothing.
 type Report struct {
-	FEC    string // nomenclature
-	Serial int64  // of the manifest that it is about, minutes since 1970; 0 if the client has none
-	State  State
-	Slot   string // of the unpacked release, or empty
-	Detail string // one line for people, printable, at most maxDetail bytes
-	Client string // version of the boot client, or empty
-	From   netip.Addr
-	At     time.Time
+	FEC     string // nomenclature
+	Serial  int64  // of the manifest that it is about, minutes since 1970; 0 if the client has none
+	State   State
+	Slot    string // of the unpacked release, or empty
+	Detail  string // one line for people, printable, at most maxDetail bytes
+	Client  string // version of the boot client, or empty
+	Preview int    // pull request whose preview it is about; 0: it is about what is published
+	From    netip.Addr
+	At      time.Time
 }
 
 // State is how far a boot got.
@@ -58,13 +59,16 @@ func parseReport(form string) (Report, error) {
 	if err != nil {
 		return Report{}, errors.New("malformed form")
 	}
-	for _, key := range []string{"fec", "serial", "state", "slot", "detail", "client"} {
+	for _, key := range []string{"fec", "serial", "state", "slot", "detail", "client", "preview"} {
 		if len(v[key]) > 1 {
 			return Report{}, fmt.Errorf("more than one %s", key)
 		}
 	}
 	r := Report{FEC: v.Get("fec"), State: State(v.Get("state")), Slot: v.Get("slot"), Detail: printable(v.Get("detail")), Client: v.Get("client")}
 	if r.Serial, err = parseSerial(v.Get("serial")); err != nil {
+		return Report{}, err
+	}
+	if r.Preview, err = parsePreview(v.Get("preview")); err != nil {
 		return Report{}, err
 	}
 	return r, r.check()
@@ -101,6 +105,17 @@ func parseSerial(s string) (int64, error) {
 		return 0, fmt.Errorf("malformed serial %q", s)
 	}
 	return n, nil
+}
+
+func parsePreview(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("malformed preview %q", s)
+	}
+	return int(n), nil
 }
 
 // printable makes one line of s that no terminal and no page acts upon.

@@ -14,8 +14,11 @@ import (
 // maxHeader bounds a request header, in bytes. The library reads 4096 more than it is told.
 const maxHeader = 16<<10 - 4096
 
+// ErrCut says that transfers were cut off at the end, because they took too long.
+var ErrCut = errors.New("cut off transfers")
+
 // Run serves h on l until ctx ends, then takes no new connections and lets running transfers finish. It closes l. An
-// error says that serving ended by itself, or that transfers were cut off after ShutdownTimeout.
+// error says that serving ended by itself; ErrCut, that transfers were cut off after ShutdownTimeout.
 func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	o = o.withDefaults()
 	server := &http.Server{
@@ -43,7 +46,7 @@ func stop(server *http.Server, o Options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.ShutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("finish transfers: %w", err), server.Close())
+		return errors.Join(fmt.Errorf("%w: %w", ErrCut, err), server.Close())
 	}
 	return nil
 }

@@ -88,20 +88,35 @@ func (s *Store) adopt(temp string, d artifact.Digest) error {
 	return s.dir.Sync(path.Dir(to))
 }
 
-// Delete removes an object; removing what is not there is no error. It leaves its name in one step: half a folder must
-// never be found under a digest.
-func (s *Store) Delete(d artifact.Digest) error {
-	if !s.Has(d) {
-		return nil
+// Delete removes objects; removing what is not there is no error.
+func (s *Store) Delete(objects ...artifact.Digest) error {
+	temps, err := s.Withdraw(objects...)
+	for _, temp := range temps {
+		if err == nil {
+			err = s.dir.Remove(temp)
+		}
 	}
-	temp := s.dir.Temp("pruned")
-	if err := s.dir.Rename(Path(d), temp); err != nil {
-		return err
+	return err
+}
+
+// Withdraw moves objects into staging, for the caller to remove. Each leaves its name in one step: half a folder must never be
+// found under a digest.
+func (s *Store) Withdraw(objects ...artifact.Digest) (temps []string, err error) {
+	var shelves []string
+	for _, d := range objects {
+		if !s.Has(d) {
+			continue
+		}
+		temp := s.dir.Temp("pruned")
+		if err := s.dir.Rename(Path(d), temp); err != nil {
+			return temps, fmt.Errorf("withdraw object %s: %w", d, err)
+		}
+		temps, shelves = append(temps, temp), append(shelves, path.Dir(Path(d)))
 	}
-	if err := s.dir.Sync(path.Dir(Path(d))); err != nil {
-		return err
+	if err := s.dir.SyncAll(shelves); err != nil {
+		return temps, fmt.Errorf("withdraw objects: %w", err)
 	}
-	return s.dir.Remove(temp)
+	return temps, nil
 }
 
 // List are all objects, in no order. Names that are no digest are left out.

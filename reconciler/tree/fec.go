@@ -54,7 +54,7 @@ func (b *builder) fecSoftware(name string, fec desired.FEC, m *Manifest) (nodes 
 		payload, key, _ := r.For(fec.Platform)
 		part := Part{SoftwarePart, sw, pin.Version, key, payload.FormatFor(platform)}
 		a := b.part(part)
-		expired := b.want.Expired[StartPermission(name, sw)]
+		expired := len(b.want.Expired) > 0 && b.want.Expired[StartPermission(name, sw)]
 		m.Software = append(m.Software, Item{
 			Name: sw, Version: pin.Version, Object: object(a), Install: payload.Install,
 			Start: pin.Starts(r.IsDev(pin.Version), expired),

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +41,10 @@ func (f Folder) Sealed(manifest []byte) ([]Node, artifact.Digest) {
 func FolderDigest(nodes []Node) artifact.Digest { return digestNodes(sortNodes(slices.Clone(nodes))) }
 
 func (f Folder) withManifest(b []byte) []Node {
-	return sortNodes(append(slices.Clone(f.Nodes), Node{Path: ManifestName, Data: b}))
+	at, _ := slices.BinarySearchFunc(f.Nodes, ManifestName, func(n Node, path string) int { return cmp.Compare(n.Path, path) })
+	nodes := make([]Node, 0, len(f.Nodes)+1)
+	nodes = append(append(nodes, f.Nodes[:at]...), Node{Path: ManifestName, Data: b})
+	return append(nodes, f.Nodes[at:]...)
 }
 
 func sortNodes(nodes []Node) []Node {
@@ -51,19 +53,18 @@ func sortNodes(nodes []Node) []Node {
 }
 
 func digestNodes(nodes []Node) artifact.Digest {
-	h := sha256.New()
-	fmt.Fprintln(h, "pomona-folder 1")
+	b := appendLine(make([]byte, 0, 200*(1+len(nodes))), "pomona-folder 1")
 	for _, n := range nodes {
 		switch {
 		case n.Target != "":
-			fmt.Fprintln(h, "link", n.Path, n.Target)
+			b = appendLine(b, "link", n.Path, n.Target)
 		case !n.Object.IsZero():
-			fmt.Fprintln(h, "object", n.Path, n.Object)
+			b = appendLine(b, "object", n.Path, n.Object)
 		default:
-			fmt.Fprintln(h, "file", n.Path, n.Permissions(), artifact.Sum(n.Data))
+			b = appendLine(b, "file", n.Path, n.Permissions(), artifact.Sum(n.Data))
 		}
 	}
-	return artifact.Digest(h.Sum(nil))
+	return artifact.Sum(b)
 }
 
 // Permissions are a rendered file's mode bits: nobody may write it.
@@ -104,5 +105,6 @@ func LinkNode(path, target string) (Node, error) {
 
 // checksum is the .sha256 file beside an archive, as sha256sum -c reads it.
 func checksum(path string, d artifact.Digest) Node {
-	return Node{Path: path + ".sha256", Data: fmt.Appendf(nil, "%s  %s\n", d, path[strings.LastIndex(path, "/")+1:])}
+	name := path[strings.LastIndex(path, "/")+1:]
+	return Node{Path: path + ".sha256", Data: appendLine(make([]byte, 0, 2*len(d)+len(name)+3), d, "", name)}
 }

@@ -1,7 +1,7 @@
 package tree
 
 import (
-	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,18 +14,37 @@ import (
 // reads them with `while read`; what parses, prints back to the same bytes.
 
 type lines struct {
-	b bytes.Buffer
+	b []byte
 	n int
 }
 
 func (w *lines) add(words ...any) {
-	fmt.Fprintln(&w.b, words...)
+	w.b = appendLine(w.b, words...)
 	w.n++
 }
 
-func (w *lines) end() []byte {
-	fmt.Fprintf(&w.b, "end %d\n", w.n)
-	return w.b.Bytes()
+func (w *lines) end() []byte { return appendLine(w.b, "end", w.n) }
+
+// appendLine does what fmt.Appendln does, in a fraction of the time: a tree has many lines.
+func appendLine(b []byte, words ...any) []byte {
+	for i, word := range words {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		switch word := word.(type) {
+		case string:
+			b = append(b, word...)
+		case artifact.Digest:
+			b = hex.AppendEncode(b, word[:])
+		case int64:
+			b = strconv.AppendInt(b, word, 10)
+		case artifact.Format:
+			b = append(b, word...)
+		default:
+			b = fmt.Append(b, word)
+		}
+	}
+	return append(b, '\n')
 }
 
 func word(is bool, yes, no string) string {

@@ -84,7 +84,7 @@ const MaxMinutes = 1<<31 - 1
 //
 // LINES counts the lines before the last.
 func (m Manifest) Marshal() []byte {
-	w := lines{}
+	w := lines{b: make([]byte, 0, 2048)}
 	w.add(manifestHeader)
 	w.add("site", m.Site)
 	w.add("channel", m.Channel)

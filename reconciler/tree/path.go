@@ -8,6 +8,7 @@ const (
 	GenerationsFolder = "generations"
 	CommitsFolder     = "by-commit"
 	DataFolder        = "data"
+	PreviewsFolder    = "previews"
 	GenerationFile    = "generation.json"
 	IndexFile         = "index"
 	SignatureFile     = "index.sig"

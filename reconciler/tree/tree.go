@@ -4,9 +4,11 @@ package tree
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -99,8 +101,9 @@ func Of(w Wanted) (Tree, error) {
 	for name := range w.Site.Software {
 		t.Folders = append(t.Folders, b.softwareFolder(name))
 	}
+	fecs := slices.Collect(maps.Keys(w.Site.FECs))
+	t.Folders = append(t.Folders, b.fecFolders(fecs)...)
 	for name, fec := range w.Site.FECs {
-		t.Folders = append(t.Folders, b.fecFolder(name, fec))
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})
 		}
@@ -112,12 +115,33 @@ func Of(w Wanted) (Tree, error) {
 	slices.SortFunc(t.Links, func(a, b Link) int { return cmp.Compare(a.Path, b.Path) })
 	slices.Sort(t.Data)
 	for i, f := range t.Folders {
-		t.Folders[i].content = f.Content()
+		t.Folders[i].content = f.Content() // of a FEC it is known already
 	}
 	if b.err != nil {
 		return Tree{}, b.err
 	}
 	return t, t.check()
+}
+
+// fecFolders are the folders of all FECs, which are most of a tree: all processors lay them out.
+func (b *builder) fecFolders(fecs []string) []Folder {
+	folders, share := make([]Folder, len(fecs)), 1+len(fecs)/runtime.GOMAXPROCS(0)
+	var working sync.WaitGroup
+	var mu sync.Mutex
+	for from := 0; from < len(fecs); from += share {
+		working.Go(func() {
+			own := builder{want: b.want}
+			for i := from; i < min(from+share, len(fecs)); i++ {
+				folders[i] = own.fecFolder(fecs[i], b.want.Site.FECs[fecs[i]])
+				folders[i].content = folders[i].Content()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			b.err = cmp.Or(b.err, own.err)
+		})
+	}
+	working.Wait()
+	return folders
 }
 
 // check finds two entries at one path.
@@ -146,18 +170,17 @@ func (t Tree) check() error {
 // Digest covers paths, modes and object digests: not commits, generation numbers, serials, dates or signatures. Equal
 // site trees give equal digests on any machine.
 func (t Tree) Digest() artifact.Digest {
-	h := sha256.New()
-	fmt.Fprintln(h, "pomona-tree 1", t.Site, t.Channel)
+	b := appendLine(nil, "pomona-tree 1", t.Site, t.Channel)
 	for _, f := range t.Folders {
-		fmt.Fprintln(h, "folder", f.Path, f.Content())
+		b = appendLine(b, "folder", f.Path, f.Content())
 	}
 	for _, l := range t.Links {
-		fmt.Fprintln(h, "link", l.Path, l.Target)
+		b = appendLine(b, "link", l.Path, l.Target)
 	}
 	for _, d := range t.Data {
-		fmt.Fprintln(h, "data", d)
+		b = appendLine(b, "data", d)
 	}
-	return artifact.Digest(h.Sum(nil))
+	return artifact.Sum(b)
 }
 
 // builder collects the first error, so that layout reads as layout.

@@ -51,15 +51,21 @@ func Write(dir string, n int) error {
 // FEC is the file of FEC number i.
 func FEC(i int) string {
 	folder := i / perFolder
-	return fmt.Sprintf("fecs/s%03d/g%04d/%s.cue", folder/perSection, folder, name(i))
+	return fmt.Sprintf("fecs/s%03d/g%04d/%s.cue", folder/perSection, folder, Name(i))
 }
 
-// Change rewrites the file of FEC number i of a site of n FECs: each other revision gives another, valid content.
-// Nothing is committed.
+// Change rewrites the file of FEC number i of a site of n FECs: each other revision gives another, valid content. The next
+// one moves the FEC to another release. Nothing is committed.
 func Change(dir string, n, i, revision int) error {
-	w := &writer{dir: dir, fecs: n, software: min(max(n/20, 50), 500)}
-	w.write(FEC(i), w.fec(i, revision))
+	w := &writer{dir: dir}
+	w.write(FEC(i), Content(n, i, revision))
 	return w.err
+}
+
+// Content is what Change writes.
+func Content(n, i, revision int) string {
+	w := &writer{fecs: n, software: min(max(n/20, 50), 500)}
+	return w.fec(i, revision)
 }
 
 // Commit commits everything in dir, after first, a git command, if there is one. The commit's id depends on nothing but
@@ -179,23 +185,27 @@ func (w *writer) archive(at, entry string, seed uint64) {
 	w.write(at, b.String())
 }
 
-func name(i int) string { return fmt.Sprintf("kg%05dcu", i) }
+// Name is the nomenclature of FEC number i.
+func Name(i int) string { return fmt.Sprintf("kg%05dcu", i) }
 
 // fec is the CUE of one FEC.
 func (w *writer) fec(i, revision int) string {
 	random := rand.New(rand.NewPCG(uint64(i), 1))
 	pins := random.Perm(w.software)[:6+random.IntN(5)]
 	var b strings.Builder
-	fmt.Fprintf(&b, "package site\n\n// FEC %d of the benchmark: everything that a FEC of a laboratory usually has.\nfecs: %q: {\n", i, name(i))
-	fmt.Fprintf(&b, "\tdescription: \"front-end computer number %d\"\n\thost: \"%s.acc.example.org\"\n\tplatform: \"p%d\"\n", i, name(i), i%platforms)
+	fmt.Fprintf(&b, "package site\n\n// FEC %d of the benchmark: everything that a FEC of a laboratory usually has.\nfecs: %q: {\n", i, Name(i))
+	fmt.Fprintf(&b, "\tdescription: \"front-end computer number %d\"\n\thost: \"%s.acc.example.org\"\n\tplatform: \"p%d\"\n", i, Name(i), i%platforms)
 	fmt.Fprintf(&b, "\tlocation: \"hall %d, rack %d, slot %d\"\n\tresponsible: \"team%d@example.org\"\n", i/1000, i/perFolder, i%perFolder, i%17)
 	fmt.Fprintf(&b, "\tgroups: [%q, \"transfer\"]\n\tsoftware: {\n", []string{"ring", "linac"}[i%2])
 	for n, s := range pins {
-		start := ""
+		start, version := "", random.IntN(len(versions))
 		if n%4 == 0 {
 			start = ", start: true"
 		}
-		fmt.Fprintf(&b, "\t\tsw%03d: {version: %q%s}\n", s, versions[random.IntN(len(versions))], start)
+		if n == 0 {
+			version += revision
+		}
+		fmt.Fprintf(&b, "\t\tsw%03d: {version: %q%s}\n", s, versions[version%len(versions)], start)
 	}
 	b.WriteString("\t}\n\tconfiguration: {\n")
 	for _, s := range pins[:2+i%2] {
@@ -205,7 +215,7 @@ func (w *writer) fec(i, revision int) string {
 	fmt.Fprintf(&b, "\t\t\"50-run\": {file: \"scripts/start%d\", starts: \"sw%03d\"}\n\t}\n", i%scripts, pins[0])
 	b.WriteString("\tpersistence: state: {path: \"/opt/data/state\", schema: \"state-1\", interval: \"30m\", keep: 5}\n")
 	b.WriteString("\tmonitoring: {\n\t\tgroups: [\"front-ends\", \"beamline\"]\n\t\tservices: {\n\t\t\tping: {check: \"ping\", interval: \"2m\"}\n")
-	fmt.Fprintf(&b, "\t\t\tserver: {check: \"tcp\", port: %d, description: \"the device server of %s answers\"}\n\t\t}\n\t}\n", 5000+i%1000, name(i))
-	fmt.Fprintf(&b, "\tlabels: {\n\t\tsection: \"section %d\"\n\t\tcrate: \"%d\"\n\t\trevision: \"%d\"\n\t\tnomenclature: %q\n\t}\n}\n", i/500, i, revision, strings.ToUpper(name(i)))
+	fmt.Fprintf(&b, "\t\t\tserver: {check: \"tcp\", port: %d, description: \"the device server of %s answers\"}\n\t\t}\n\t}\n", 5000+i%1000, Name(i))
+	fmt.Fprintf(&b, "\tlabels: {\n\t\tsection: \"section %d\"\n\t\tcrate: \"%d\"\n\t\trevision: \"%d\"\n\t\tnomenclature: %q\n\t}\n}\n", i/500, i, revision, strings.ToUpper(Name(i)))
 	return b.String()
 }

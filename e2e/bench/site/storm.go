@@ -24,7 +24,7 @@ fecs: %q: {
 		"50-run": file: "scripts/start1"
 	}
 }
-`, name(i), i%platforms, i%archives, (i+1)%archives))
+`, Name(i), i%platforms, i%archives, (i+1)%archives))
 	}
 	if w.err != nil {
 		return fmt.Errorf("write site: %w", w.err)
