@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -38,7 +37,11 @@ func newReviewed(t *testing.T, app bool) *reviewed {
 	a, w := newAuthority(t), newWorld(t)
 	r := &reviewed{world: w, app: app, bare: filepath.Join(w.dir, "git", "controls", "site.git"), file: filepath.Join(w.dir, "pomona.cue"), listen: freeAddress(t), hears: freeAddress(t), admin: freeAddress(t)}
 	git(t, w.dir, "clone", "-q", "--bare", w.site, r.bare)
-	r.remote = gitServer(t, a, filepath.Join(w.dir, "git")).URL + "/controls/site.git"
+	h := gitBackend(t, filepath.Join(w.dir, "git"))
+	if app { // its token is good for git too
+		h = onlyApp(h)
+	}
+	r.remote = a.server(t, h.ServeHTTP).URL + "/controls/site.git"
 	o := forgetest.Options{Repository: "controls/site", Certificate: &a.tls, Head: func(branch string) string { return git(t, r.bare, "rev-parse", branch) }}
 	key := []byte(forgetest.Token)
 	if app {
@@ -54,6 +57,18 @@ func newReviewed(t *testing.T, app bool) *reviewed {
 	r.secret("forge", string(key))
 	r.secret("hook", hookSecret)
 	return r
+}
+
+// onlyApp lets those in who have a token of the App's installation, as GitHub does.
+func onlyApp(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if user, password, ok := req.BasicAuth(); !ok || user != "x-access-token" || password != forgetest.Token {
+			w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
+			http.Error(w, "who?", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, req)
+	}
 }
 
 func (r *reviewed) path(name string) string { return filepath.Join(r.world.dir, name) }
@@ -128,41 +143,6 @@ func (r *reviewed) merge(text string) (commit string) {
 		r.world.t.Errorf("the webhook answers %d", code)
 	}
 	return commit
-}
-
-// open opens a pull request of the world's commit, which stays out of its main branch, with a merge result as GitHub keeps it.
-// A merge that git cannot make has none.
-func (r *reviewed) open(p forgetest.Pull) (number int) {
-	t := r.world.t
-	t.Helper()
-	if p.Head == "" {
-		p.Head = git(t, r.site, "rev-parse", "HEAD")
-	}
-	if p.HeadBranch == "" {
-		p.HeadBranch = "topic/" + p.Head[:8]
-	}
-	if p.Base == "" {
-		p.Base = git(t, r.bare, "rev-parse", "main")
-	}
-	git(t, r.site, "push", "-qf", r.bare, p.Head+":refs/heads/"+p.HeadBranch)
-	number = r.hub.OpenPull(p)
-	r.refs(number, p.Head)
-	return number
-}
-
-// refs sets the references of a pull request as GitHub does.
-func (r *reviewed) refs(number int, head string) {
-	t := r.world.t
-	t.Helper()
-	git(t, r.bare, "update-ref", fmt.Sprintf("refs/pull/%d/head", number), head)
-	merged, err := exec.Command("git", "-C", r.bare, "merge-tree", "--write-tree", "main", head).Output()
-	if err != nil {
-		git(t, r.bare, "update-ref", "-d", fmt.Sprintf("refs/pull/%d/merge", number))
-		return
-	}
-	base := git(t, r.bare, "rev-parse", "main")
-	commit := git(t, r.bare, "commit-tree", strings.TrimSpace(string(merged)), "-p", base, "-p", head, "-m", "merge")
-	git(t, r.bare, "update-ref", fmt.Sprintf("refs/pull/%d/merge", number), commit)
 }
 
 // statuses are the texts of a commit's statuses of the site, the newest first.

@@ -14,7 +14,8 @@
 // operate.go is what operators do to holds, records.go keeps the ledger open.
 //
 // loop.go says when a service makes passes, follow.go when it fetches what another host has; observer.go tells others how
-// they go. Top-level room webhook turns a forge's delivery into a hint for the loop.
+// they go; tell.go tells the forge what became of each commit, redeliver.go asks it for deliveries that were missed. Top-level
+// room webhook turns a forge's delivery into a hint for the loop.
 //
 // preview.go serves the trees of open pull requests, which it makes beside passes.
 //

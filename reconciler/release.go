@@ -72,7 +72,7 @@ type Released struct {
 	Files     []string        `json:"files"` // that were edited
 	Moved     []string        `json:"moved"` // FECs
 	OnDev     []string        `json:"onDev,omitempty"`
-	Commit    string          `json:"commit,omitempty"`
+	Commit    string          `json:"commit,omitempty"` // empty: the branch had been pushed before
 	Branch    string          `json:"branch,omitempty"`
 	Change    string          `json:"change,omitempty"` // address of a pull request
 	Unchanged bool            `json:"unchanged"`
@@ -320,12 +320,12 @@ func (r *Releaser) commit(ctx context.Context, t *target, e *edit, done *Release
 // propose pushes a branch of its own and asks for its merge. The branch is named by what it holds: one that is there already
 // was pushed by a try that got no further.
 func (r *Releaser) propose(ctx context.Context, t *target, d repo.Draft, title, body string, done *Released) error {
-	if t.temp == "" {
-		return errors.New("open pull request: the site is a folder on this machine: name its address with --site")
-	}
 	done.Branch = fmt.Sprintf("release/%s-%s-%.12s", done.Name, done.Version, d.Commit.Tree)
 	err := t.repo.Push(ctx, r.Remote, done.Branch, d, true)
-	if err != nil && !errors.Is(err, repo.ErrMoved) {
+	switch {
+	case errors.Is(err, repo.ErrMoved):
+		done.Commit = "" // what lies there is of another minute
+	case err != nil:
 		return err
 	}
 	done.Change, err = r.OpenChange(ctx, Change{Branch: done.Branch, Base: t.branch, Commit: done.Commit, Title: title, Body: body})

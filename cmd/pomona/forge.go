@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"sync"
 
@@ -54,6 +55,24 @@ func openApp(f *desired.Forge) (*remote.App, error) {
 		ID: strconv.FormatInt(f.App.ID, 10), Installation: f.App.Installation, Repository: f.Repository, KeyFile: f.App.Key, API: api,
 		Client: remote.New(remote.Options{}),
 	})
+}
+
+// addApp has a GitHub App read its repository too, unless there is another credential for that host.
+func addApp(credentials remote.Credentials, conf desired.ServedSite) error {
+	at, err := url.Parse(conf.Repository.URL)
+	if err != nil || at.Scheme != "https" || conf.Forge == nil || conf.Forge.App == nil {
+		return nil
+	}
+	host := remote.HostOf(at)
+	if _, given := credentials[host]; given {
+		return nil
+	}
+	app, err := openApp(conf.Forge)
+	if err != nil {
+		return err
+	}
+	credentials[host] = app.Credential()
+	return nil
 }
 
 // tellForge has the forge of a site told what becomes of its commits, and missed deliveries of its webhook repeated.

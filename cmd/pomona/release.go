@@ -18,6 +18,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -42,6 +43,7 @@ type releaseFlags struct {
 	clear, pull           bool
 	format, output, print string
 	payloads              payloadFlags
+	change                changeFlags
 }
 
 func releaseCommand() *cobra.Command {
@@ -82,6 +84,9 @@ Exit code 0: released, or released before with the same content. 1: something mu
 	flags.StringSliceVar(&f.release.Pin, "pin", nil, "FECs that move to this version")
 	flags.StringSliceVar(&f.release.PinGroups, "pin-group", nil, "groups whose FECs move to this version, if they have the software and are not on dev")
 	flags.BoolVar(&f.pull, "pull-request", false, "push a branch of its own, and open a pull request")
+	flags.StringVar(&f.change.kind, "forge", "", "forge of the pull request: github or gitea; default: github for github.com")
+	flags.StringVar(&f.change.api, "forge-api", "", "address of the forge's API; default: that of the site's host")
+	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.StringVar(&f.print, "print", "", "print a file for build systems, and do nothing else: make, cmake or yocto-fesa3")
 	f.payloads.add(cmd, ownCache)
@@ -124,10 +129,11 @@ func (f *releaseFlags) run(cmd *cobra.Command, args []string) error {
 // releaseFailed says what went wrong and gives it the exit code that build systems know.
 func releaseFailed(w io.Writer, err error) error {
 	var unavailable *remote.Unavailable
+	var limited *forge.Limited
 	var taken *reconciler.TakenError
 	code := 0
 	switch {
-	case errors.As(err, &unavailable), errors.Is(err, repo.ErrMoved):
+	case errors.As(err, &unavailable), errors.As(err, &limited), errors.Is(err, repo.ErrMoved):
 		code = exitUnavailable
 	case errors.As(err, &taken):
 		code = exitTaken
@@ -172,16 +178,9 @@ func (f *releaseFlags) releaser(cmd *cobra.Command) (*reconciler.Releaser, error
 		r.Put = reconciler.PutInto(f.root)
 	}
 	if f.pull {
-		r.OpenChange = openChange(f)
+		r.OpenChange, err = f.change.openChange(f.site, client)
 	}
-	return r, nil
-}
-
-// openChange opens pull requests at the forge of the site's address.
-func openChange(*releaseFlags) func(context.Context, reconciler.Change) (string, error) {
-	return func(context.Context, reconciler.Change) (string, error) {
-		return "", errors.New("no forge is known: open it by hand")
-	}
+	return r, err
 }
 
 func showReleased(w io.Writer, r reconciler.Released) error {
@@ -200,7 +199,11 @@ func showReleased(w io.Writer, r reconciler.Released) error {
 	for _, file := range r.Files {
 		fmt.Fprintf(&b, "edited %s\n", file)
 	}
-	fmt.Fprintf(&b, "commit %.12s on branch %s\n", r.Commit, r.Branch)
+	if r.Commit == "" {
+		fmt.Fprintf(&b, "branch %s had been pushed before\n", r.Branch)
+	} else {
+		fmt.Fprintf(&b, "commit %.12s on branch %s\n", r.Commit, r.Branch)
+	}
 	if r.Change != "" {
 		fmt.Fprintln(&b, r.Change)
 	}

@@ -312,10 +312,14 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	for host, file := range conf.Credentials {
 		flags.credentials = append(flags.credentials, host+"="+file)
 	}
-	client, err := flags.client(conf.Root)
+	credentials, err := readCredentials(conf.Root, flags.credentials)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := addApp(credentials, conf); err != nil {
+		return nil, nil, err
+	}
+	client := remote.New(remote.Options{Credentials: credentials})
 	freezes, machines, err := holdsOf(conf)
 	if err != nil {
 		return nil, nil, err
