@@ -51,10 +51,9 @@ type Reconciler struct {
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
 	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
+	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
 	Machines []observe.MachineSource // that say when changes must wait
-
-	Accepted func() string // commit that an operator named last, empty for none; nil: operators name none
 
 	Observers []Observer // are told how passes go
 	Pulse     *Pulse     // beats while they go; may be nil
@@ -158,6 +157,9 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 	if err != nil || rep.Plan.Empty() && rep.Built == 0 {
 		return err
 	}
+	if err := r.compareWithCheck(ctx, have, &rep.Plan); err != nil {
+		return errors.Join(err, dir.Remove(durable.Unfinished))
+	}
 	return r.act(ctx, dir, objects, parts, have, rep)
 }
 
@@ -184,21 +186,9 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 		rep.Plan = plan.Nothing(want.head, j.in)
 		return rep, nil
 	}
-	if err != nil {
-		return rep, err
+	if err == nil {
+		err = r.foresee(ctx, want, &have, root, &rep)
 	}
-	if err := sameSite(want.site, have); err != nil {
-		return rep, err
-	}
-	parts, err := r.build(ctx, want, have, store.Measure{}, func() error { return nil })
-	if err != nil {
-		return rep, err
-	}
-	if have.Known == nil && root != nil {
-		parts.built = absent(root, parts.built)
-	}
-	rep.Built = len(parts.built)
-	rep.Plan, err = r.plan(want, parts, &have, root)
 	if err != nil {
 		return rep, err
 	}
@@ -211,6 +201,23 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	return rep, nil
 }
 
+// foresee makes the plan of a commit. What is not there is built, only to measure it.
+func (r *Reconciler) foresee(ctx context.Context, want wanted, have *observed.Root, root *os.Root, rep *report.Report) error {
+	if err := sameSite(want.site, *have); err != nil {
+		return err
+	}
+	parts, err := r.build(ctx, want, *have, store.Measure{}, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	if have.Known == nil && root != nil {
+		parts.built = absent(root, parts.built)
+	}
+	rep.Built = len(parts.built)
+	rep.Plan, err = r.plan(want, parts, have, root)
+	return err
+}
+
 // wanted is one commit as far as it is known before anything is built.
 type wanted struct {
 	commit   repo.Commit
@@ -221,13 +228,14 @@ type wanted struct {
 	releases map[string][]string
 	expired  []string
 
-	head       string          // commit that the branch names
-	holds      []observed.Hold // in force
-	held       []observed.Held // FECs that stay as they were; none of them is in site
-	earlier    []earlier       // as what they stay
-	served     desired.Site    // site with them as they stay; set if there are any
-	asked      desired.Site    // site as the commit says
-	allExpired []string        // expired as if nothing were held
+	budget     *desired.Retention // that counts removals; nil: the site's own
+	head       string             // commit that the branch names
+	holds      []observed.Hold    // in force
+	held       []observed.Held    // FECs that stay as they were; none of them is in site
+	earlier    []earlier          // as what they stay
+	served     desired.Site       // site with them as they stay; set if there are any
+	asked      desired.Site       // site as the commit says
+	allExpired []string           // expired as if nothing were held
 }
 
 // want reads and checks the commit that a revision names now, with the givens of today.
@@ -387,7 +395,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
 		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired},
-		Head:   w.head, Unheld: unheld, Holds: w.holds,
+		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget,
 	}, *have, r.Now()), nil
 }
 

@@ -49,6 +49,8 @@ var rooms = map[string][]string{
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
+	// forges to test against
+	"forge/forgetest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -65,6 +67,7 @@ var owners = map[string][]string{
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
+	"github.com/getkin/":             {"forge/forgetest"},
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {"", "announce"},

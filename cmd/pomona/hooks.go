@@ -53,13 +53,19 @@ func (h *hooks) run(ctx context.Context, l net.Listener, o serve.Options) error 
 // loopback are the addresses of a proxy on this machine.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// receiverOf hears the senders of a site. A push to its branch has the loop look for it at once; what a delivery says beside
-// that does not count.
-func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop) (*webhook.Receiver, error) {
+// receiverOf hears the senders of a site. A push to its branch has the loop look for it at once, and what happens to a pull
+// request has the reviewer do so, if there is one; what a delivery says beside that does not count.
+func receiverOf(conf desired.ServedSite, w *watch, loop *reconciler.Loop, reviewer *reconciler.Reviewer) (*webhook.Receiver, error) {
 	kinds := map[string]string{}
 	o := webhook.Options{Log: loop.Log, Proxies: loopback, Act: func(e webhook.Event) {
-		if e.Kind == webhook.Push && e.Branch == conf.Repository.TheBranch() && !e.Deleted {
+		switch {
+		case e.Branch != conf.Repository.TheBranch():
+		case e.Kind == webhook.Push && !e.Deleted:
 			loop.Expect(e.Commit)
+		case e.Kind == webhook.Pull && reviewer != nil:
+			reviewer.Wake()
+		case e.Kind == webhook.MergeGroup && reviewer != nil:
+			reviewer.Group(e.Commit)
 		}
 	}}
 	for name, s := range conf.Webhooks {

@@ -242,9 +242,6 @@ func (s *service) start(ctx context.Context, name string, conf siteConfig) {
 
 // serveSite serves one site until the context ends or something fails that concerns all of it.
 func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, log *slog.Logger) error {
-	if conf.Forge != nil || conf.Previews != nil {
-		log.Warn("forge and previews are not acted on: this version looks at no pull requests, and takes from forge only which repository webhooks speak of")
-	}
 	root, err := standBy(ctx, conf.Root, log)
 	if err != nil || root == nil {
 		return err
@@ -276,12 +273,19 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
+	reviewer, err := root.review(name, conf.ServedSite, r, client)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if reviewer != nil {
+		o.Pull = reviewer.Page
+	}
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	if len(conf.Webhooks) > 0 {
 		followed := newLoop
 		newLoop = func(ctx context.Context) *reconciler.Loop {
 			loop := followed(ctx)
-			hears, err := receiverOf(conf.ServedSite, root.watch, loop)
+			hears, err := receiverOf(conf.ServedSite, root.watch, loop, reviewer)
 			if err != nil {
 				log.Error("no webhooks are received", "err", err) // polling goes on
 			}

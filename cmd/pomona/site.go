@@ -25,7 +25,8 @@ type servedRoot struct {
 	path   string
 	root   *os.Root
 	unlock func()
-	watch  *watch // nil: nobody watches
+	watch  *watch                        // nil: nobody watches
+	beside []func(context.Context) error // runs for as long as the site is served
 }
 
 // standBy waits until this process is the one service of a root. It is nil when the context ends before.
@@ -133,6 +134,9 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	g.Go(func() error {
 		return serve.Run(ctx, control, serve.Control(does(loop)), o)
 	})
+	for _, run := range s.beside {
+		g.Go(func() error { return run(ctx) })
+	}
 	g.Go(func() error { return loop.Run(ctx) })
 	return g.Wait()
 }

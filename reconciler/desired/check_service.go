@@ -110,6 +110,12 @@ func (c *serviceChecker) forge(site ServedSite, at func(...any) string) {
 		c.problem(at("forge"), "it is asked in one way", "give token or app")
 	case f.Kind != "github" && f.API == "":
 		c.problem(at("forge"), "the address of its API is missing", `give api, for instance api: "https://git.example.org"`)
+	case strings.HasPrefix(f.API, "http:"):
+		c.problem(at("forge", "api"), "its token would go there in the clear", "give an https address")
+	case f.App != nil:
+		c.outside(at("forge", "app", "key"), f.App.Key, site.Root)
+	default:
+		c.outside(at("forge", "token"), f.Token, site.Root)
 	}
 	if p := site.Previews; p != nil {
 		c.outside(at("previews", "key"), p.Key, site.Root)

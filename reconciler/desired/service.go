@@ -82,6 +82,7 @@ type Forge struct {
 	Token          string `json:"token,omitempty"` // file
 	App            *App   `json:"app,omitempty"`
 	Link           string `json:"link,omitempty"`
+	Hook           string `json:"hook,omitempty"`
 	Forks          bool   `json:"forks,omitempty"`
 	RequireChecked bool   `json:"requireChecked,omitempty"`
 	Environment    string `json:"environment,omitempty"`

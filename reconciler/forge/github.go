@@ -53,6 +53,19 @@ func NewGitHub(o Options) (*GitHub, error) {
 	return g, err
 }
 
+// GitHubAPI is the address of the API of a GitHub Enterprise, of which its own address is enough; empty: of public GitHub.
+func GitHubAPI(address string) (string, error) {
+	at, err := parseAPI(cmp.Or(address, "https://api.github.com"))
+	if err != nil {
+		return "", err
+	}
+	api, err := github.NewClient(nil).WithEnterpriseURLs(at.String(), at.String())
+	if err != nil {
+		return "", err
+	}
+	return api.BaseURL.String(), nil
+}
+
 // failed tells what an error of go-github means.
 func (g *GitHub) failed(ctx context.Context, what string, err error) error {
 	var refused *github.ErrorResponse

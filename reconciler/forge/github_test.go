@@ -12,15 +12,15 @@ import (
 func TestOpenPullRequestsOverAllPages(t *testing.T) {
 	f := newFake(t)
 	for n := 1; n <= 250; n++ {
-		f.addPull(n, object{"draft": n == 3}, fmt.Sprintf("topic/%d", n), "main")
+		f.AddPull(n, object{"draft": n == 3}, fmt.Sprintf("topic/%d", n), "main")
 	}
-	f.addPull(251, object{}, "topic/251", "other")
-	f.pulls[5]["head"].(object)["repo"].(object)["id"] = 99
-	f.pulls[6]["head"].(object)["sha"] = "../../../etc"
+	f.AddPull(251, object{}, "topic/251", "other")
+	f.Pulls[5]["head"].(object)["repo"].(object)["id"] = 99
+	f.Pulls[6]["head"].(object)["sha"] = "../../../etc"
 	pulls, err := f.github().Open(t.Context())
 	must(t, err)
-	if len(pulls) != 249 || f.times("GET", "/pulls") != 3 {
-		t.Errorf("%d pull requests on %d pages", len(pulls), f.times("GET", "/pulls"))
+	if len(pulls) != 249 || f.Times("GET", "/pulls") != 3 {
+		t.Errorf("%d pull requests on %d pages", len(pulls), f.Times("GET", "/pulls"))
 	}
 	want := Pull{
 		Number: 1, Title: "Amazing new feature", Author: "octocat", Head: headCommit, HeadBranch: "topic/1", Base: headCommit, Branch: "main",
@@ -38,8 +38,8 @@ func TestOpenPullRequestsOverAllPages(t *testing.T) {
 
 func TestAForkThatIsGoneIsAFork(t *testing.T) {
 	f := newFake(t)
-	f.held = false // it happens, but is not described
-	f.addPull(1, object{}, "topic", "main")["head"].(object)["repo"] = nil
+	f.Held = false // it happens, but is not described
+	f.AddPull(1, object{}, "topic", "main")["head"].(object)["repo"] = nil
 	pulls, err := f.github().Open(t.Context())
 	must(t, err)
 	if len(pulls) != 1 || !pulls[0].Fork {
@@ -51,26 +51,26 @@ func TestAStatusIsSaidOnce(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
 	for n := range 150 { // others say much
-		f.addStatus(headCommit, object{"context": fmt.Sprintf("ci/%d", n), "state": "success", "description": "x"})
+		f.AddStatus(headCommit, object{"context": fmt.Sprintf("ci/%d", n), "state": "success", "description": "x"})
 	}
 	pending := Status{"pomona", Pending, "planning", "https://pomona.example.org/plans/1"}
 	must(t, g.Status(ctx, headCommit, pending))
 	must(t, g.Status(ctx, headCommit, pending))
 	for n := range 150 {
-		f.addStatus(headCommit, object{"context": fmt.Sprintf("cd/%d", n), "state": "success", "description": "x"})
+		f.AddStatus(headCommit, object{"context": fmt.Sprintf("cd/%d", n), "state": "success", "description": "x"})
 	}
 	must(t, g.Status(ctx, headCommit, pending))
-	if n := f.times("POST", headCommit); n != 1 {
+	if n := f.Times("POST", headCommit); n != 1 {
 		t.Errorf("said %d times", n)
 	}
 	failed := pending
 	failed.State = Failure
 	must(t, g.Status(ctx, headCommit, failed))
 	must(t, g.Status(ctx, headCommit, pending)) // again, after another
-	if n := f.times("POST", headCommit); n != 3 {
+	if n := f.Times("POST", headCommit); n != 3 {
 		t.Errorf("said %d times", n)
 	}
-	newest := f.status[headCommit][0]
+	newest := f.Statuses[headCommit][0]
 	if newest["state"] != "pending" || newest["context"] != "pomona" || newest["description"] != "planning" || newest["target_url"] != pending.Link {
 		t.Errorf("%v", newest)
 	}
@@ -82,11 +82,11 @@ func TestALongStatusIsCutAndStillSaidOnce(t *testing.T) {
 	for range 3 {
 		must(t, f.github().Status(ctx, headCommit, long))
 	}
-	text := f.status[headCommit][0]["description"].(string)
+	text := f.Statuses[headCommit][0]["description"].(string)
 	if n := len([]rune(text)); n > 140 || n < 130 || !strings.HasSuffix(text, "…") || strings.Contains(text, "\n") {
 		t.Errorf("%d characters: %q", n, text)
 	}
-	if n := f.times("POST", headCommit); n != 1 {
+	if n := f.Times("POST", headCommit); n != 1 {
 		t.Errorf("said %d times", n)
 	}
 }
@@ -94,14 +94,14 @@ func TestALongStatusIsCutAndStillSaidOnce(t *testing.T) {
 func TestACommitThatTakesNoMoreStatusesIsToldOf(t *testing.T) {
 	f := newFake(t)
 	for n := range maxStatuses {
-		f.addStatus(headCommit, object{"context": "pomona", "state": "pending", "description": fmt.Sprint(n)})
+		f.AddStatus(headCommit, object{"context": "pomona", "state": "pending", "description": fmt.Sprint(n)})
 	}
-	f.held = false // the 422 of a status is not described
+	f.Held = false // the 422 of a status is not described
 	err := f.github().Status(t.Context(), headCommit, Status{Context: "pomona", State: Success})
 	if err == nil || !strings.Contains(err.Error(), "1000 already") {
 		t.Errorf("error %v", err)
 	}
-	if n := f.times("POST", headCommit); n != 1 {
+	if n := f.Times("POST", headCommit); n != 1 {
 		t.Errorf("tried %d times", n)
 	}
 }
@@ -119,19 +119,19 @@ func TestACheckRunCarriesAllItsAnnotations(t *testing.T) {
 		f, ctx := newFake(t), t.Context()
 		g := f.github(asApp)
 		must(t, g.Check(ctx, headCommit, Check{Name: "pomona", State: Pending, Title: "Planning", Summary: "wait"}))
-		if f.checks[0]["status"] != "in_progress" {
-			t.Errorf("%v", f.checks[0])
+		if f.Checks[0]["status"] != "in_progress" {
+			t.Errorf("%v", f.Checks[0])
 		}
 		c := Check{Name: "pomona", State: Failure, Title: "2 problems", Summary: "# Problems", Text: "more", Link: "https://pomona.example.org/1", Annotations: annotations(n)}
 		for range 2 { // the second is not said
 			must(t, g.Check(ctx, headCommit, c))
 		}
-		run := f.checks[0]
-		got, _ := run[annotationsKey].([]any)
-		if len(f.checks) != 1 || run["status"] != "completed" || run["conclusion"] != "failure" || len(got) != min(n, maxAnnotations) {
-			t.Errorf("%d annotations: %d runs, %v, %v, %d annotations", n, len(f.checks), run["status"], run["conclusion"], len(got))
+		run := f.Checks[0]
+		got := f.AnnotationsOf(run)
+		if len(f.Checks) != 1 || run["status"] != "completed" || run["conclusion"] != "failure" || len(got) != min(n, maxAnnotations) {
+			t.Errorf("%d annotations: %d runs, %v, %v, %d annotations", n, len(f.Checks), run["status"], run["conclusion"], len(got))
 		}
-		if requests := f.times("PATCH", fmt.Sprint(run["id"])); requests != max(1, (min(n, maxAnnotations)+49)/50) {
+		if requests := f.Times("PATCH", fmt.Sprint(run["id"])); requests != max(1, (min(n, maxAnnotations)+49)/50) {
 			t.Errorf("%d annotations in %d requests", n, requests)
 		}
 		for i, a := range got {
@@ -152,19 +152,19 @@ func TestACheckThatBrokeOffIsFollowedByAnother(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github(asApp)
 	patches := 0
-	f.before = brokenAt(&patches, "PATCH", 3)
+	f.Before = brokenAt(&patches, "PATCH", 3)
 	c := Check{Name: "pomona", State: Failure, Title: "many problems", Summary: "x", Annotations: annotations(170)}
 	if err := g.Check(ctx, headCommit, c); err == nil {
 		t.Fatal("no error")
 	}
-	if f.checks[0]["status"] == "completed" {
+	if f.Checks[0]["status"] == "completed" {
 		t.Error("a part looks complete")
 	}
-	f.before = nil
+	f.Before = nil
 	must(t, g.Check(ctx, headCommit, c))
-	got, _ := f.checks[1][annotationsKey].([]any)
-	if len(f.checks) != 2 || f.checks[1]["status"] != "completed" || len(got) != 170 {
-		t.Errorf("%d runs, %v, %d annotations", len(f.checks), f.checks[1]["status"], len(got))
+	got := f.AnnotationsOf(f.Checks[1])
+	if len(f.Checks) != 2 || f.Checks[1]["status"] != "completed" || len(got) != 170 {
+		t.Errorf("%d runs, %v, %d annotations", len(f.Checks), f.Checks[1]["status"], len(got))
 	}
 }
 
@@ -176,8 +176,8 @@ func TestACheckThatSaysSomethingElseIsANewRun(t *testing.T) {
 	c.State, c.Annotations = Success, nil
 	must(t, g.Check(ctx, headCommit, c))
 	must(t, g.Check(ctx, headCommit, c))
-	if len(f.checks) != 2 || f.checks[1]["conclusion"] != "success" {
-		t.Errorf("%d runs, %v", len(f.checks), f.checks)
+	if len(f.Checks) != 2 || f.Checks[1]["conclusion"] != "success" {
+		t.Errorf("%d runs, %v", len(f.Checks), f.Checks)
 	}
 }
 
@@ -186,18 +186,18 @@ func TestACheckOfAnotherAppIsLeftAlone(t *testing.T) {
 	g := f.github(asApp)
 	c := Check{Name: "pomona", State: Pending, Title: "x", Summary: "x"}
 	must(t, g.Check(ctx, headCommit, c))
-	f.checks[0]["app"].(object)["id"] = 1
+	f.Checks[0]["app"].(object)["id"] = 1
 	c.State = Success
 	must(t, g.Check(ctx, headCommit, c))
-	if len(f.checks) != 2 || f.checks[0]["status"] != "in_progress" || f.checks[1]["status"] != "completed" {
-		t.Errorf("%v", f.checks)
+	if len(f.Checks) != 2 || f.Checks[0]["status"] != "in_progress" || f.Checks[1]["status"] != "completed" {
+		t.Errorf("%v", f.Checks)
 	}
 }
 
 func TestWithoutAnAppACheckIsAStatus(t *testing.T) {
 	f := newFake(t)
 	must(t, f.github().Check(t.Context(), headCommit, Check{Name: "pomona", State: Failure, Title: "2 problems", Annotations: annotations(2)}))
-	if s := f.status[headCommit][0]; s["state"] != "failure" || s["description"] != "2 problems" || len(f.checks) != 0 {
+	if s := f.Statuses[headCommit][0]; s["state"] != "failure" || s["description"] != "2 problems" || len(f.Checks) != 0 {
 		t.Errorf("%v", s)
 	}
 }
@@ -211,23 +211,23 @@ func TestOneCommentIsWrittenAnewInItsPlace(t *testing.T) {
 					asApp(o)
 				}
 			})
-			f.addComment("12", "eve", marker("demo")+"\nI am Pomona")
+			f.AddComment("12", "eve", marker("demo")+"\nI am Pomona")
 			for range 250 {
-				f.addComment("12", "ann", "nice")
+				f.AddComment("12", "ann", "nice")
 			}
 			must(t, g.Comment(ctx, 12, "first plan"))
 			for range 150 {
-				f.addComment("12", "ann", "nicer")
+				f.AddComment("12", "ann", "nicer")
 			}
 			must(t, g.Comment(ctx, 12, "second plan"))
 			must(t, g.Comment(ctx, 12, "second plan"))
-			if f.times("POST", "/comments") != 1 || f.times("PATCH", fmt.Sprint(f.comment["12"][251]["id"])) != 1 {
-				t.Errorf("asked %v", f.asked)
+			if f.Times("POST", "/comments") != 1 || f.Times("PATCH", fmt.Sprint(f.Comments["12"][251]["id"])) != 1 {
+				t.Errorf("asked %v", f.Asked)
 			}
-			if got := f.comment["12"][251]["body"]; got != marker("demo")+"\nsecond plan" || len(f.comment["12"]) != 402 {
-				t.Errorf("comment %q of %d", got, len(f.comment["12"]))
+			if got := f.Comments["12"][251]["body"]; got != marker("demo")+"\nsecond plan" || len(f.Comments["12"]) != 402 {
+				t.Errorf("comment %q of %d", got, len(f.Comments["12"]))
 			}
-			if f.comment["12"][0]["body"] != marker("demo")+"\nI am Pomona" {
+			if f.Comments["12"][0]["body"] != marker("demo")+"\nI am Pomona" {
 				t.Error("another's comment was changed")
 			}
 			must(t, f.github(func(o *Options) {
@@ -236,7 +236,7 @@ func TestOneCommentIsWrittenAnewInItsPlace(t *testing.T) {
 					asApp(o)
 				}
 			}).Comment(ctx, 12, "of another site"))
-			if len(f.comment["12"]) != 403 {
+			if len(f.Comments["12"]) != 403 {
 				t.Error("two sites share a comment")
 			}
 		})
@@ -250,11 +250,11 @@ func TestALongCommentIsCutWithALink(t *testing.T) {
 	body := "<details>\n<summary>all</summary>\n\n```diff\n" + strings.Repeat("+ größer\n", 20000)
 	must(t, g.Comment(ctx, 12, body))
 	must(t, g.Comment(ctx, 12, body))
-	got := f.comment["12"][0]["body"].(string)
+	got := f.Comments["12"][0]["body"].(string)
 	if len(got) > 65536 || len(got) < 64000 || !strings.HasPrefix(got, marker("demo")) || !strings.HasSuffix(got, link) {
 		t.Errorf("%d bytes, %q … %q", len(got), got[:50], got[len(got)-100:])
 	}
-	if strings.Count(got, "```") != 2 || strings.Count(got, "</details>") != 1 || f.times("PATCH", "") != 0 {
+	if strings.Count(got, "```") != 2 || strings.Count(got, "</details>") != 1 || f.Times("PATCH", "") != 0 {
 		t.Errorf("ends with %q", got[len(got)-150:])
 	}
 }
@@ -276,9 +276,9 @@ func TestADeploymentWithItsStatuses(t *testing.T) {
 	for i, s := range steps {
 		d.Commit, d.State = s.commit, s.state
 		must(t, g.Deployment(ctx, d))
-		statuses := f.deploy[fmt.Sprint(f.deploys[0]["id"])]
-		if len(f.deploys) != s.deployments || len(statuses) != s.statuses || statuses[0]["state"] != deploymentStates[s.state] || f.deploys[0]["sha"] != s.commit {
-			t.Errorf("step %d: %d deployments, newest %v with %v", i, len(f.deploys), f.deploys[0]["sha"], statuses)
+		statuses := f.DeploymentStatuses[fmt.Sprint(f.Deployments[0]["id"])]
+		if len(f.Deployments) != s.deployments || len(statuses) != s.statuses || statuses[0]["state"] != deploymentStates[s.state] || f.Deployments[0]["sha"] != s.commit {
+			t.Errorf("step %d: %d deployments, newest %v with %v", i, len(f.Deployments), f.Deployments[0]["sha"], statuses)
 		}
 	}
 }
@@ -286,27 +286,21 @@ func TestADeploymentWithItsStatuses(t *testing.T) {
 func TestAChangeIsOpenedOnce(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
-	f.addPull(1, object{}, "release/other", "main")
+	f.AddPull(1, object{}, "release/other", "main")
 	c := Change{Branch: "release/bpm-1.2.0", Title: "bpm 1.2.0", Body: "adds a version"}
 	first, err := g.OpenChange(ctx, c)
 	must(t, err)
 	again, err := g.OpenChange(ctx, c)
 	must(t, err)
-	if first != again || !strings.HasSuffix(first, "/pull/2") || len(f.pulls) != 2 {
-		t.Errorf("%s, %s, %d pull requests", first, again, len(f.pulls))
+	if first != again || !strings.HasSuffix(first, "/pull/2") || len(f.Pulls) != 2 {
+		t.Errorf("%s, %s, %d pull requests", first, again, len(f.Pulls))
 	}
 	c.Title = "bpm 1.2.0 for all"
 	_, err = g.OpenChange(ctx, c)
 	must(t, err)
-	if f.pulls[1]["title"] != c.Title || f.times("PATCH", "/pulls/2") != 1 {
-		t.Errorf("%v", f.pulls[1]["title"])
+	if f.Pulls[1]["title"] != c.Title || f.Times("PATCH", "/pulls/2") != 1 {
+		t.Errorf("%v", f.Pulls[1]["title"])
 	}
-}
-
-func (f *fake) addDelivery(guid, event string, code int, at time.Time, repository any) object {
-	d := f.d.like("hook-delivery-items", object{"id": f.id(), "guid": guid, "event": event, "status_code": code, "delivered_at": at.Format(time.RFC3339), "repository_id": repository})
-	f.sent = append([]object{d}, f.sent...)
-	return d
 }
 
 func TestMissedDeliveriesAreRepeated(t *testing.T) {
@@ -314,23 +308,23 @@ func TestMissedDeliveriesAreRepeated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, ctx := newFake(t), t.Context()
 			since := f.now.Add(-time.Hour)
-			f.addHook("https://other.example.org/")
-			f.addHook(theHook)
-			f.addDelivery("old", "push", 502, since.Add(-time.Minute), nil)
+			f.AddHook("https://other.example.org/")
+			f.AddHook(theHook)
+			f.AddDelivery("old", "push", 502, since.Add(-time.Minute), nil)
 			var want []string
 			id := func(d object) string { return fmt.Sprint(d["id"]) }
-			want = append(want, id(f.addDelivery("down", "push", 502, since.Add(time.Minute), nil)))
-			f.addDelivery("came at last", "push", 502, since.Add(2*time.Minute), nil)
-			f.addDelivery("came at last", "push", 202, since.Add(3*time.Minute), nil)
-			f.addDelivery("hopeless", "push", 500, since.Add(3*time.Minute), nil)
-			f.addDelivery("hopeless", "push", 500, since.Add(4*time.Minute), nil)
-			f.addDelivery("hopeless", "push", 500, since.Add(5*time.Minute), nil)
-			f.addDelivery("of no interest", "star", 500, since.Add(5*time.Minute), nil)
-			f.addDelivery("of another repository", "push", 500, since.Add(5*time.Minute), 7)
-			f.addDelivery("twice", "pull_request", 0, since.Add(6*time.Minute), 1296269)
-			want = append(want, id(f.addDelivery("twice", "pull_request", 0, since.Add(7*time.Minute), 1296269)))
+			want = append(want, id(f.AddDelivery("down", "push", 502, since.Add(time.Minute), nil)))
+			f.AddDelivery("came at last", "push", 502, since.Add(2*time.Minute), nil)
+			f.AddDelivery("came at last", "push", 202, since.Add(3*time.Minute), nil)
+			f.AddDelivery("hopeless", "push", 500, since.Add(3*time.Minute), nil)
+			f.AddDelivery("hopeless", "push", 500, since.Add(4*time.Minute), nil)
+			f.AddDelivery("hopeless", "push", 500, since.Add(5*time.Minute), nil)
+			f.AddDelivery("of no interest", "star", 500, since.Add(5*time.Minute), nil)
+			f.AddDelivery("of another repository", "push", 500, since.Add(5*time.Minute), 7)
+			f.AddDelivery("twice", "pull_request", 0, since.Add(6*time.Minute), 1296269)
+			want = append(want, id(f.AddDelivery("twice", "pull_request", 0, since.Add(7*time.Minute), 1296269)))
 			for i := range 250 {
-				f.addDelivery(fmt.Sprint(i), "push", 202, since.Add(8*time.Minute), nil)
+				f.AddDelivery(fmt.Sprint(i), "push", 202, since.Add(8*time.Minute), nil)
 			}
 			n, err := f.github(func(o *Options) {
 				if app {
@@ -338,7 +332,7 @@ func TestMissedDeliveriesAreRepeated(t *testing.T) {
 				}
 			}).Redeliver(ctx, since)
 			must(t, err)
-			if diff := cmp.Diff(want, f.again); diff != "" || n != 2 {
+			if diff := cmp.Diff(want, f.Again); diff != "" || n != 2 {
 				t.Errorf("%d repeated (-want +got):\n%s", n, diff)
 			}
 		})
@@ -355,10 +349,10 @@ func TestOurWebhookIsFoundOrNamed(t *testing.T) {
 		}
 	}
 	redeliver(theHook, "octocat/Hello-World has no webhook to us: add one")
-	f.addHook(theHook + "-of-somebody-else")
+	f.AddHook(theHook + "-of-somebody-else")
 	redeliver(theHook, "octocat/Hello-World has no webhook to us: add one")
 	redeliver("", "<nil>")
-	f.addHook(theHook)
+	f.AddHook(theHook)
 	redeliver(theHook+"/", "<nil>")
 	redeliver("", "octocat/Hello-World has 2 webhooks that could be ours: name its address")
 }

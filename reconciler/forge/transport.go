@@ -219,6 +219,9 @@ func retryable(err error) bool {
 
 // renewed says whether there is another token than the one that was refused: it may have run out on the way.
 func (t *transport) renewed(ctx context.Context, refused *http.Request) bool {
+	if source, ok := t.token.(interface{ Forget() }); ok {
+		source.Forget()
+	}
 	token, err := t.token.Token(ctx)
 	return err == nil && refused.Header.Get("Authorization") != t.scheme+" "+token
 }

@@ -81,7 +81,7 @@ func TestAShortLimitIsWaitedFor(t *testing.T) {
 			f := newFake(t)
 			g := f.github()
 			posts := 0
-			f.before = func(w http.ResponseWriter, r *http.Request) bool {
+			f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method == "POST" {
 					if posts++; posts <= 2 {
 						c.do(f, w)
@@ -91,8 +91,8 @@ func TestAShortLimitIsWaitedFor(t *testing.T) {
 				return false
 			}
 			must(t, g.Status(t.Context(), headCommit, Status{Context: "pomona", State: Success}))
-			if posts != 3 || len(f.status[headCommit]) != 1 {
-				t.Errorf("%d requests, %d statuses", posts, len(f.status[headCommit]))
+			if posts != 3 || len(f.Statuses[headCommit]) != 1 {
+				t.Errorf("%d requests, %d statuses", posts, len(f.Statuses[headCommit]))
 			}
 			if len(f.slept) != 2 || f.slept[0] != c.wait || f.slept[1] != c.wait {
 				t.Errorf("waited %v, want %s", f.slept, c.wait)
@@ -105,7 +105,7 @@ func TestALongLimitIsAnErrorAndNothingIsAskedBeforeItsEnd(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
 	until := f.now.Add(30*time.Minute + time.Second)
-	f.before = firstTimes(1, func(w http.ResponseWriter, _ *http.Request) {
+	f.Before = firstTimes(1, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-RateLimit-Remaining", "0")
 		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(until.Unix()-1, 10))
 		refuse(w, 403, "API rate limit exceeded")
@@ -114,8 +114,8 @@ func TestALongLimitIsAnErrorAndNothingIsAskedBeforeItsEnd(t *testing.T) {
 		_, err := g.Open(ctx)
 		wantError[*Limited](t, err, "takes no more requests until 2026-05-04T12:30:01Z")
 	}
-	if len(f.asked) != 1 || len(f.slept) != 0 {
-		t.Errorf("asked %v, slept %v", f.asked, f.slept)
+	if len(f.Asked) != 1 || len(f.slept) != 0 {
+		t.Errorf("asked %v, slept %v", f.Asked, f.slept)
 	}
 	f.now = until
 	_, err := g.Open(ctx)
@@ -126,7 +126,7 @@ func TestTheLastRequestOfAnHourIsGoodAndTheNextWaits(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	f.now = time.Now() // go-github's clock
 	g := f.github()
-	f.before = firstTimes(1, func(w http.ResponseWriter, _ *http.Request) {
+	f.Before = firstTimes(1, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-RateLimit-Remaining", "0")
 		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(f.now.Unix()+1800, 10))
 		answer(w, 200, []object{})
@@ -135,8 +135,8 @@ func TestTheLastRequestOfAnHourIsGoodAndTheNextWaits(t *testing.T) {
 	must(t, err)
 	_, err = g.Open(ctx)
 	wantError[*Limited](t, err, "")
-	if len(f.asked) != 1 {
-		t.Errorf("asked %v", f.asked)
+	if len(f.Asked) != 1 {
+		t.Errorf("asked %v", f.Asked)
 	}
 }
 
@@ -166,15 +166,15 @@ func TestReadingIsTriedAgainAndWritingIsNot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, ctx := newFake(t), t.Context()
 			g := f.github()
-			f.before = firstTimes(maxTries-1, fault)
+			f.Before = firstTimes(maxTries-1, fault)
 			_, err := g.Open(ctx)
 			must(t, err)
-			f.before = firstTimes(1<<30, fault)
+			f.Before = firstTimes(1<<30, fault)
 			_, err = g.Open(ctx)
 			wantError[*remote.Unavailable](t, err, "another try may succeed")
 
 			posts := 0
-			f.before = func(w http.ResponseWriter, r *http.Request) bool {
+			f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method == "POST" {
 					posts++
 					fault(w, r)
@@ -194,7 +194,7 @@ func TestWhatHasNotChangedIsNotSentAgain(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
 	for n := 1; n <= 150; n++ {
-		f.addPull(n, object{}, "topic", "main")
+		f.AddPull(n, object{}, "topic", "main")
 	}
 	for range 3 {
 		pulls, err := g.Open(ctx)
@@ -203,14 +203,14 @@ func TestWhatHasNotChangedIsNotSentAgain(t *testing.T) {
 			t.Errorf("%d pull requests", len(pulls))
 		}
 	}
-	if f.reads != 2 || f.times("GET", "/pulls") != 6 {
-		t.Errorf("%d answers to %d requests", f.reads, f.times("GET", "/pulls"))
+	if f.Reads != 2 || f.Times("GET", "/pulls") != 6 {
+		t.Errorf("%d answers to %d requests", f.Reads, f.Times("GET", "/pulls"))
 	}
-	f.addPull(151, object{}, "topic", "main")
+	f.AddPull(151, object{}, "topic", "main")
 	pulls, err := g.Open(ctx)
 	must(t, err)
-	if len(pulls) != 151 || f.reads != 3 {
-		t.Errorf("%d pull requests, %d answers", len(pulls), f.reads)
+	if len(pulls) != 151 || f.Reads != 3 {
+		t.Errorf("%d pull requests, %d answers", len(pulls), f.Reads)
 	}
 }
 
@@ -244,15 +244,15 @@ func TestTheTokenGoesToNoOtherHost(t *testing.T) {
 	for _, code := range []int{301, 302, 307, 308} {
 		f, ctx := newFake(t), t.Context()
 		g := f.github()
-		f.before = func(w http.ResponseWriter, r *http.Request) bool {
+		f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, other.URL+r.URL.Path, code)
 			return true
 		}
 		_, err := g.Open(ctx)
 		wantError[*remote.Wrong](t, err, "leads to")
 		wantError[*remote.Wrong](t, g.Comment(ctx, 1, "x"), "leads to")
-		f.before = func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, strings.Replace(f.server.URL, "https", "http", 1)+r.URL.Path, code)
+		f.Before = func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, strings.Replace(f.URL, "https", "http", 1)+r.URL.Path, code)
 			return true
 		}
 		_, err = g.Open(ctx)
@@ -272,7 +272,7 @@ func TestTheTokenGoesToNoOtherHost(t *testing.T) {
 func TestARepositoryThatMovedIsReadButNotWritten(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
-	f.before = func(w http.ResponseWriter, r *http.Request) bool {
+	f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("moved") != "" || r.Method == "GET" && !strings.HasSuffix(r.URL.Path, "/pulls") {
 			return false
 		}
@@ -281,15 +281,15 @@ func TestARepositoryThatMovedIsReadButNotWritten(t *testing.T) {
 		http.Redirect(w, r, "/api/v3"+r.URL.Path+"?"+q.Encode(), http.StatusMovedPermanently)
 		return true
 	}
-	f.addPull(1, object{}, "topic", "main")
-	f.held = false // no such parameter
+	f.AddPull(1, object{}, "topic", "main")
+	f.Held = false // no such parameter
 	pulls, err := g.Open(ctx)
 	must(t, err)
 	if len(pulls) != 1 {
 		t.Errorf("%v", pulls)
 	}
 	wantError[*remote.Wrong](t, g.Status(ctx, headCommit, Status{Context: "pomona", State: Success}), "has moved")
-	f.before = func(w http.ResponseWriter, r *http.Request) bool {
+	f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, "/api/v3"+r.URL.Path, http.StatusFound)
 		return true
 	}
@@ -308,7 +308,7 @@ func TestHostileAnswersAreBounded(t *testing.T) {
 			f, ctx := newFake(t), t.Context()
 			g := f.github()
 			var sent atomic.Int64
-			f.before = func(w http.ResponseWriter, r *http.Request) bool {
+			f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 				if name == "with ETag" {
 					w.Header().Set("ETag", `"x"`)
 				}
@@ -329,7 +329,7 @@ func TestHostileAnswersAreBounded(t *testing.T) {
 			if len(err.Error()) > 1000 {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
-			f.server.Close() // waits for the handlers
+			f.Server.Close() // waits for the handlers
 			if sent.Load() > c.most+8<<20 {
 				t.Errorf("took %d bytes", sent.Load())
 			}
@@ -345,7 +345,7 @@ func TestHostileBodiesAreErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, ctx := newFake(t), t.Context()
 			g := f.github(asApp)
-			f.before = func(w http.ResponseWriter, _ *http.Request) bool { _, _ = io.WriteString(w, body); return true }
+			f.Before = func(w http.ResponseWriter, _ *http.Request) bool { _, _ = io.WriteString(w, body); return true }
 			calls := map[string]func() error{
 				"open":   func() error { _, err := g.Open(ctx); return err },
 				"status": func() error { return g.Status(ctx, headCommit, Status{Context: "x", State: Success}) },
@@ -373,7 +373,7 @@ func TestErrorsSayWhoMustAct(t *testing.T) {
 	f, ctx := newFake(t), t.Context()
 	g := f.github()
 	echo := func(code int) {
-		f.before = func(w http.ResponseWriter, r *http.Request) bool {
+		f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 			refuse(w, code, "you sent "+r.Header.Get("Authorization")+" "+strings.Repeat("long ", 1000))
 			return true
 		}
@@ -386,7 +386,7 @@ func TestErrorsSayWhoMustAct(t *testing.T) {
 	echo(500)
 	_, err := g.Open(ctx)
 	wantError[*remote.Unavailable](t, err, "status 500")
-	f.server.Close()
+	f.Server.Close()
 	_, err = g.Open(ctx)
 	wantError[*remote.Unavailable](t, err, "another try may succeed")
 }
@@ -403,15 +403,15 @@ func TestATokenThatRanOutOnTheWayIsRenewed(t *testing.T) {
 	source, err := TokenFile(file)
 	must(t, err)
 	g := f.github(func(o *Options) { o.Token = source })
-	f.before = func(_ http.ResponseWriter, r *http.Request) bool {
+	f.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") == "Bearer old" {
 			write(theToken+"\n", 0o600) // while the request is on its way
 		}
 		return false
 	}
 	must(t, g.Status(ctx, headCommit, Status{Context: "pomona", State: Success}))
-	if len(f.status[headCommit]) != 1 {
-		t.Errorf("%d statuses", len(f.status[headCommit]))
+	if len(f.Statuses[headCommit]) != 1 {
+		t.Errorf("%d statuses", len(f.Statuses[headCommit]))
 	}
 	write("", 0o600) // somebody is writing it
 	must(t, g.Status(ctx, headCommit, Status{Context: "pomona", State: Failure}))
@@ -424,11 +424,31 @@ func TestATokenThatRanOutOnTheWayIsRenewed(t *testing.T) {
 	}
 }
 
+// revoked is a source of tokens that keeps one until it is told to forget it.
+type revoked struct{ kept string }
+
+func (r *revoked) Token(context.Context) (string, error) {
+	if r.kept == "" {
+		r.kept = theToken
+	}
+	return r.kept, nil
+}
+
+func (r *revoked) Forget() { r.kept = "" }
+
+func TestATokenThatWasRevokedIsAskedForAnew(t *testing.T) {
+	f := newFake(t)
+	must(t, f.github(func(o *Options) { o.Token = &revoked{"revoked"} }).Status(t.Context(), headCommit, Status{Context: "pomona", State: Success}))
+	if len(f.Statuses[headCommit]) != 1 {
+		t.Errorf("%d statuses", len(f.Statuses[headCommit]))
+	}
+}
+
 func TestASlowForgeEndsWithTheCall(t *testing.T) {
 	f := newFake(t)
 	g := f.github()
 	ctx, cancel := context.WithCancel(t.Context())
-	f.before = func(w http.ResponseWriter, r *http.Request) bool {
+	f.Before = func(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.WriteString(w, "[")
 		w.(http.Flusher).Flush()
 		cancel()
@@ -469,8 +489,8 @@ func TestAddressesAndNamesAreChecked(t *testing.T) {
 			t.Errorf("%q: accepted", commit)
 		}
 	}
-	if len(f.asked) != 0 {
-		t.Errorf("asked %v", f.asked)
+	if len(f.Asked) != 0 {
+		t.Errorf("asked %v", f.Asked)
 	}
 }
 

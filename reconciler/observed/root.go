@@ -52,6 +52,28 @@ type Givens struct {
 	Holds   []Hold   `json:"holds"`   // in force, of operators and after failures, by id
 	Held    []Held   `json:"held"`    // FECs that stay as they were, by name
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
+	// no pull request's check has seen this tree, although they are checked here; changes nothing in it
+	Unchecked bool `json:"unchecked,omitempty"`
+}
+
+// Digest stands for what of the givens changes a tree.
+func (g Givens) Digest() artifact.Digest {
+	type held struct {
+		FEC, Commit string
+		Expired     []string
+	}
+	of := struct {
+		Held    []held
+		Expired []string
+	}{Expired: append([]string{}, g.Expired...)}
+	for _, h := range g.Held {
+		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...)})
+	}
+	b, err := json.Marshal(of)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return artifact.Sum(b)
 }
 
 // Marshal writes generation.json.

@@ -188,3 +188,15 @@ func mapped[T any](in []T, f func(T) string) []string {
 	}
 	return out
 }
+
+// Unplanned writes for a pull request why there is no plan of it, and the problems if that is why, in at most limit bytes.
+func Unplanned(w io.Writer, site, why string, problems desired.Problems, limit int) error {
+	page := page{limit: limit - noteRoom}
+	fmt.Fprintf(&page.b, "### Pomona plan for site %s\n\n**%s**\n\n", code(site), escape(why))
+	page.list("problems", "Problems", mapped(problems, func(p desired.Problem) string { return escape(p.String()) }))
+	_, err := io.WriteString(w, page.b.String()+page.note())
+	return err
+}
+
+// Escaped is text that stands for itself in a comment of a pull request.
+func Escaped(s string) string { return escape(s) }

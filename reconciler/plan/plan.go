@@ -24,7 +24,8 @@ type Want struct {
 	// messages of the commits since the published one: they may allow a removal
 	Messages []string
 	Site     desired.Site
-	Builds   []Build // parts that had to be built for the tree
+	Budget   *desired.Retention // that says how much may be removed; nil: the site's own
+	Builds   []Build            // parts that had to be built for the tree
 
 	Head   string          // the commit that the branch names: another one while the site is held
 	Unheld tree.Tree       // as Tree would be if nothing held its FECs
@@ -86,7 +87,11 @@ func Make(want Want, have observed.Root, now time.Time) Plan {
 	p := difference(want, have)
 	p.Blocked = blocked(want)
 	p.Publish = publish(want, have, len(p.FECs)+len(p.Changes), now)
-	if p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages); len(p.Refused) > 0 {
+	budget := want.Site.Settings.Retention
+	if want.Budget != nil {
+		budget = *want.Budget
+	}
+	if p.Refused = overBudget(want.Tree, have, budget, want.Messages); len(p.Refused) > 0 {
 		p.Publish = nil
 		return p
 	}

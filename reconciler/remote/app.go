@@ -42,8 +42,9 @@ type App struct {
 
 // AppOptions say which App it is.
 type AppOptions struct {
-	ID           string // the App's id or client id
-	Installation int64
+	ID           string  // the App's id or client id
+	Installation int64   // 0: that of Repository, which is asked for
+	Repository   string  // OWNER/NAME
 	KeyFile      string  // private key in PEM, read each time that it is needed
 	API          string  // https://api.github.com, or https://HOST/api/v3
 	Client       *Client // reaches the API; it needs no credential for that
@@ -98,52 +99,86 @@ func (a *App) proves(header string) bool {
 	})
 }
 
-// forget drops a token that was refused, so that the next one is new.
-func (a *App) forget() {
+// Forget drops a token that was refused, so that the next one is new.
+func (a *App) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expires = time.Time{}
 }
 
 func (a *App) ask(ctx context.Context) (token string, expires time.Time, err error) {
-	proof, err := a.proof()
+	installation, err := a.installation(ctx)
 	if err != nil {
 		return "", expires, err
 	}
-	address := fmt.Sprintf("%s/app/installations/%d/access_tokens", a.options.API, a.options.Installation)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
+	var answer struct {
+		Token   string    `json:"token"`
+		Expires time.Time `json:"expires_at"`
+	}
+	host, err := a.call(ctx, http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", installation), http.StatusCreated, &answer)
 	if err != nil {
 		return "", expires, err
+	}
+	if answer.Token == "" || strings.ContainsAny(answer.Token, " \r\n\t") {
+		return "", expires, &Unavailable{host, errors.New("its answer holds no token")}
+	}
+	return answer.Token, answer.Expires, nil
+}
+
+// installation is where the App is installed.
+func (a *App) installation(ctx context.Context) (int64, error) {
+	if a.options.Installation != 0 {
+		return a.options.Installation, nil
+	}
+	var answer struct {
+		ID int64 `json:"id"`
+	}
+	host, err := a.call(ctx, http.MethodGet, "repos/"+a.options.Repository+"/installation", http.StatusOK, &answer)
+	if err != nil {
+		return 0, err
+	}
+	if answer.ID == 0 {
+		return 0, &Unavailable{host, errors.New("its answer names no installation")}
+	}
+	a.options.Installation = answer.ID
+	return answer.ID, nil
+}
+
+// call asks the API as the App itself.
+func (a *App) call(ctx context.Context, method, path string, want int, into any) (host string, err error) {
+	proof, err := a.Proof(ctx)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.options.API+"/"+path, nil)
+	if err != nil {
+		return "", err
 	}
 	req.Header.Set("Authorization", "Bearer "+proof)
 	req.Header.Set("Accept", "application/vnd.github+json")
 	client := *a.options.Client.HTTP()
 	client.CheckRedirect = SameHost
 	res, err := client.Do(req)
-	host := HostOf(req.URL)
+	host = HostOf(req.URL)
 	if err != nil {
-		return "", expires, Failed(ctx, host, err)
+		return host, Failed(ctx, host, err)
 	}
 	defer res.Body.Close() // read whole or reported below
-	if res.StatusCode != http.StatusCreated {
-		return "", expires, &Unavailable{host, fmt.Errorf("status %d %s", res.StatusCode, http.StatusText(res.StatusCode))}
-	}
-	var answer struct {
-		Token   string    `json:"token"`
-		Expires time.Time `json:"expires_at"`
+	if res.StatusCode != want {
+		return host, &Unavailable{host, fmt.Errorf("status %d %s", res.StatusCode, http.StatusText(res.StatusCode))}
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return "", expires, Failed(ctx, host, err)
+		return host, Failed(ctx, host, err)
 	}
-	if err := json.Unmarshal(b, &answer); err != nil || answer.Token == "" || strings.ContainsAny(answer.Token, " \r\n\t") {
-		return "", expires, &Unavailable{host, errors.New("its answer holds no token")}
+	if json.Unmarshal(b, into) != nil {
+		return host, &Unavailable{host, errors.New("its answer is malformed")}
 	}
-	return answer.Token, answer.Expires, nil
+	return host, nil
 }
 
-// proof is a JSON web token that says which App asks, signed RS256.
-func (a *App) proof() (string, error) {
+// Proof is a JSON web token that says which App asks, signed RS256: for what an App is asked about itself.
+func (a *App) Proof(context.Context) (string, error) {
 	key, err := readKey(a.options.KeyFile)
 	if err != nil {
 		return "", err

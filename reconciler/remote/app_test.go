@@ -102,6 +102,10 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.answer(w, r)
 		return
 	}
+	if r.URL.Path == "/api/v3/repos/controls/site/installation" && strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey") {
+		fmt.Fprint(w, `{"id": 42, "app_id": 1234}`)
+		return
+	}
 	proof, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	parts := strings.Split(proof, ".")
 	if !ok || len(parts) != 3 || r.URL.Path != "/api/v3/app/installations/42/access_tokens" || r.Method != http.MethodPost {
@@ -218,6 +222,23 @@ func TestAppTokens(t *testing.T) {
 	elsewhere, err := url.Parse(other.URL)
 	if err != nil || cl.Forget(elsewhere) {
 		t.Error("a host without an App has a token")
+	}
+
+	// Where it is installed is asked for, once.
+	found := o
+	found.Installation, found.Repository = 0, "controls/site"
+	if other, err := remote.NewApp(found); err != nil {
+		t.Error(err)
+	} else {
+		for range 2 {
+			other.Forget()
+			if got, err := other.Token(t.Context()); err != nil {
+				t.Errorf("token %q, %v", got, err)
+			}
+		}
+		if f.asked != 6 {
+			t.Errorf("%d requests, want 6: three tokens of one App, one installation, two tokens of the other", f.asked)
+		}
 	}
 
 	// Another key, and answers that are none.

@@ -76,7 +76,7 @@ func (c *Client) Credential(ctx context.Context, u *url.URL) (Credential, bool, 
 func (c *Client) Forget(u *url.URL) bool {
 	app, ok := c.options.Credentials[HostOf(u)].source.(*App)
 	if ok {
-		app.forget()
+		app.Forget()
 	}
 	return ok
 }

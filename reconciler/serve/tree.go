@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ type Options struct {
 	// Served is told the status of each answer and the bytes of its body, likewise. It may be nil.
 	Served  func(status int, bytes int64)
 	Uploads Uploads
+	// Pull is the plan of a pull request as text, by number; nil: there are none
+	Pull func(number int) (text string, ok bool)
 }
 
 func (o Options) withDefaults() Options {
@@ -59,6 +62,7 @@ type published struct {
 	reports reports
 	served  func(status int, bytes int64)
 	uploads *uploads
+	pull    func(number int) (text string, ok bool)
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -68,7 +72,7 @@ type published struct {
 // redirected before they get here.
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
-	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, reports: reports{log: o.Log, take: o.Reports}}
+	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, reports: reports{log: o.Log, take: o.Reports}}
 	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {
@@ -146,6 +150,12 @@ func (p *published) limitBody(w http.ResponseWriter, r *http.Request) {
 
 // serveOwn answers what is not part of any tree.
 func (p *published) serveOwn(w http.ResponseWriter, r *http.Request, name string) {
+	if number, ok := strings.CutPrefix(name, "pulls/"); ok && p.pull != nil {
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			p.sendPull(w, number)
+		}
+		return
+	}
 	switch name {
 	case "report":
 		p.reports.ServeHTTP(w, r)
@@ -160,6 +170,20 @@ func (p *published) serveOwn(w http.ResponseWriter, r *http.Request, name string
 	default:
 		refuse(w, http.StatusNotFound)
 	}
+}
+
+// sendPull sends the plan of a pull request.
+func (p *published) sendPull(w http.ResponseWriter, number string) {
+	n, err := strconv.Atoi(number)
+	text, ok := "", false
+	if err == nil {
+		text, ok = p.pull(n)
+	}
+	if !ok {
+		refuse(w, http.StatusNotFound)
+		return
+	}
+	sendText(w, http.StatusOK, text)
 }
 
 func (p *published) sendReady(w http.ResponseWriter) {
