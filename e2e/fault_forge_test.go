@@ -21,12 +21,8 @@ func TestFault22Forge(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, `{"message": "You have exceeded a secondary rate limit.", "documentation_url": "https://docs.github.com/"}`)
 		},
-		func(w http.ResponseWriter) {
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusTooManyRequests)
-		},
+		func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) },
 		func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
-		func(w http.ResponseWriter) { panic(http.ErrAbortHandler) },
 	} {
 		refused.Store(0)
 		h.github.Do(func() {
