@@ -46,7 +46,6 @@ func TestFault11Transfers(t *testing.T) {
 	}
 	for name, fault := range map[string]http.HandlerFunc{
 		"status 500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"a page":     func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") },
 		"endless branches": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "001e# service=git-upload-pack\n0000")
 			line := strings.Repeat(fmt.Sprintf("0047%040d refs/heads/branch-0123456\n", 7), 1000)
@@ -56,13 +55,9 @@ func TestFault11Transfers(t *testing.T) {
 		},
 		"another host":          leads,
 		"objects elsewhere":     m.only(leads),
-		"no objects":            m.only(func(http.ResponseWriter, *http.Request) {}),
 		"half":                  m.altered(func(b []byte) []byte { return b[:len(b)/2] }),
-		"all but the end":       m.altered(func(b []byte) []byte { return b[:len(b)-30] }),
 		"one byte is another":   m.altered(func(b []byte) []byte { b[len(b)/2] ^= 4; return b }),
 		"endless objects":       m.altered(func(b []byte) []byte { return bytes.Repeat(b, 5000) }),
-		"objects of a page":     m.altered(func([]byte) []byte { return []byte("<html>hello</html>") }),
-		"no such repository":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
 		"a long refusal":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); w.Write(make([]byte, 10<<20)) },
 		"the connection breaks": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {

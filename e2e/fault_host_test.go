@@ -181,12 +181,12 @@ func TestFaultTerminatedInEveryStage(t *testing.T) {
 	w := newWorld(t)
 	w.change(0)
 	w.reconcile()
-	for i := range 16 {
+	for i := range 10 {
 		before := w.published()
 		w.change(i + 1)
 		p := w.start("--poll", "10ms", "--admin", "")
 		eventually(t, "the service begins", func() bool { return strings.Contains(p.log(), "serving tree") })
-		time.Sleep(time.Duration(i*25+rand.IntN(25)) * time.Millisecond)
+		time.Sleep(time.Duration(i*30+rand.IntN(30)) * time.Millisecond)
 		w.terminated(p)
 		w.whole()
 		if have := w.published(); have != before && have != w.head() {
@@ -269,7 +269,7 @@ func TestFaultTerminatedWhileOthersAreSlow(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		w := w
 		w.t = t
-		w.large(32 << 20)
+		w.large(16 << 20)
 		p := w.start("--poll", never, "--admin", "", "--shutdown-timeout", "1s")
 		w.follows("a large payload is published")
 		var slow *http.Response

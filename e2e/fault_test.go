@@ -22,9 +22,24 @@ import (
 )
 
 // What a git server, a forge, the network or the machine may do to a running service. Those named TestFault… carry the number
-// of their case; here means this folder. Cases of one pass are listed in hostile_test.go.
+// of their case, if it has one; here means this folder. Cases of one pass are listed in hostile_test.go.
 //
 //	10 rewritten, deleted, renamed   here TestFault10Rewrites; repo TestMirrorRefusesRewrites, TestMirrorOfWhatMovesMeanwhile
+//	11 transfers                     here TestFault11Transfers, TestFault11HostKey; repo TestMirrorSurvivesItsServer,
+//	                                 TestMirrorSurvivesItsSSHServer (those that fall silent too), TestMirrorLimits
+//	12 expired tokens                here TestFault12TokenExpires; repo TestMirrorAsGitHubApp; forge TestATokenThatRanOutOnTheWayIsRenewed
+//	13 a replica that lags behind    here TestFault13LaggingReplica; reconciler TestFollower
+//	14 deliveries                    here TestFault14Deliveries; webhook, all of it, with every example of GitHub's
+//	17 clocks                        nothing moves the clock of a program without that of its machine: reconciler
+//	                                 TestHostile17ClockJumps, TestTheLoopSeesAJumpOfTheClock, TestSerialRisesWithoutAClock
+//	17 two instances                 here TestFault17SecondInstance, TestStandby, TestHostile17TwoInstances
+//	19 lost events                   here TestFault19QueueOverflows, TestFault19NoEvents, TestServeFollowsItsBranch (repository replaced)
+//	21 old paths                     here TestFault21OldPaths
+//	22 the forge                     here TestFault22Forge, TestOnlyCheckedMerges; forge TestACommitThatTakesNoMoreStatusesIsToldOf and others
+//	   host away for hours           here TestFaultOutage, TestServeFollowsAnotherHost; reconciler TestFollower (how often it is asked)
+//	   mirror gone, another address  here TestFaultMirrorRemoved, TestFaultRepositorySwitched
+//	   damaged ledger                here TestFaultLedgerDamagedWhileServing, TestADamagedLedgerTakesNothingDown; ledger
+//	   SIGTERM in every stage        here TestFaultTerminatedInEveryStage, TestFaultTerminatedWhileOthersAreSlow, TestFaultOutage (fetching)
 
 // mirrored is a service that follows a repository of a git server, and what stands between the two.
 type mirrored struct {

@@ -8,7 +8,7 @@ import (
 )
 
 // Accept is Kick for a commit that an operator names: the mirror takes it although it does not descend from the one before,
-// alone or with what has been added to it, and Accepted is it. If the branch does not have it, nothing was named.
+// alone or with what has been added to it, and it needs no check. If the branch does not have it, nothing was named.
 func (l *Loop) Accept(ctx context.Context, commit string) Done {
 	if err := repo.CheckCommit(commit); err != nil {
 		return Done{Err: err}
@@ -19,25 +19,23 @@ func (l *Loop) Accept(ctx context.Context, commit string) Done {
 		}
 		defer l.Name("") // an empty name is none, and no error
 	}
-	before := l.accepted.Swap(&commit) // a pass may see the commit before this goroutine does
+	before := l.named.Swap(&commit) // a pass may see the commit before this goroutine does
 	err := l.fetched(ctx)
 	if err == nil {
 		err = l.Has(commit)
 	}
 	if err != nil {
-		l.accepted.CompareAndSwap(&commit, before)
+		l.named.CompareAndSwap(&commit, before)
 		return Done{Err: err}
 	}
 	l.Log.Warn("an operator named a commit", "commit", commit)
 	return l.Do(ctx, func(context.Context) error { return nil })
 }
 
-// lastAccepted is the commit that an operator named last; empty for none.
-func (l *Loop) lastAccepted() string {
-	if commit := l.accepted.Load(); commit != nil {
-		return *commit
-	}
-	return ""
+// isNamed says whether an operator named a commit last.
+func (l *Loop) isNamed(commit string) bool {
+	named := l.named.Load()
+	return named != nil && *named == commit
 }
 
 // Has says why a commit is not one of the branch.

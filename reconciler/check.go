@@ -17,6 +17,8 @@ import (
 type Checks struct {
 	Made    bool // pull requests are checked: a commit whose tree no check has seen is published as unchecked
 	Require bool // or not at all, unless an operator has accepted it
+	// Named says whether an operator has accepted a commit; nil: none has
+	Named func(commit string) bool
 }
 
 // Unchecked says that no check of a pull request has seen what a commit would publish.
@@ -53,7 +55,7 @@ func (r *Reconciler) compareWithCheck(ctx context.Context, have observed.Root, p
 		return nil
 	}
 	checked, err := r.Records.checked(ctx, *g)
-	named := r.Accepted != nil && r.Accepted() == g.Commit
+	named := r.Checks.Named != nil && r.Checks.Named(g.Commit)
 	switch now := g.Tree.String(); {
 	case err != nil && r.Checks.Require && !named && published:
 		return fmt.Errorf("read checks: %w", err)

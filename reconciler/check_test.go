@@ -108,13 +108,13 @@ func TestWhatNoCheckHasSeen(t *testing.T) {
 	if unchecked := (*reconciler.Unchecked)(nil); !errors.As(err, &unchecked) || unchecked.Commit != f.head() || f.commitServed() != served {
 		t.Errorf("%v, published %s", err, f.commitServed())
 	}
-	f.Accepted = f.head
+	f.Checks.Named = func(commit string) bool { return commit == f.head() }
 	f.pass()
 	if f.commitServed() != f.head() || !f.unchecked() {
 		t.Errorf("after an operator named it: published %s, unchecked %v", f.commitServed(), f.unchecked())
 	}
 	// The mark is of the commit: publishing it anew, for whatever reason, keeps it.
-	f.Accepted = nil
+	f.Checks.Named = nil
 	f.Keys = append(f.Keys, signingKey(7))
 	f.pass()
 	if !f.unchecked() {

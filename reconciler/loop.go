@@ -25,26 +25,26 @@ import (
 // damage and what time has changed. One pass runs at a time; whatever asks for one meanwhile shares the next.
 type Loop struct {
 	*Reconciler
-	Poll     time.Duration             // how often the branch is looked at, or fetched; this is what counts
-	Hints    <-chan struct{}           // something in the repository may have changed: look at once
-	Scrub    time.Duration             // how often every name below the root is looked at; default 10 minutes
-	Digests  time.Duration             // in how long every archive is read, a share at each scrub; default a day
-	Turns    time.Duration             // how often holds are judged again; default 10 seconds
-	Name     func(commit string) error // tells the mirror which commit an operator names; nil: there is no mirror
-	kicks    chan request
-	wakes    chan struct{}          // at most one is waiting
-	follow   *follower              // nil when the repository is this machine's own
-	waiting  atomic.Int64           // kicks that have no answer yet
-	accepted atomic.Pointer[string] // commit that an operator named last
-	ended    chan struct{}
-	seen     string    // commit for which look made a pass; empty when there was none
-	tried    string    // commit that the branch named at the last pass
-	held     judgement // of the last pass
-	current  string    // what the root's link held after it
-	shelf    byte      // whose archives the next scrub reads first
-	err      error     // of the last pass
-	last     report.Report
-	told     string // the last failure that was logged
+	Poll    time.Duration             // how often the branch is looked at, or fetched; this is what counts
+	Hints   <-chan struct{}           // something in the repository may have changed: look at once
+	Scrub   time.Duration             // how often every name below the root is looked at; default 10 minutes
+	Digests time.Duration             // in how long every archive is read, a share at each scrub; default a day
+	Turns   time.Duration             // how often holds are judged again; default 10 seconds
+	Name    func(commit string) error // tells the mirror which commit an operator names; nil: there is no mirror
+	kicks   chan request
+	wakes   chan struct{}          // at most one is waiting
+	follow  *follower              // nil when the repository is this machine's own
+	waiting atomic.Int64           // kicks that have no answer yet
+	named   atomic.Pointer[string] // commit that an operator named last
+	ended   chan struct{}
+	seen    string    // commit for which look made a pass; empty when there was none
+	tried   string    // commit that the branch named at the last pass
+	held    judgement // of the last pass
+	current string    // what the root's link held after it
+	shelf   byte      // whose archives the next scrub reads first
+	err     error     // of the last pass
+	last    report.Report
+	told    string // the last failure that was logged
 
 	toldFetch string // likewise of the follower, which alone uses it
 	retry     *backoff.ExponentialBackOff
@@ -74,7 +74,7 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 		Reconciler: r, Poll: poll, Hints: hints, Scrub: 10 * time.Minute, Digests: 24 * time.Hour, Turns: 10 * time.Second,
 		kicks: make(chan request), wakes: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	r.Accepted = l.lastAccepted
+	r.Checks.Named = l.isNamed
 	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute

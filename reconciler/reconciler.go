@@ -55,8 +55,6 @@ type Reconciler struct {
 	Freezes  []plan.Freeze           // windows of the calendar
 	Machines []observe.MachineSource // that say when changes must wait
 
-	Accepted func() string // commit that an operator named last, empty for none; nil: operators name none
-
 	Observers []Observer // are told how passes go
 	Pulse     *Pulse     // beats while they go; may be nil
 }
