@@ -21,7 +21,10 @@ func TestFault22Forge(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, `{"message": "You have exceeded a secondary rate limit.", "documentation_url": "https://docs.github.com/"}`)
 		},
-		func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) },
+		func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
 		func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
 	} {
 		refused.Store(0)

@@ -197,14 +197,22 @@ func TestFaultOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent, asked := make(chan struct{}), make(chan struct{}, 100)
-	m.answer(func(http.ResponseWriter, *http.Request) {
+	var givenUp atomic.Int64
+	m.answer(func(_ http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
-		<-silent
+		select {
+		case <-silent:
+		case <-r.Context().Done():
+			givenUp.Add(1)
+		}
 		panic(http.ErrAbortHandler)
 	})
 	m.run()
 	<-asked
 	eventually(t, "the tree is served", func() bool { return get("http://"+m.listens+"/-/readyz") == 200 })
+	if givenUp.Load() > 0 {
+		t.Error("the tree is served only when the git server is given up")
+	}
 	m.stays(first)
 	m.stop() // while it waits for the first answer
 	m.run()

@@ -43,7 +43,8 @@ func TestFault17SecondInstance(t *testing.T) {
 	}
 }
 
-// TestFault19QueueOverflows gives the kernel more to tell than it keeps, and then a commit that it does not tell of.
+// TestFault19QueueOverflows gives the kernel more to tell than it keeps, and then a commit that it does not tell of: what it kept
+// has the branch looked for.
 func TestFault19QueueOverflows(t *testing.T) {
 	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {

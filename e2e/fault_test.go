@@ -191,8 +191,10 @@ func TestFault10Rewrites(t *testing.T) {
 
 	third := m.head()
 	git(t, m.site, "reset", "-q", "--hard", second)
+	m.note("named before it is there")
+	m.refuses("is not one of the branch", "--accept", m.head())
 	m.push()
-	m.refuses("the branch was rewritten") // a name counts once
+	m.refuses("the branch was rewritten") // that name was taken back, and the first one counted once
 	git(t, m.site, "reset", "-q", "--hard", third)
 	m.push()
 	m.takes(third)
