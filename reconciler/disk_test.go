@@ -160,6 +160,10 @@ func (d *disk) apply(t *testing.T, c change) {
 		n.data = c.data
 		d.name(c, c.Path, n)
 		d.name(c, c.From, nil)
+	case "exchange":
+		other := d.find(c.From)
+		d.name(c, c.Path, other)
+		d.name(c, c.From, n)
 	case "remove":
 		if n != nil {
 			d.remove(c, c.Path)

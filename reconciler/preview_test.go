@@ -504,6 +504,44 @@ func TestKilledPreview(t *testing.T) {
 	}
 }
 
+// TestPowerCutInPreview cuts the power while a preview takes the place of another: one of them is there whole, or none.
+func TestPowerCutInPreview(t *testing.T) {
+	s, root := newSite(t), t.TempDir()
+	further := s.grow("payload/bpm/1.1.0/bin/bpm", "echo", "echo proposed;echo")
+	pass(t, s.reconciler(root))
+	newPreviews(t, root).put(s, 7, head(1))
+	d, rec := readDisk(t, root), &recorder{root: root}
+	p := newPreviews(t, root)
+	p.Hook = rec.hook
+	p.put(further, 7, head(2))
+	o, placed := newOutage(t, s.reconciler), false
+	for i, c := range rec.changes {
+		d.apply(t, c)
+		if placed = placed || c.Kind == "exchange"; !placed && i%7 > 0 {
+			continue
+		}
+		for _, cut := range d.cuts(o.random, 1) {
+			if key := fmt.Sprint(d.key(cut)); !o.seen[key] && o.failed < enough {
+				o.seen[key] = true
+				if !t.Run(fmt.Sprintf("after change %d, %s: %s", i+1, c, cut.what), func(t *testing.T) {
+					p := newPreviews(t, d.write(t, cut))
+					pass(t, s.reconciler(p.Root))
+					p.served()
+					p.put(further, 7, head(2))
+					p.serves(7)
+					tidy(t, p.Root)
+				}) {
+					o.failed++
+				}
+			}
+		}
+	}
+	if !placed {
+		t.Error("nothing was exchanged")
+	}
+	o.report(10)
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func noPreview(err error) error {
