@@ -17,7 +17,8 @@
 // they go; tell.go tells the forge what became of each commit, redeliver.go asks it for deliveries that were missed. Top-level
 // room webhook turns a forge's delivery into a hint for the loop.
 //
-// preview.go serves the trees of open pull requests, which it makes beside passes.
+// review.go says on pull requests what their merge would do; check.go makes that plan, and compares what is about to be
+// published with what a check has seen. preview.go serves the trees of open pull requests, which it makes beside passes.
 //
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
