@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pomona-gitops/pomona/reconciler/forge/forgetest"
 )
 
 // TestReconcileURL publishes a repository of another host by one command.
@@ -43,86 +42,67 @@ func TestReconcileURL(t *testing.T) {
 // TestServeFollowsAnotherHost runs a service beside a git server: it follows the branch when a webhook says so, survives the
 // server's outage and its own death, and hears nobody who does not sign.
 func TestServeFollowsAnotherHost(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
-	bare := filepath.Join(w.dir, "git", "site.git")
-	git(t, w.dir, "clone", "-q", "--bare", w.site, bare)
-	server := gitServer(t, a, filepath.Join(w.dir, "git"))
-	const secret = "a secret of the webhook"
-	secretFile := filepath.Join(w.dir, "hook")
-	if err := os.WriteFile(secretFile, []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	hears, listens := freeAddress(t), freeAddress(t)
-	file := filepath.Join(w.dir, "pomona.cue")
-	if err := os.WriteFile(file, fmt.Appendf(nil, `admin: %q
-webhooks: %q
-sites: acc: {
-	root: %q
-	listen: %q
-	repository: url: %q
-	keys: [%q]
-	poll: "1d"
-	webhooks: forge: {kind: "github", secrets: [%q], repositories: ["controls/site"]}
-}
-`, freeAddress(t), hears, w.root, listens, server.URL+"/site.git", filepath.Join(w.dir, "key.sec"), secretFile), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	p := serveFile(t, file)
-	w.follows("the branch is published")
-
-	// deliver posts a push of the branch, as GitHub does.
-	deliver := func(id, secret, branch string) int {
-		body := fmt.Appendf(nil, `{"ref": "refs/heads/%s", "before": "%[2]s", "after": "%[2]s", "compare": %[3]q, "repository": {"id": 1, "full_name": "controls/site"}}`,
-			branch, strings.Repeat("ab", 20), id)
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+hears+"/acc/forge", bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-Github-Event", "push")
-		req.Header.Set("X-Github-Delivery", id)
-		req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode
-	}
-	w.note("one")
-	git(t, w.site, "push", "-q", bare, "HEAD")
-	if code := deliver("1", "another secret of sixteen", "main"); code != http.StatusUnauthorized {
+	f := newFollowed(t)
+	f.note("one")
+	f.push()
+	if code := f.deliver("another secret of sixteen"); code != http.StatusUnauthorized {
 		t.Errorf("a forged delivery gets status %d", code)
 	}
-	if code := deliver("2", secret, "main"); code != http.StatusAccepted {
+	if code := f.deliver(hookSecret); code != http.StatusAccepted {
 		t.Errorf("a delivery gets status %d", code)
 	}
-	w.follows("a webhook has the commit published")
+	f.follows("a webhook has the commit published")
 
 	// The host goes away: what is published stays, is served and repaired.
-	server.CloseClientConnections()
-	server.Close()
-	if code := deliver("3", secret, "main"); code != http.StatusAccepted {
+	f.host.CloseClientConnections()
+	f.host.Close()
+	if code := f.deliver(hookSecret); code != http.StatusAccepted {
 		t.Errorf("a delivery gets status %d", code)
 	}
-	eventually(t, "the outage is told", func() bool { return strings.Contains(p.log(), "branch not fetched; what is published stays") })
-	if get("http://"+listens+"/fecs/") != 200 {
+	eventually(t, "the outage is told", func() bool { return strings.Contains(f.service.log(), "branch not fetched; what is published stays") })
+	if get("http://"+f.serves+"/fecs/") != 200 {
 		t.Error("nothing is served while the host is away")
 	}
-	if err := p.end(syscall.SIGKILL); err == nil {
-		t.Error("a killed service ends well")
-	}
-	if err := os.RemoveAll(filepath.Join(w.root, "objects/sha256")); err != nil {
+	f.end(syscall.SIGKILL)
+	if err := os.RemoveAll(filepath.Join(f.root, "objects/sha256")); err != nil {
 		t.Fatal(err)
 	}
-	p = serveFile(t, file)
+	f.begin()
 	eventually(t, "the tree is repaired from the mirror alone", func() bool {
-		return get("http://"+listens+"/-/readyz") == 200 && strings.Contains(p.log(), "found damage") && get("http://"+listens+"/fecs/global/pomona-boot") == 200
+		return strings.Contains(f.service.log(), "found damage") && get("http://"+f.serves+"/fecs/global/pomona-boot") == 200
 	})
-	if err := p.end(syscall.SIGTERM); err != nil {
-		t.Error(err)
+	f.follows("the last commit is still published")
+}
+
+// TestPullRequestAtGitea plans a pull request and tells of its merge where there are neither check runs nor deployments.
+func TestPullRequestAtGitea(t *testing.T) {
+	f := newFollowed(t)
+	gitea := forgetest.NewGitea(t, forgetest.Options{Certificate: &f.authority.tls, Head: func(branch string) string { return git(t, f.bare, "rev-parse", branch) }})
+	git(t, f.site, "switch", "-qc", "newer")
+	f.edit("fecs/ring/ring.cue", `"1": "3.0.2"`, `"1": "3.1.0"`)
+	head := git(t, f.site, "rev-parse", "HEAD")
+	git(t, f.site, "push", "-q", f.bare, "newer")
+	gitea.Do(func() { gitea.AddPull(1, "newer", "main") })
+	token := filepath.Join(f.dir, "gitea")
+	conf, err := os.ReadFile(f.file)
+	if err := errors.Join(err, os.WriteFile(token, []byte(forgetest.Token), 0o600), os.Chmod(token, 0o600)); err != nil {
+		t.Fatal(err)
 	}
-	w.follows("the last commit is still published")
+	f.put(f.file, fmt.Appendf(nil, "%s\nsites: acc: forge: {kind: \"gitea\", repository: \"o/r\", api: %q, token: %q}\n", conf, gitea.URL, token))
+	newest := func(commit, context string) (found forgetest.Status) {
+		for _, s := range gitea.StatusesOf(commit) {
+			if s.Context == context {
+				found = s
+			}
+		}
+		return found
+	}
+	eventually(t, "the pull request is planned", func() bool { return newest(head, "pomona/acc/plan").State == "success" })
+	if all := gitea.CommentsOn(1); len(all) != 1 || !strings.Contains(all[0].Body, "kgp1bp01") {
+		t.Errorf("comments: %v", all)
+	}
+	f.push()
+	f.deliver(hookSecret)
+	f.follows("the merge is published")
+	eventually(t, "the merge's status", func() bool { return newest(head, "pomona/acc").State == "success" })
 }

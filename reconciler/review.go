@@ -39,6 +39,8 @@ type Reviewer struct {
 	Poll      time.Duration // how often pull requests are listed, besides being told of them
 	Link      string        // address of the service, for the page of each plan; may be empty
 	Previews  *Previews     // of what may be merged; nil: none are made
+	// Count counts reviews by the state that was told, or error; nil: nobody does
+	Count func(outcome string)
 
 	wakes chan struct{} // at most one is waiting
 	retry *backoff.ExponentialBackOff
@@ -141,6 +143,7 @@ func (v *Reviewer) round(ctx context.Context) time.Duration {
 		v.retry.Reset()
 		return v.Poll
 	}
+	v.count("error")
 	wait := v.retry.NextBackOff()
 	if limited := (*forge.Limited)(nil); errors.As(err, &limited) {
 		wait = max(wait, time.Until(limited.Until))
@@ -272,6 +275,12 @@ func (v *Reviewer) pull(ctx context.Context, base string, pull forge.Pull) error
 	return again
 }
 
+func (v *Reviewer) count(outcome string) {
+	if v.Count != nil {
+		v.Count(outcome)
+	}
+}
+
 func (v *Reviewer) name() string { return "pomona/" + v.Site + "/plan" }
 
 // say tells one outcome: the comment first, so that whoever the check calls finds it.
@@ -279,7 +288,11 @@ func (v *Reviewer) say(ctx context.Context, pull forge.Pull, o outcome) error {
 	if err := v.Forge.Comment(ctx, pull.Number, o.body); err != nil {
 		return err
 	}
-	return v.Forge.Check(ctx, pull.Head, v.checkOf(pull.Number, o))
+	if err := v.Forge.Check(ctx, pull.Head, v.checkOf(pull.Number, o)); err != nil {
+		return err
+	}
+	v.count(string(o.state))
+	return nil
 }
 
 func (v *Reviewer) checkOf(number int, o outcome) forge.Check {

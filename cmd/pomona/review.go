@@ -31,6 +31,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	r.Checks = reconciler.Checks{Made: true, Require: conf.Forge.RequireChecked}
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
 		By: &by, Site: site, Enter: r.Records, Forks: conf.Forge.Forks, Poll: max(conf.Interval(), pullPoll), Link: conf.Forge.Link,
+		Count: s.watch.metrics.Reviewed,
 	})
 	r.Observers = append(r.Observers, v)
 	s.beside = append(s.beside, func(ctx context.Context) error {

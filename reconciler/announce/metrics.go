@@ -87,6 +87,7 @@ type Metrics struct {
 	fetched  prometheus.Gauge
 	webhooks *prometheus.CounterVec
 	silent   prometheus.Gauge
+	reviews  *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	sent     prometheus.Counter
 	notified *prometheus.CounterVec
@@ -134,6 +135,7 @@ func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Me
 		}
 	}
 	m.silent = gauge(m.site, "webhook_silent", "1 if the branch moved and no webhook said so.")
+	m.reviews = counters(m.site, "reviews_total", "Reviews of pull requests by what was told of them; error: none could be looked at.", "outcome", reviewOutcomes)
 	m.requests = counters(m.site, "http_requests_total", "Requests that were answered, of FECs and of whoever else reads the tree.", "code", codes)
 	m.sent = counter(m.site, "http_response_bytes_total", "Bytes of the bodies of these answers.")
 	m.notified = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pomona_notifications_total", Help: "Notifications by channel."}, []string{"channel", "result"})
@@ -189,6 +191,14 @@ func known[T ~string](values []T, value T) string {
 		}
 	}
 	return "other"
+}
+
+// reviewOutcomes are the states of a check, and that there was none.
+var reviewOutcomes = []string{"success", "failure", "pending", "error"}
+
+// Reviewed counts a review of a pull request.
+func (m *Metrics) Reviewed(outcome string) {
+	m.reviews.WithLabelValues(known(reviewOutcomes, outcome)).Inc()
 }
 
 // Queue shows how long a queue is, whenever somebody scrapes.
