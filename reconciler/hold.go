@@ -254,7 +254,7 @@ func (w wanted) unheld(p parts) (tree.Tree, error) {
 		return tree.Tree{}, nil
 	}
 	free := w
-	free.site, free.expired, free.earlier = w.asked, w.allExpired, nil
+	free.site, free.expired, free.earlier, free.layout = w.asked, w.allExpired, nil, nil
 	free.releases = plan.Releases(plan.Retain(w.asked))
 	all := parts{artifacts: map[tree.Part]artifact.Artifact{}}
 	for _, need := range plan.Needs(free.site, free.releases) {

@@ -75,6 +75,9 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 		kicks: make(chan request), wakes: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	r.Checks.Named = l.isNamed
+	if r.Layout == nil {
+		r.Layout = &tree.Layout{}
+	}
 	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute

@@ -44,6 +44,7 @@ type Reconciler struct {
 	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
 	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
+	Layout   *tree.Layout     // likewise, of the last tree; nil remembers nothing
 	Payloads *fetch.Fetcher   // brings what lies outside the repository
 	Version  string           // Pomona's own
 	Log      *slog.Logger     // one line for each stage
@@ -227,6 +228,7 @@ type wanted struct {
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
+	layout   *tree.Layout
 
 	budget     *desired.Retention // that counts removals; nil: the site's own
 	head       string             // commit that the branch names
@@ -265,7 +267,7 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.loaded, w.warnings = site, loaded, problems
+	w.site, w.loaded, w.warnings, w.layout = site, loaded, problems, r.Layout
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
 }
@@ -326,7 +328,7 @@ func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdic
 
 // layOut lays out what a commit wants from the parts that have been built for it, with held FECs as they stay.
 func (w wanted) layOut(p parts) (tree.Tree, error) {
-	t, err := w.layOutFree(p)
+	t, err := w.layOutFree(p, w.layout)
 	for i, e := range w.earlier {
 		if err != nil {
 			return t, err
@@ -335,7 +337,7 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 		if e.served != nil {
 			then = *e.served
 		} else {
-			then, err = e.layOutFree(p.earlier[i])
+			then, err = e.layOutFree(p.earlier[i], nil)
 		}
 		if err == nil {
 			t, err = t.Keep(e.fecs, then)
@@ -344,13 +346,13 @@ func (w wanted) layOut(p parts) (tree.Tree, error) {
 	return t, err
 }
 
-func (w wanted) layOutFree(p parts) (tree.Tree, error) {
+func (w wanted) layOutFree(p parts, layout *tree.Layout) (tree.Tree, error) {
 	settings := w.site.Settings
 	expired := map[string]bool{}
 	for _, path := range w.expired {
 		expired[path] = true
 	}
-	return tree.Of(tree.Wanted{
+	return layout.Of(tree.Wanted{
 		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,

@@ -43,9 +43,8 @@ func originSite() desired.Site {
 	}
 }
 
-// TestEveryPathHasAnOrigin holds origins to what is laid out: each path of a tree has one, and nothing else has.
-func TestEveryPathHasAnOrigin(t *testing.T) {
-	s := originSite()
+// originWanted is that site with everything that it needs.
+func originWanted(s desired.Site) tree.Wanted {
 	releases := map[string][]string{"bpm": {"1.0", "2.0"}}
 	parts := map[tree.Part]artifact.Artifact{}
 	add := func(p tree.Part) {
@@ -69,12 +68,19 @@ func TestEveryPathHasAnOrigin(t *testing.T) {
 		add(tree.Part{Kind: tree.ScriptPart, Name: file})
 	}
 	add(tree.Part{Kind: tree.ScriptsPart, Name: "a"})
-	laidOut, err := tree.Of(tree.Wanted{Site: s, Releases: releases, Parts: parts, Client: []byte("#!/bin/sh\n")})
+	return tree.Wanted{Site: s, Releases: releases, Parts: parts, Client: []byte("#!/bin/sh\n")}
+}
+
+// TestEveryPathHasAnOrigin holds origins to what is laid out: each path of a tree has one, and nothing else has.
+func TestEveryPathHasAnOrigin(t *testing.T) {
+	s := originSite()
+	w := originWanted(s)
+	laidOut, err := tree.Of(w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range laidOut.Folders {
-		origins := tree.Origins(s, releases, f.Path)
+		origins := tree.Origins(s, w.Releases, f.Path)
 		var want, got []string
 		nodes, _ := f.Sealed(nil)
 		if f.Manifest != nil {
@@ -104,10 +110,10 @@ func TestEveryPathHasAnOrigin(t *testing.T) {
 		}
 	}
 	for _, l := range laidOut.Links {
-		if o := tree.Origins(s, releases, l.Path)[l.Path]; o.What != "link to FEC a, by its host name" {
+		if o := tree.Origins(s, w.Releases, l.Path)[l.Path]; o.What != "link to FEC a, by its host name" {
 			t.Errorf("%s has the origin %+v", l.Path, o)
 		}
-		if o := tree.Origins(s, releases, l.Path)[l.Path+"/boot.manifest"]; o.Sources[0].Path != "fecs.a.host" {
+		if o := tree.Origins(s, w.Releases, l.Path)[l.Path+"/boot.manifest"]; o.Sources[0].Path != "fecs.a.host" {
 			t.Errorf("%s/boot.manifest has the origin %+v", l.Path, o)
 		}
 	}

@@ -90,8 +90,13 @@ const Client = "pomona-boot"
 // Of lays out the whole tree. Missing parts and two entries at one path are errors of Pomona's own: desired.Check has
 // already refused a site that would cause them.
 func Of(w Wanted) (Tree, error) {
+	return of(w, func(string) (Folder, bool) { return Folder{}, false })
+}
+
+// of lays out the whole tree. Folders of FECs that are known need not be laid out.
+func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	t := Tree{Site: w.Site.Settings.Name, Channel: w.Site.Settings.TheChannel(), Life: int64(w.Site.Settings.Boot.Life().Minutes())}
-	b := builder{want: w}
+	b := builder{want: w, known: known}
 	t.Folders = append(t.Folders, b.globalFolder())
 	for name, item := range w.Site.Configuration {
 		if item.FEC == "" {
@@ -132,6 +137,10 @@ func (b *builder) fecFolders(fecs []string) []Folder {
 		working.Go(func() {
 			own := builder{want: b.want}
 			for i := from; i < min(from+share, len(fecs)); i++ {
+				var ok bool
+				if folders[i], ok = b.known(fecs[i]); ok {
+					continue
+				}
 				folders[i] = own.fecFolder(fecs[i], b.want.Site.FECs[fecs[i]])
 				folders[i].content = folders[i].Content()
 			}
@@ -185,8 +194,9 @@ func (t Tree) Digest() artifact.Digest {
 
 // builder collects the first error, so that layout reads as layout.
 type builder struct {
-	want Wanted
-	err  error
+	want  Wanted
+	known func(fec string) (Folder, bool)
+	err   error
 }
 
 func (b *builder) part(p Part) artifact.Artifact {
