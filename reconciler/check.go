@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
@@ -56,20 +57,25 @@ func (r *Reconciler) compareWithCheck(ctx context.Context, have observed.Root, p
 	}
 	checked, err := r.Records.checked(ctx, *g)
 	named := r.Checks.Named != nil && r.Checks.Named(g.Commit)
+	must := r.Checks.Require && !named && published && g.Commit != have.LastCommit() && !rolledBackTo(*g)
 	switch now := g.Tree.String(); {
-	case err != nil && r.Checks.Require && !named && published:
+	case err != nil && must:
 		return fmt.Errorf("read checks: %w", err)
 	case checked == now:
 	case checked != "" && !named:
 		return &Contradicted{g.Commit, checked, now}
+	case must:
+		return &Unchecked{g.Commit}
 	default:
-		if r.Checks.Require && !named && published {
-			return &Unchecked{g.Commit}
-		}
 		g.Givens.Unchecked = true
 		r.Log.Warn("publishing a tree that no check of a pull request has seen", "commit", g.Commit)
 	}
 	return nil
+}
+
+// rolledBackTo says whether an operator has rolled back to the commit of a generation: the way back must always be open.
+func rolledBackTo(g observed.Generation) bool {
+	return slices.ContainsFunc(g.Givens.Holds, func(h observed.Hold) bool { return h.Bad != "" && h.Commit == g.Commit })
 }
 
 // checked is the digest of the tree that a check found for the inputs of a generation; empty for none.

@@ -3,6 +3,8 @@ package reconciler_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // reviewed reviews a commit against the branch, and enters the check.
@@ -119,6 +122,45 @@ func TestWhatNoCheckHasSeen(t *testing.T) {
 	f.pass()
 	if !f.unchecked() {
 		t.Error("the mark is lost when other keys sign")
+	}
+}
+
+// TestARollbackNeedsNoCheck publishes again what no check has seen with this version of Pomona.
+func TestARollbackNeedsNoCheck(t *testing.T) {
+	f := newFollower(t)
+	f.Checks.Made = true
+	f.pass()
+	good := f.commitServed()
+	f.change("scripts/env", "echo global", "echo bad")
+	f.pass()
+	f.Checks.Require = true
+	_, err := f.rollback(good)
+	must(t, err)
+	f.pass()
+	if f.commitServed() != good || !f.unchecked() {
+		t.Errorf("published %s, unchecked %v; want %s", f.commitServed(), f.unchecked(), good)
+	}
+}
+
+// TestADamagedGenerationIsRepairedWithoutACheck: what was published stays served and repaired.
+func TestADamagedGenerationIsRepairedWithoutACheck(t *testing.T) {
+	f := newFollower(t)
+	f.Checks.Made = true
+	f.pass()
+	served := f.commitServed()
+	f.Checks.Require = true
+	for _, moved := range []bool{false, true} {
+		must(t, os.WriteFile(filepath.Join(f.Root, "current", tree.GenerationFile), []byte("{"), 0o644))
+		if moved {
+			f.change("scripts/env", "echo global", "echo unchecked")
+			_, _ = f.Reconcile(t.Context()) // it refuses the commit
+		} else {
+			f.pass()
+		}
+		whole(t, f.Root)
+		if f.commitServed() != served {
+			t.Errorf("branch moved %v: published %q, want %s", moved, f.commitServed(), served)
+		}
 	}
 }
 
