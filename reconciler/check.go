@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -110,8 +111,12 @@ func (r *Reconciler) Review(ctx context.Context, base string) (rep report.Report
 	if err != nil {
 		return rep, err
 	}
-	if now, err := r.load(ctx, base); err == nil { // else the site has no valid policy: the proposal may mend that
+	var problems desired.Problems
+	switch now, err := r.load(ctx, base); {
+	case err == nil:
 		want.budget = &now.site.Settings.Retention
+	case !errors.As(err, &problems): // else the site has no valid policy: the proposal may mend that
+		return rep, fmt.Errorf("read policy of base: %w", err)
 	}
 	j := r.judge(ctx, want.commit.ID, stated(have))
 	want.head, j.holds.Stated = want.commit.ID, want.site.Holds

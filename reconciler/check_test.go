@@ -205,3 +205,22 @@ func TestAReviewIsJudgedByTheBase(t *testing.T) {
 		t.Errorf("not refused: %+v", rep.Plan.Totals)
 	}
 }
+
+// TestAReviewNeedsThePolicyOfTheBase: one that cannot be read is no leave to bring one's own. A base that is no valid site has
+// none.
+func TestAReviewNeedsThePolicyOfTheBase(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	on := *f.Reconciler
+	on.Branch = f.head()
+	if _, err := on.Review(t.Context(), strings.Repeat("ab", 20)); err == nil {
+		t.Error("planned by its own policy: that of the base could not be read")
+	}
+	f.change("more.cue", "", "package site\nsite: name: 7\n")
+	broken := f.head()
+	f.change("more.cue", "site: name: 7\n", "")
+	on.Branch = f.head()
+	if _, err := on.Review(t.Context(), broken); err != nil {
+		t.Errorf("a proposal may not mend its base: %v", err)
+	}
+}

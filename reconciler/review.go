@@ -242,8 +242,11 @@ func (v *Reviewer) pull(ctx context.Context, base string, pull forge.Pull) error
 		return err
 	}
 	if pull.Fork && !v.Forks {
-		v.reviewed[pull.Number] = reviewed{inputs: inputs, head: pull.Head}
-		return v.Forge.Status(ctx, pull.Head, forge.Status{Context: v.name(), State: forge.Pending, Text: "not planned: it comes from another repository"})
+		err := v.Forge.Status(ctx, pull.Head, forge.Status{Context: v.name(), State: forge.Pending, Text: "not planned: it comes from another repository"})
+		if err == nil {
+			v.reviewed[pull.Number] = reviewed{inputs: inputs, head: pull.Head}
+		}
+		return err
 	}
 	if was.head != pull.Head {
 		if err := v.Forge.Check(ctx, pull.Head, forge.Check{Name: v.name(), State: forge.Pending, Title: "being planned"}); err != nil {
