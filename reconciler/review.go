@@ -64,6 +64,10 @@ const commentRoom = plan.MaxComment - 1024
 // maxPage is how much of a plan a page shows, in bytes.
 const maxPage = 1 << 20
 
+// How many holds and warnings a comment shows, and how much of each, in bytes: a proposal can bring both, and the plan itself
+// must have room.
+const maxNotes, maxNote = 10, 500
+
 // maxPulls is how many open pull requests are looked at; the oldest go first.
 const maxPulls = 200
 
@@ -141,7 +145,7 @@ func (v *Reviewer) round(ctx context.Context) time.Duration {
 		v.retry.Reset()
 		return v.Poll
 	}
-	wait := v.retry.NextBackOff()
+	wait := min(v.retry.NextBackOff(), v.Poll) // one in trouble does not keep others waiting
 	if limited := (*forge.Limited)(nil); errors.As(err, &limited) {
 		wait = max(wait, time.Until(limited.Until))
 	}
@@ -366,12 +370,13 @@ func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (out
 	var problems desired.Problems
 	var rebase *repo.NeedsRebase
 	var refused *repo.Refused
+	var other *OtherSite
 	var wrong *remote.Wrong
 	var away *remote.Unavailable
 	switch {
 	case errors.As(err, &problems):
 		return v.unplanned(pr, forge.Failure, fmt.Sprintf("the merge result has %s", tallied(problems.Blocking())), problems), nil
-	case errors.As(err, &rebase), errors.As(err, &refused), errors.As(err, &wrong):
+	case errors.As(err, &rebase), errors.As(err, &refused), errors.As(err, &other), errors.As(err, &wrong):
 		return v.unplanned(pr, forge.Failure, err.Error(), nil), nil
 	case errors.As(err, &away):
 		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: "+err.Error(), nil), err
@@ -422,7 +427,7 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 	foot := v.foot(pr, rep, where)
 	var body, page bytes.Buffer
 	err := errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
-	o.body, o.page = body.String()+foot, strings.ToValidUTF8(page.String()[:min(page.Len(), maxPage)], "")
+	o.body, o.page = body.String()+foot, cut(page.String(), maxPage)
 	return o, err
 }
 
@@ -443,11 +448,12 @@ func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Rec
 // foot says what a plan is of, what holds it, and where more is.
 func (v *Reviewer) foot(pr repo.Proposal, rep report.Report, preview string) string {
 	var b strings.Builder
-	for _, h := range plan.SiteHolds(rep.Holds) {
-		fmt.Fprintf(&b, "\nThe site is held now: %s\n", plan.Escaped(h.String()))
+	held := plan.SiteHolds(rep.Holds)
+	for _, h := range held[:min(len(held), maxNotes)] {
+		fmt.Fprintf(&b, "\nThe site is held now: %s\n", plan.Escaped(cut(h.String(), maxNote)))
 	}
-	for _, w := range rep.Warnings[:min(len(rep.Warnings), 10)] {
-		fmt.Fprintf(&b, "\nWarning: %s\n", plan.Escaped(w.String()))
+	for _, w := range rep.Warnings[:min(len(rep.Warnings), maxNotes)] {
+		fmt.Fprintf(&b, "\nWarning: %s\n", plan.Escaped(cut(w.String(), maxNote)))
 	}
 	if preview != "" {
 		fmt.Fprintf(&b, "\nPreview: %s\n", preview)
@@ -457,4 +463,9 @@ func (v *Reviewer) foot(pr repo.Proposal, rep report.Report, preview string) str
 	}
 	fmt.Fprintf(&b, "\nMerge of <code>%.12s</code> into <code>%.12s</code>, planned by Pomona %s.\n", pr.Head, pr.Base, plan.Escaped(v.By.Version))
 	return b.String()
+}
+
+// cut is the beginning of a text, and does not keep the rest in memory.
+func cut(s string, most int) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), most)], ""))
 }

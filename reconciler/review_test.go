@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
@@ -18,12 +20,23 @@ type told struct {
 	forge.Forge // nothing else is asked
 	pulls       []forge.Pull
 	said        chan string
-	deaf        int // so many times
+	deaf        int    // so many times
+	body        string // of the last comment
 }
 
 func (f *told) Open(context.Context) ([]forge.Pull, error) {
 	f.said <- "open"
 	return f.pulls, nil
+}
+
+func (f *told) Comment(_ context.Context, _ int, body string) error {
+	f.body = body
+	return nil
+}
+
+func (f *told) Check(_ context.Context, _ string, c forge.Check) error {
+	f.said <- string(c.State) + ": " + c.Title
+	return nil
 }
 
 func (f *told) Status(context.Context, string, forge.Status) error {
@@ -38,7 +51,7 @@ func (f *told) Status(context.Context, string, forge.Status) error {
 func (f *follower) reviewing(hub *told) *reconciler.Reviewer {
 	f.t.Helper()
 	hub.said = make(chan string, 100)
-	p, err := repo.OpenProposals(f.t.TempDir(), repo.MirrorOptions{URL: f.dir}, 1<<30)
+	p, err := repo.OpenProposals(f.t.TempDir(), repo.MirrorOptions{URL: f.dir, Client: remote.New(remote.Options{})}, 1<<30)
 	must(f.t, err)
 	by := *f.Reconciler
 	v := reconciler.NewReviewer(&reconciler.Reviewer{By: &by, Site: "test", Forge: hub, Proposals: p, Enter: f.Records, Poll: time.Hour})
@@ -65,5 +78,45 @@ func TestThatAForkIsNotPlannedIsSaidUntilTheForgeHearsIt(t *testing.T) {
 	}
 	if want := []string{"open", "status", "open", "status", "open", "status", "open"}; !slices.Equal(said, want) {
 		t.Errorf("the forge was asked and told %v", said)
+	}
+}
+
+// TestAPullRequestThatNamesTheSiteAnewFails rather than waiting for what no other try brings.
+func TestAPullRequestThatNamesTheSiteAnewFails(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	commit, _ := f.proposed("site.cue", `name: "test"`, `name: "other"`)
+	hub := &told{pulls: []forge.Pull{{Number: 1, Head: commit}}}
+	v := f.reviewing(hub)
+	var said []string
+	for len(said) < 5 {
+		said = append(said, <-hub.said)
+		v.Wake()
+	}
+	if !strings.Contains(said[2], `failure: the root serves site "test"`) || said[3] != "open" || said[4] != "open" {
+		t.Errorf("the forge was asked and told %q", said)
+	}
+	if !strings.Contains(hub.body, "is site") {
+		t.Errorf("the comment does not say why: %s", hub.body)
+	}
+}
+
+// TestWarningsLeaveThePlanItsRoom has a proposal bring a warning that is longer than any comment.
+func TestWarningsLeaveThePlanItsRoom(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	before := f.head()
+	f.change("fecs/fecs.cue", "kgp2cu02:", "another:")
+	f.change(".gitattributes", "", "/payload/** filter="+strings.Repeat("_", 100_000)+"\n")
+	commit := f.head()
+	f.git("branch", "proposal")
+	f.git("reset", "-q", "--hard", before)
+	hub := &told{pulls: []forge.Pull{{Number: 1, Head: commit}}}
+	f.reviewing(hub)
+	for said := ""; !strings.HasPrefix(said, "success") && !strings.HasPrefix(said, "failure"); {
+		said = <-hub.said
+	}
+	if !strings.Contains(hub.body, "Warning: .gitattributes") || !strings.Contains(hub.body, "**removed** <code>kgp2cu02</code>") || len(hub.body) > 65536 {
+		t.Errorf("a comment of %d bytes: %.1000s", len(hub.body), hub.body)
 	}
 }
