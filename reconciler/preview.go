@@ -276,6 +276,9 @@ func (w *previewWriter) serves(last observed.Preview, want wanted, version strin
 		slices.Equal(g.Keys, []string{w.Key.ID.String()}) && slices.Equal(g.Givens.Expired, want.expired)
 }
 
+// clearing is how long a writer that is to end waits to remove what it has written. What is left goes with a sweep.
+const clearing = time.Minute
+
 // render writes a preview and serves it. Whatever it wrote for one that it does not serve goes again.
 func (w *previewWriter) render(ctx context.Context, merge *Reconciler, want wanted, of observed.Proposed) (put observed.Preview, err error) {
 	root, err := observe.Root(w.dir.Root())
@@ -291,8 +294,12 @@ func (w *previewWriter) render(ctx context.Context, merge *Reconciler, want want
 	if err == nil {
 		put, err = w.seal(ctx, merge, want, parts, of)
 	}
-	// What could not be served must not fill the disk: that would keep passes from publishing.
-	return put, errors.Join(err, w.collect(context.WithoutCancel(ctx)))
+	if err != nil { // what could not be served must not fill the disk: that would keep passes from publishing
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(context.WithoutCancel(ctx), clearing)
+		defer done()
+	}
+	return put, errors.Join(err, w.collect(ctx))
 }
 
 // seal signs and stages a preview that is built, and gives it its place.
