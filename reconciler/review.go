@@ -178,9 +178,13 @@ func (v *Reviewer) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	given, err := v.given(ctx, base.ID)
+	if err != nil {
+		return err
+	}
 	failed := v.close(ctx, pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
-		if err := v.pull(ctx, base.ID, pull); err != nil {
+		if err := v.pull(ctx, base.ID, given, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
 		}
 		if stop(ctx, err) {
@@ -224,8 +228,8 @@ func (v *Reviewer) close(ctx context.Context, open []forge.Pull) (failed error) 
 	return errors.Join(failed, err)
 }
 
-// inputs stand for everything that a review depends on and that is not the machine's.
-func (v *Reviewer) inputs(base string, pull forge.Pull) (string, error) {
+// given stands for everything that reviews depend on, but for the pull request itself, and that is not the machine's.
+func (v *Reviewer) given(ctx context.Context, base string) (string, error) {
 	root, err := os.OpenRoot(v.By.Root)
 	if err != nil {
 		return "", err
@@ -235,15 +239,20 @@ func (v *Reviewer) inputs(base string, pull forge.Pull) (string, error) {
 	if err != nil && !os.IsNotExist(err) {
 		return "", err
 	}
-	return fmt.Sprintf("%s %s %d %s", pull.Head, base, g.Number, v.By.Now().UTC().Format(time.DateOnly)), nil
+	var held []string // which FECs stay decides about the tree, and a generation need not tell of it
+	for _, h := range v.By.judge(ctx, base, g.Givens.Holds).in {
+		if h.Scope != desired.SiteScope {
+			held = append(held, h.ID)
+		}
+	}
+	return fmt.Sprintf("%s %d %s %q", base, g.Number, v.By.Now().UTC().Format(time.DateOnly), held), nil
 }
 
 // pull looks at one pull request, unless nothing has changed.
-func (v *Reviewer) pull(ctx context.Context, base string, pull forge.Pull) error {
-	was := v.reviewed[pull.Number]
-	inputs, err := v.inputs(base, pull)
-	if err != nil || was.inputs == inputs {
-		return err
+func (v *Reviewer) pull(ctx context.Context, base, given string, pull forge.Pull) error {
+	was, inputs := v.reviewed[pull.Number], pull.Head+" "+given
+	if was.inputs == inputs {
+		return nil
 	}
 	if pull.Fork && !v.Forks {
 		err := v.Forge.Status(ctx, pull.Head, forge.Status{Context: v.name(), State: forge.Pending, Text: "not planned: it comes from another repository"})

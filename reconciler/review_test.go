@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -118,5 +120,31 @@ func TestWarningsLeaveThePlanItsRoom(t *testing.T) {
 	}
 	if !strings.Contains(hub.body, "Warning: .gitattributes") || !strings.Contains(hub.body, "**removed** <code>kgp2cu02</code>") || len(hub.body) > 65536 {
 		t.Errorf("a comment of %d bytes: %.1000s", len(hub.body), hub.body)
+	}
+}
+
+// TestAFreezeThatBeginsIsReviewedAnew: the merge publishes another tree then, and must not be taken for one that nobody has seen.
+func TestAFreezeThatBeginsIsReviewedAnew(t *testing.T) {
+	f := newFollower(t)
+	var ahead atomic.Int64
+	f.Now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
+	f.Freezes = []plan.Freeze{{Name: "beam", Scope: "groups.ring", Reason: "users", From: 13 * time.Hour, To: 14 * time.Hour}}
+	f.pass()
+	commit, _ := f.proposed("scripts/env", "echo global", "echo other")
+	hub := &told{pulls: []forge.Pull{{Number: 1, Head: commit}}}
+	v := f.reviewing(hub)
+	for !strings.HasPrefix(<-hub.said, "success") {
+	}
+	ahead.Store(int64(90 * time.Minute))
+	for range 2 { // when it begins anew, a round has ended that began later
+		v.Wake()
+		for <-hub.said != "open" {
+		}
+	}
+	f.Checks = reconciler.Checks{Made: true, Require: true}
+	f.merge()
+	f.pass()
+	if f.commitServed() != commit || f.unchecked() || len(observeRoot(t, f.Root).Generations) != 2 {
+		t.Errorf("published %s, unchecked %v", f.commitServed(), f.unchecked())
 	}
 }
