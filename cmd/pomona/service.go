@@ -275,9 +275,7 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
-	if err := endPreviews(ctx, conf.ServedSite, r); err != nil {
-		log.Warn("previews not removed", "err", err)
-	}
+	root.endPreviews(conf.ServedSite, r)
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		root.tellForge(name, conf.ServedSite, r)
