@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -366,9 +367,15 @@ func (o outcome) digest() [sha256.Size]byte {
 }
 
 // judge finds what a merge would do. Its error says that it must be tried again; the outcome counts all the same.
-func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (outcome, error) {
+func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTime)
 	defer cancel()
+	// Anybody may propose anything: what a proposal finds a mistake in must not end the service.
+	defer func() {
+		if r := recover(); r != nil {
+			o, err = v.unplanned(pr, forge.Pending, notYet, nil), fmt.Errorf("review broke off: %v\n%s", r, debug.Stack())
+		}
+	}()
 	var rep report.Report
 	merged, c, err := v.Proposals.Merge(ctx, pr)
 	on := *v.By
@@ -390,14 +397,15 @@ func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (out
 	case errors.As(err, &away):
 		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: "+err.Error(), nil), err
 	case err != nil: // what this machine says is not for others
-		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: the log of the service says why", nil), err
+		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
-	o, err := v.planned(ctx, number, pr, &on, rep)
-	if err != nil {
-		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: the log of the service says why", nil), err
+	if o, err = v.planned(ctx, number, pr, &on, rep); err != nil {
+		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
 	return o, nil
 }
+
+const notYet = "not planned yet, tried again: the log of the service says why"
 
 func tallied(ps desired.Problems) string {
 	if len(ps) == 1 {

@@ -52,8 +52,13 @@ func (f *told) Status(context.Context, string, forge.Status) error {
 // reviewing runs a reviewer of the follower's site until the test ends.
 func (f *follower) reviewing(hub *told) *reconciler.Reviewer {
 	f.t.Helper()
+	return f.reviewingBy(hub, remote.New(remote.Options{}))
+}
+
+func (f *follower) reviewingBy(hub *told, client *remote.Client) *reconciler.Reviewer {
+	f.t.Helper()
 	hub.said = make(chan string, 100)
-	p, err := repo.OpenProposals(f.t.TempDir(), repo.MirrorOptions{URL: f.dir, Client: remote.New(remote.Options{})}, 1<<30)
+	p, err := repo.OpenProposals(f.t.TempDir(), repo.MirrorOptions{URL: f.dir, Client: client}, 1<<30)
 	must(f.t, err)
 	by := *f.Reconciler
 	v := reconciler.NewReviewer(&reconciler.Reviewer{By: &by, Site: "test", Forge: hub, Proposals: p, Enter: f.Records, Poll: time.Hour})
@@ -146,5 +151,22 @@ func TestAFreezeThatBeginsIsReviewedAnew(t *testing.T) {
 	f.pass()
 	if f.commitServed() != commit || f.unchecked() || len(observeRoot(t, f.Root).Generations) != 2 {
 		t.Errorf("published %s, unchecked %v", f.commitServed(), f.unchecked())
+	}
+}
+
+// TestAReviewThatPanicsEndsNothing has a mistake in what reviews use.
+func TestAReviewThatPanicsEndsNothing(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	commit, _ := f.proposed("scripts/env", "echo global", "echo other")
+	hub := &told{pulls: []forge.Pull{{Number: 1, Head: commit}}}
+	v := f.reviewingBy(hub, nil)
+	for opened := 0; opened < 2; v.Wake() {
+		if <-hub.said == "open" {
+			opened++
+		}
+	}
+	if !strings.Contains(hub.body, "not planned yet") || strings.Contains(hub.body, "goroutine") {
+		t.Errorf("the comment says %s", hub.body)
 	}
 }
