@@ -235,9 +235,9 @@ func (v *Reviewer) given(ctx context.Context, base string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()              // only read
-	g, err := observe.Current(root) // 0: nothing is published
-	if err != nil && !os.IsNotExist(err) {
+	defer root.Close() // only read
+	g, err := observe.Current(root)
+	if err != nil {
 		return "", err
 	}
 	var held []string // which FECs stay decides about the tree, and a generation need not tell of it

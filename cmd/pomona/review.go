@@ -36,7 +36,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		var there bool
 		if conf.Previews != nil {
-			if v.Previews, there = await(ctx, r.Log, "no previews are made", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
+			if v.Previews, there = await(ctx, r.Log, "pull requests not looked at, for want of previews", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
 				return nil
 			}
 		}
