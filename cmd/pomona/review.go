@@ -27,6 +27,8 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	if by.Loader, err = newLoader(cacheFolder("", conf.Root, true), r.Log); err != nil {
 		return nil, err
 	}
+	// Likewise one fetcher brings a payload once: from the slowest host that a proposal names for it.
+	by.Payloads = payloadsOf(conf, client)
 	by.Records = reconciler.ReadRecords(s.path, r.Log)
 	r.Checks = reconciler.Checks{Made: true, Require: conf.Forge.RequireChecked}
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
