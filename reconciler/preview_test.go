@@ -345,6 +345,35 @@ func TestInvalidMergeLeavesThePreviewAsItWas(t *testing.T) {
 	}
 }
 
+// TestDroppedPreviewLeavesWhatADamagedGenerationNeeds: who cannot read what is published cannot know what it needs.
+func TestDroppedPreviewLeavesWhatADamagedGenerationNeeds(t *testing.T) {
+	for _, file := range []string{tree.IndexFile, tree.GenerationFile} {
+		t.Run(file, func(t *testing.T) {
+			s, root := newSite(t), t.TempDir()
+			pass(t, s.reconciler(root))
+			before := objectsOf(t, root)
+			p := newPreviews(t, root)
+			p.put(s.grow("payload/bpm/1.1.0/bin/bpm", "echo", "echo proposed;echo"), 7, head(1))
+			edit(t, filepath.Join(root, "current", file), truncate)
+			if _, err := p.Put(t.Context(), s.reconciler(""), 8, head(2)); err == nil {
+				t.Error("a preview is weighed against what nobody can read")
+			}
+			must(t, p.Drop(t.Context(), 7))
+			p.serves()
+			left := objectsOf(t, root)
+			for _, name := range before {
+				if !slices.Contains(left, name) {
+					t.Errorf("%s is gone", name)
+				}
+			}
+			pass(t, s.reconciler(root))
+			p.put(s, 8, head(2))
+			must(t, p.Drop(t.Context(), 8))
+			tidy(t, root)
+		})
+	}
+}
+
 // TestPassesKeepPreviews prunes and sweeps long after.
 func TestPassesKeepPreviews(t *testing.T) {
 	s, root, late := prunable(t)
