@@ -145,7 +145,8 @@ func installed(t *testing.T, slot, version string) (found bool) {
 	return strings.Contains(string(b), " "+version+" ")
 }
 
-// TestPreviewsAreNotKeptWithoutAConfiguration takes previews out of the configuration of a running service.
+// TestPreviewsAreNotKeptWithoutAConfiguration takes previews out of the configuration of a running service. Somebody else
+// writes the root just then: what is served does not wait for him.
 func TestPreviewsAreNotKeptWithoutAConfiguration(t *testing.T) {
 	h, _ := previewing(t)
 	number, head := h.bump("newer", "1")
@@ -157,9 +158,21 @@ func TestPreviewsAreNotKeptWithoutAConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.Index(string(b), "previews: {")
+	lock, err := os.Open(filepath.Join(h.root, ".pomona/lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() // nothing is written
+	eventually(t, "the root can be locked", func() bool { return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil })
+	starts := func() int { return strings.Count(h.service.log(), "serving tree") }
+	before, at := starts(), strings.Index(string(b), "previews: {")
 	if err := os.WriteFile(h.file, []byte(string(b[:at])+"}\n"), fs.FileMode(0o644)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the preview is gone", func() bool { return get("http://"+h.listen+"/index") == 200 && !h.preview(number) })
+	index := "http://" + h.listen + "/index"
+	eventually(t, "the tree is served again", func() bool { return starts() > before && get(index) == 200 })
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the preview is gone", func() bool { return get(index) == 200 && !h.preview(number) })
 }

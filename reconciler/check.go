@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -56,20 +58,25 @@ func (r *Reconciler) compareWithCheck(ctx context.Context, have observed.Root, p
 	}
 	checked, err := r.Records.checked(ctx, *g)
 	named := r.Checks.Named != nil && r.Checks.Named(g.Commit)
+	must := r.Checks.Require && !named && published && g.Commit != have.LastCommit() && !rolledBackTo(*g)
 	switch now := g.Tree.String(); {
-	case err != nil && r.Checks.Require && !named && published:
+	case err != nil && must:
 		return fmt.Errorf("read checks: %w", err)
 	case checked == now:
 	case checked != "" && !named:
 		return &Contradicted{g.Commit, checked, now}
+	case must:
+		return &Unchecked{g.Commit}
 	default:
-		if r.Checks.Require && !named && published {
-			return &Unchecked{g.Commit}
-		}
 		g.Givens.Unchecked = true
 		r.Log.Warn("publishing a tree that no check of a pull request has seen", "commit", g.Commit)
 	}
 	return nil
+}
+
+// rolledBackTo says whether an operator has rolled back to the commit of a generation: the way back must always be open.
+func rolledBackTo(g observed.Generation) bool {
+	return slices.ContainsFunc(g.Givens.Holds, func(h observed.Hold) bool { return h.Bad != "" && h.Commit == g.Commit })
 }
 
 // checked is the digest of the tree that a check found for the inputs of a generation; empty for none.
@@ -104,8 +111,12 @@ func (r *Reconciler) Review(ctx context.Context, base string) (rep report.Report
 	if err != nil {
 		return rep, err
 	}
-	if now, err := r.load(ctx, base); err == nil { // else the site has no valid policy: the proposal may mend that
+	var problems desired.Problems
+	switch now, err := r.load(ctx, base); {
+	case err == nil:
 		want.budget = &now.site.Settings.Retention
+	case !errors.As(err, &problems): // else the site has no valid policy: the proposal may mend that
+		return rep, fmt.Errorf("read policy of base: %w", err)
 	}
 	j := r.judge(ctx, want.commit.ID, stated(have))
 	want.head, j.holds.Stated = want.commit.ID, want.site.Holds

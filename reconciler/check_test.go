@@ -3,6 +3,8 @@ package reconciler_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // reviewed reviews a commit against the branch, and enters the check.
@@ -122,6 +125,45 @@ func TestWhatNoCheckHasSeen(t *testing.T) {
 	}
 }
 
+// TestARollbackNeedsNoCheck publishes again what no check has seen with this version of Pomona.
+func TestARollbackNeedsNoCheck(t *testing.T) {
+	f := newFollower(t)
+	f.Checks.Made = true
+	f.pass()
+	good := f.commitServed()
+	f.change("scripts/env", "echo global", "echo bad")
+	f.pass()
+	f.Checks.Require = true
+	_, err := f.rollback(good)
+	must(t, err)
+	f.pass()
+	if f.commitServed() != good || !f.unchecked() {
+		t.Errorf("published %s, unchecked %v; want %s", f.commitServed(), f.unchecked(), good)
+	}
+}
+
+// TestADamagedGenerationIsRepairedWithoutACheck: what was published stays served and repaired.
+func TestADamagedGenerationIsRepairedWithoutACheck(t *testing.T) {
+	f := newFollower(t)
+	f.Checks.Made = true
+	f.pass()
+	served := f.commitServed()
+	f.Checks.Require = true
+	for _, moved := range []bool{false, true} {
+		must(t, os.WriteFile(filepath.Join(f.Root, "current", tree.GenerationFile), []byte("{"), 0o644))
+		if moved {
+			f.change("scripts/env", "echo global", "echo unchecked")
+			_, _ = f.Reconcile(t.Context()) // it refuses the commit
+		} else {
+			f.pass()
+		}
+		whole(t, f.Root)
+		if f.commitServed() != served {
+			t.Errorf("branch moved %v: published %q, want %s", moved, f.commitServed(), served)
+		}
+	}
+}
+
 // TestTheSameInputsWithAnotherTreeAreRefused alarms rather than serving what nobody has looked at.
 func TestTheSameInputsWithAnotherTreeAreRefused(t *testing.T) {
 	f := newFollower(t)
@@ -161,5 +203,24 @@ func TestAReviewIsJudgedByTheBase(t *testing.T) {
 	must(t, err)
 	if len(rep.Plan.Refused) == 0 || rep.Plan.Publish != nil {
 		t.Errorf("not refused: %+v", rep.Plan.Totals)
+	}
+}
+
+// TestAReviewNeedsThePolicyOfTheBase: one that cannot be read is no leave to bring one's own. A base that is no valid site has
+// none.
+func TestAReviewNeedsThePolicyOfTheBase(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	on := *f.Reconciler
+	on.Branch = f.head()
+	if _, err := on.Review(t.Context(), strings.Repeat("ab", 20)); err == nil {
+		t.Error("planned by its own policy: that of the base could not be read")
+	}
+	f.change("more.cue", "", "package site\nsite: name: 7\n")
+	broken := f.head()
+	f.change("more.cue", "site: name: 7\n", "")
+	on.Branch = f.head()
+	if _, err := on.Review(t.Context(), broken); err != nil {
+		t.Errorf("a proposal may not mend its base: %v", err)
 	}
 }

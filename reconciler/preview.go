@@ -276,6 +276,9 @@ func (w *previewWriter) serves(last observed.Preview, want wanted, version strin
 		slices.Equal(g.Keys, []string{w.Key.ID.String()}) && slices.Equal(g.Givens.Expired, want.expired)
 }
 
+// clearing is how long a writer that is to end waits to remove what it has written. What is left goes with a sweep.
+const clearing = time.Minute
+
 // render writes a preview and serves it. Whatever it wrote for one that it does not serve goes again.
 func (w *previewWriter) render(ctx context.Context, merge *Reconciler, want wanted, of observed.Proposed) (put observed.Preview, err error) {
 	root, err := observe.Root(w.dir.Root())
@@ -291,8 +294,12 @@ func (w *previewWriter) render(ctx context.Context, merge *Reconciler, want want
 	if err == nil {
 		put, err = w.seal(ctx, merge, want, parts, of)
 	}
-	// What could not be served must not fill the disk: that would keep passes from publishing.
-	return put, errors.Join(err, w.collect(context.WithoutCancel(ctx)))
+	if err != nil { // what could not be served must not fill the disk: that would keep passes from publishing
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(context.WithoutCancel(ctx), clearing)
+		defer done()
+	}
+	return put, errors.Join(err, w.collect(ctx))
 }
 
 // seal signs and stages a preview that is built, and gives it its place.
@@ -357,12 +364,10 @@ func (w *previewWriter) place(ctx context.Context, staged string, put observed.P
 	if errors.Is(err, fs.ErrNotExist) {
 		return errSwept
 	}
-	if err == nil {
-		err = w.readPublished() // most of it before passes have to wait
-	}
 	if err != nil {
 		return err
 	}
+	_ = w.readPublished() // most of it before passes have to wait, if none prunes just now
 	all := append(w.weighed(put.Number), plan.Weighed{Proposed: put.Proposed, Objects: objects})
 	err = w.whileNoPass(ctx, func() error {
 		if err := w.readPublished(); err != nil {
@@ -435,19 +440,27 @@ func contains(known, more store.Known) bool {
 	return true
 }
 
-// readPublished learns what is published that it does not know yet.
+// readPublished learns what is published that it does not know yet. As long as a generation cannot be read, nobody knows what
+// it needs: that is an error.
 func (w *previewWriter) readPublished() error {
 	have, err := observe.Root(w.dir.Root())
 	if err != nil {
 		return err
 	}
+	if _, err := w.dir.Names(tree.GenerationsFolder); err != nil {
+		return fmt.Errorf("observe generations: %w", err)
+	}
+	for n, why := range have.Damaged {
+		return fmt.Errorf("generation %d is damaged: %s", n, why)
+	}
 	var numbers []int64
 	for _, g := range have.Generations {
-		if !w.seen[g.Number] && have.Damaged[g.Number] == "" {
+		if !w.seen[g.Number] {
 			numbers = append(numbers, g.Number)
 		}
 	}
 	if err := observe.ReachPublished(w.dir.Root(), numbers, have.Pins, w.published); err != nil {
+		w.published, w.seen = map[artifact.Digest]bool{}, map[int64]bool{} // what is marked may lead to more that is not
 		return err
 	}
 	for _, n := range numbers {
@@ -587,7 +600,11 @@ func (w *previewWriter) collect(ctx context.Context) error {
 	if err := observe.ReachPreviews(w.dir.Root(), needed); err != nil {
 		return err
 	}
-	if err := w.readPublished(); err != nil {
+	err := w.readPublished()
+	if err != nil { // a pass may prune just now
+		err = w.whileNoPass(ctx, w.readPublished)
+	}
+	if err != nil {
 		w.Log.Warn("what previews have left is not removed yet", "because", err)
 		return nil
 	}

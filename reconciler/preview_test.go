@@ -310,9 +310,7 @@ func TestPreviewsTakeNoMoreThanTheirBytes(t *testing.T) {
 		p.time = now.Add(time.Duration(n) * time.Hour)
 		p.put(s.grow("payload/bpm/1.1.0/bin/bpm", "echo 1.1.0", incompressible(1 << 20)[n:]), 1+n, head(n))
 	}
-	if got := p.served(); !slices.Equal(got, []int{3}) && !slices.Equal(got, []int{2, 3}) {
-		t.Errorf("previews are %v", got)
-	}
+	p.serves(3)
 	tidy(t, root)
 	var none *reconciler.NoPreview
 	huge := s.grow("payload/bpm/1.1.0/bin/bpm", "echo 1.1.0", incompressible(4<<20))
@@ -320,8 +318,9 @@ func TestPreviewsTakeNoMoreThanTheirBytes(t *testing.T) {
 	if _, err := p.Put(t.Context(), huge.reconciler(""), 4, head(4)); !errors.As(err, &none) {
 		t.Errorf("error is %v", err)
 	}
-	p.serves()
+	p.serves(3) // what can never fit takes nobody's place
 	tidy(t, root)
+	must(t, p.Drop(t.Context(), 3))
 	if d := cmp.Diff(before, objectsOf(t, root)); d != "" {
 		t.Errorf("objects (-before +after):\n%s", d)
 	}
@@ -343,6 +342,35 @@ func TestInvalidMergeLeavesThePreviewAsItWas(t *testing.T) {
 	}
 	if d := cmp.Diff(before, snapshot(t, root)); d != "" {
 		t.Errorf("the root changed (-before +after):\n%s", d)
+	}
+}
+
+// TestDroppedPreviewLeavesWhatADamagedGenerationNeeds: who cannot read what is published cannot know what it needs.
+func TestDroppedPreviewLeavesWhatADamagedGenerationNeeds(t *testing.T) {
+	for _, file := range []string{tree.IndexFile, tree.GenerationFile} {
+		t.Run(file, func(t *testing.T) {
+			s, root := newSite(t), t.TempDir()
+			pass(t, s.reconciler(root))
+			before := objectsOf(t, root)
+			p := newPreviews(t, root)
+			p.put(s.grow("payload/bpm/1.1.0/bin/bpm", "echo", "echo proposed;echo"), 7, head(1))
+			edit(t, filepath.Join(root, "current", file), truncate)
+			if _, err := p.Put(t.Context(), s.reconciler(""), 8, head(2)); err == nil {
+				t.Error("a preview is weighed against what nobody can read")
+			}
+			must(t, p.Drop(t.Context(), 7))
+			p.serves()
+			left := objectsOf(t, root)
+			for _, name := range before {
+				if !slices.Contains(left, name) {
+					t.Errorf("%s is gone", name)
+				}
+			}
+			pass(t, s.reconciler(root))
+			p.put(s, 8, head(2))
+			must(t, p.Drop(t.Context(), 8))
+			tidy(t, root)
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -65,6 +66,10 @@ const commentRoom = plan.MaxComment - 1024
 
 // maxPage is how much of a plan a page shows, in bytes.
 const maxPage = 1 << 20
+
+// How many holds and warnings a comment shows, and how much of each, in bytes: a proposal can bring both, and the plan itself
+// must have room.
+const maxNotes, maxNote = 10, 500
 
 // maxPulls is how many open pull requests are looked at; the oldest go first.
 const maxPulls = 200
@@ -144,7 +149,7 @@ func (v *Reviewer) round(ctx context.Context) time.Duration {
 		return v.Poll
 	}
 	v.count("error")
-	wait := v.retry.NextBackOff()
+	wait := min(v.retry.NextBackOff(), v.Poll) // one in trouble does not keep others waiting
 	if limited := (*forge.Limited)(nil); errors.As(err, &limited) {
 		wait = max(wait, time.Until(limited.Until))
 	}
@@ -177,9 +182,13 @@ func (v *Reviewer) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	given, err := v.given(ctx, base.ID)
+	if err != nil {
+		return err
+	}
 	failed := v.close(ctx, pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
-		if err := v.pull(ctx, base.ID, pull); err != nil {
+		if err := v.pull(ctx, base.ID, given, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
 		}
 		if stop(ctx, err) {
@@ -223,30 +232,38 @@ func (v *Reviewer) close(ctx context.Context, open []forge.Pull) (failed error) 
 	return errors.Join(failed, err)
 }
 
-// inputs stand for everything that a review depends on and that is not the machine's.
-func (v *Reviewer) inputs(base string, pull forge.Pull) (string, error) {
+// given stands for everything that reviews depend on, but for the pull request itself, and that is not the machine's.
+func (v *Reviewer) given(ctx context.Context, base string) (string, error) {
 	root, err := os.OpenRoot(v.By.Root)
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()              // only read
-	g, err := observe.Current(root) // 0: nothing is published
-	if err != nil && !os.IsNotExist(err) {
+	defer root.Close() // only read
+	g, err := observe.Current(root)
+	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s %s %d %s", pull.Head, base, g.Number, v.By.Now().UTC().Format(time.DateOnly)), nil
+	var held []string // which FECs stay decides about the tree, and a generation need not tell of it
+	for _, h := range v.By.judge(ctx, base, g.Givens.Holds).in {
+		if h.Scope != desired.SiteScope {
+			held = append(held, h.ID)
+		}
+	}
+	return fmt.Sprintf("%s %d %s %q", base, g.Number, v.By.Now().UTC().Format(time.DateOnly), held), nil
 }
 
 // pull looks at one pull request, unless nothing has changed.
-func (v *Reviewer) pull(ctx context.Context, base string, pull forge.Pull) error {
-	was := v.reviewed[pull.Number]
-	inputs, err := v.inputs(base, pull)
-	if err != nil || was.inputs == inputs {
-		return err
+func (v *Reviewer) pull(ctx context.Context, base, given string, pull forge.Pull) error {
+	was, inputs := v.reviewed[pull.Number], pull.Head+" "+given
+	if was.inputs == inputs {
+		return nil
 	}
 	if pull.Fork && !v.Forks {
-		v.reviewed[pull.Number] = reviewed{inputs: inputs, head: pull.Head}
-		return v.Forge.Status(ctx, pull.Head, forge.Status{Context: v.name(), State: forge.Pending, Text: "not planned: it comes from another repository"})
+		err := v.Forge.Status(ctx, pull.Head, forge.Status{Context: v.name(), State: forge.Pending, Text: "not planned: it comes from another repository"})
+		if err == nil {
+			v.reviewed[pull.Number] = reviewed{inputs: inputs, head: pull.Head}
+		}
+		return err
 	}
 	if was.head != pull.Head {
 		if err := v.Forge.Check(ctx, pull.Head, forge.Check{Name: v.name(), State: forge.Pending, Title: "being planned"}); err != nil {
@@ -363,9 +380,15 @@ func (o outcome) digest() [sha256.Size]byte {
 }
 
 // judge finds what a merge would do. Its error says that it must be tried again; the outcome counts all the same.
-func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (outcome, error) {
+func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTime)
 	defer cancel()
+	// Anybody may propose anything: what a proposal finds a mistake in must not end the service.
+	defer func() {
+		if r := recover(); r != nil {
+			o, err = v.unplanned(pr, forge.Pending, notYet, nil), fmt.Errorf("review broke off: %v\n%s", r, debug.Stack())
+		}
+	}()
 	var rep report.Report
 	merged, c, err := v.Proposals.Merge(ctx, pr)
 	on := *v.By
@@ -376,24 +399,26 @@ func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (out
 	var problems desired.Problems
 	var rebase *repo.NeedsRebase
 	var refused *repo.Refused
+	var other *OtherSite
 	var wrong *remote.Wrong
 	var away *remote.Unavailable
 	switch {
 	case errors.As(err, &problems):
 		return v.unplanned(pr, forge.Failure, fmt.Sprintf("the merge result has %s", tallied(problems.Blocking())), problems), nil
-	case errors.As(err, &rebase), errors.As(err, &refused), errors.As(err, &wrong):
+	case errors.As(err, &rebase), errors.As(err, &refused), errors.As(err, &other), errors.As(err, &wrong):
 		return v.unplanned(pr, forge.Failure, err.Error(), nil), nil
 	case errors.As(err, &away):
 		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: "+err.Error(), nil), err
 	case err != nil: // what this machine says is not for others
-		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: the log of the service says why", nil), err
+		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
-	o, err := v.planned(ctx, number, pr, &on, rep)
-	if err != nil {
-		return v.unplanned(pr, forge.Pending, "not planned yet, tried again: the log of the service says why", nil), err
+	if o, err = v.planned(ctx, number, pr, &on, rep); err != nil {
+		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
 	return o, nil
 }
+
+const notYet = "not planned yet, tried again: the log of the service says why"
 
 func tallied(ps desired.Problems) string {
 	if len(ps) == 1 {
@@ -432,7 +457,7 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 	foot := v.foot(pr, rep, where)
 	var body, page bytes.Buffer
 	err := errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
-	o.body, o.page = body.String()+foot, strings.ToValidUTF8(page.String()[:min(page.Len(), maxPage)], "")
+	o.body, o.page = body.String()+foot, cut(page.String(), maxPage)
 	return o, err
 }
 
@@ -453,11 +478,12 @@ func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Rec
 // foot says what a plan is of, what holds it, and where more is.
 func (v *Reviewer) foot(pr repo.Proposal, rep report.Report, preview string) string {
 	var b strings.Builder
-	for _, h := range plan.SiteHolds(rep.Holds) {
-		fmt.Fprintf(&b, "\nThe site is held now: %s\n", plan.Escaped(h.String()))
+	held := plan.SiteHolds(rep.Holds)
+	for _, h := range held[:min(len(held), maxNotes)] {
+		fmt.Fprintf(&b, "\nThe site is held now: %s\n", plan.Escaped(cut(h.String(), maxNote)))
 	}
-	for _, w := range rep.Warnings[:min(len(rep.Warnings), 10)] {
-		fmt.Fprintf(&b, "\nWarning: %s\n", plan.Escaped(w.String()))
+	for _, w := range rep.Warnings[:min(len(rep.Warnings), maxNotes)] {
+		fmt.Fprintf(&b, "\nWarning: %s\n", plan.Escaped(cut(w.String(), maxNote)))
 	}
 	if preview != "" {
 		fmt.Fprintf(&b, "\nPreview: %s\n", preview)
@@ -467,4 +493,9 @@ func (v *Reviewer) foot(pr repo.Proposal, rep report.Report, preview string) str
 	}
 	fmt.Fprintf(&b, "\nMerge of <code>%.12s</code> into <code>%.12s</code>, planned by Pomona %s.\n", pr.Head, pr.Base, plan.Escaped(v.By.Version))
 	return b.String()
+}
+
+// cut is the beginning of a text, and does not keep the rest in memory.
+func cut(s string, most int) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), most)], ""))
 }

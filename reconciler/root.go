@@ -112,12 +112,20 @@ func (r *Reconciler) unfinished(dir *durable.Dir) func() error {
 	}
 }
 
-// sameSite refuses to publish one site over another: FECs accept manifests of their own site only.
+// OtherSite says that a root serves another site. FECs accept manifests of their own site only.
+type OtherSite struct{ Served, Wanted string }
+
+// Error says what to do about it.
+func (e *OtherSite) Error() string {
+	return fmt.Sprintf("the root serves site %q, and this is site %q: give it a root of its own", e.Served, e.Wanted)
+}
+
+// sameSite refuses to publish one site over another.
 func sameSite(want desired.Site, have observed.Root) error {
 	g, _ := have.Published()
 	for _, site := range []string{g.Site, have.Index.Site} { // of a damaged generation one is empty
 		if site != "" && site != want.Settings.Name {
-			return fmt.Errorf("the root serves site %q, and this is site %q: give it a root of its own", site, want.Settings.Name)
+			return &OtherSite{site, want.Settings.Name}
 		}
 	}
 	return nil

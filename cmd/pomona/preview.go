@@ -31,14 +31,19 @@ func previewsOf(conf desired.ServedSite, r *reconciler.Reconciler) (*reconciler.
 	return p, nil
 }
 
-// endPreviews removes those that an earlier configuration has left.
-func endPreviews(ctx context.Context, conf desired.ServedSite, r *reconciler.Reconciler) error {
+// endPreviews removes those that an earlier configuration has left, beside passes: what is served does not wait for it.
+func (s *servedRoot) endPreviews(conf desired.ServedSite, r *reconciler.Reconciler) {
 	if _, err := os.Lstat(filepath.Join(conf.Root, tree.PreviewsFolder)); conf.Previews != nil || errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	s.beside = append(s.beside, func(ctx context.Context) error {
+		p, err := previewsOf(conf, r)
+		if err == nil {
+			_, err = p.Expire(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("previews not removed", "err", err)
+		}
 		return nil
-	}
-	p, err := previewsOf(conf, r)
-	if err == nil {
-		_, err = p.Expire(ctx)
-	}
-	return err
+	})
 }

@@ -27,6 +27,8 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	if by.Loader, err = newLoader(cacheFolder("", conf.Root, true), r.Log); err != nil {
 		return nil, err
 	}
+	// Likewise one fetcher brings a payload once: from the slowest host that a proposal names for it.
+	by.Payloads = payloadsOf(conf, client)
 	by.Records = reconciler.ReadRecords(s.path, r.Log)
 	r.Checks = reconciler.Checks{Made: true, Require: conf.Forge.RequireChecked}
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
@@ -37,7 +39,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		var there bool
 		if conf.Previews != nil {
-			if v.Previews, there = await(ctx, r.Log, "no previews are made", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
+			if v.Previews, there = await(ctx, r.Log, "pull requests not looked at, for want of previews", func() (*reconciler.Previews, error) { return previewsOf(conf, r) }); !there {
 				return nil
 			}
 		}

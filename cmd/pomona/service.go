@@ -275,9 +275,7 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
-	if err := endPreviews(ctx, conf.ServedSite, r); err != nil {
-		log.Warn("previews not removed", "err", err)
-	}
+	root.endPreviews(conf.ServedSite, r)
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		root.tellForge(name, conf.ServedSite, r)
@@ -328,6 +326,11 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	return &reconciler.Reconciler{
 		Freezes: freezes, Machines: machines,
 		Repo: opened, Branch: conf.Repository.TheBranch(), Root: conf.Root, Keys: keys, Loader: loader,
-		Verdicts: build.NewVerdicts(cache, log), Payloads: fetch.New(fetch.Options{Cache: cache, Root: conf.Root, KnownHosts: conf.KnownHosts, Remote: client}), Version: version(), Log: log, Now: time.Now,
+		Verdicts: build.NewVerdicts(cache, log), Payloads: payloadsOf(conf, client), Version: version(), Log: log, Now: time.Now,
 	}, client, err
+}
+
+// payloadsOf brings the payloads of a configured site.
+func payloadsOf(conf desired.ServedSite, client *remote.Client) *fetch.Fetcher {
+	return fetch.New(fetch.Options{Cache: cacheFolder("", conf.Root, true), Root: conf.Root, KnownHosts: conf.KnownHosts, Remote: client})
 }

@@ -82,6 +82,26 @@ func TestManyWantOneFile(t *testing.T) {
 	}
 }
 
+// TestFetchersDoNotWaitForEachOther has one bring a file from a host that sends nothing: another has it from elsewhere
+// meanwhile, and then both have it.
+func TestFetchersDoNotWaitForEachOther(t *testing.T) {
+	h, cache := newHost(t), t.TempDir()
+	asked, release := make(chan bool), make(chan bool)
+	slow := &host{}
+	slow.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- true
+		<-release
+		w.Write([]byte("content"))
+	}))
+	defer slow.Close()
+	var waiting sync.WaitGroup
+	waiting.Go(func() { get(t, slow.fetcher(cache, ""), slow.payload()) })
+	<-asked
+	get(t, h.fetcher(cache, ""), h.payload())
+	close(release)
+	waiting.Wait()
+}
+
 func TestDamagedFilesAreFetchedAgain(t *testing.T) {
 	h, cache, root := newHost(t), t.TempDir(), t.TempDir()
 	for _, dir := range []string{cache, root} {

@@ -82,6 +82,12 @@ type (
 	}
 )
 
+// fork says whether a pull request comes from another repository or, which is as much, from nobody's branch: whoever may only
+// read can push to refs/for/ (AGit), and Gitea says then that the head is in the repository itself.
+func (p giteaPull) fork() bool {
+	return p.Head.Repo != p.Base.Repo || strings.HasPrefix(p.Head.Ref, "refs/")
+}
+
 // call sends a request with a JSON body, or none, and reads the answer into a value. It says whether there is a next page.
 func (g *Gitea) call(ctx context.Context, method string, address *url.URL, body, into any) (next bool, err error) {
 	var b []byte
@@ -164,7 +170,7 @@ func (g *Gitea) Open(ctx context.Context) ([]Pull, error) {
 		if p.Base.Ref == g.options.Branch && p.Number > 0 && checkCommit(p.Head.SHA) == nil {
 			found[p.Number] = Pull{
 				Number: p.Number, Title: p.Title, Author: p.User.Login, Draft: p.Draft, URL: p.URL, Updated: p.Updated,
-				Head: p.Head.SHA, HeadBranch: p.Head.Ref, Base: p.Base.SHA, Branch: p.Base.Ref, Fork: p.Head.Repo != p.Base.Repo,
+				Head: p.Head.SHA, HeadBranch: p.Head.Ref, Base: p.Base.SHA, Branch: p.Base.Ref, Fork: p.fork(),
 			}
 		}
 		return false

@@ -43,9 +43,10 @@ func TestGiteaListsPullRequests(t *testing.T) {
 	f.Pulls[1]["base"].(object)["ref"] = "other"
 	f.Pulls[2]["head"].(object)["repo_id"] = 8
 	f.Pulls[3]["head"].(object)["sha"] = ""
+	f.Pulls[4]["head"].(object)["ref"] = "refs/pull/5/head" // pushed to refs/for/main by somebody who may read
 	pulls, err := f.gitea(t).Open(t.Context())
 	must(t, err)
-	if len(pulls) != 118 || !pulls[1].Fork || pulls[0].Fork {
+	if len(pulls) != 118 || !pulls[1].Fork || !pulls[2].Fork || pulls[0].Fork || pulls[3].Fork {
 		t.Errorf("%d pull requests", len(pulls))
 	}
 	want := Pull{Number: 1, Title: "a title", Author: "ann", Head: headCommit, HeadBranch: "topic/1", Base: otherCommit, Branch: "main", URL: "https://git.example.org/o/r/pulls/1", Updated: pulls[0].Updated}

@@ -41,25 +41,26 @@ type Weighed struct {
 }
 
 // Crowded are the previews that must go so that no more than most stay, and that what these lead to beside what is published
-// has at most so many bytes. Those that expire first go first.
+// has at most so many bytes. Those that expire last come first; one that does not fit beside them takes nobody's place.
 func Crowded(all []Weighed, published map[artifact.Digest]bool, most int, bytes int64) (gone []int) {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b Weighed) int { return cmp.Or(b.Expires.Compare(a.Expires), b.Number-a.Number) })
 	counted := map[artifact.Digest]bool{}
-	for i, w := range all {
-		for d, size := range w.Objects {
+	for _, w := range all {
+		size := int64(0)
+		for d, n := range w.Objects {
 			if !published[d] && !counted[d] {
-				counted[d] = true
-				bytes -= size
+				size += n
 			}
 		}
-		if i < most && bytes >= 0 {
+		if most == 0 || size > bytes {
+			gone = append(gone, w.Number)
 			continue
 		}
-		for _, w := range all[i:] {
-			gone = append(gone, w.Number)
+		most, bytes = most-1, bytes-size
+		for d := range w.Objects {
+			counted[d] = true
 		}
-		break
 	}
 	return gone
 }

@@ -32,13 +32,18 @@ type Proposals struct {
 	repo  *Repo
 	tips  map[string]string // commits that are whole here, by reference
 	base  plumbing.Hash
-	known commitSet // the base and all its ancestors
-	done  map[Proposal]Commit
+	known commitSet      // the base and all its ancestors
+	done  map[int]merged // the last of each pull request, by number
+}
+
+type merged struct {
+	Proposal
+	into Commit
 }
 
 // Proposal is a pull request.
 type Proposal struct {
-	Number   int
+	Number   int    // 0: none, but a commit of a merge queue
 	Head     string // commit that is proposed
 	Base     string // commit of the branch that it is to be merged into
 	MergeRef string // where the forge keeps what would come of it, for instance refs/pull/7/merge; may be empty
@@ -134,7 +139,7 @@ func (p *Proposals) Close() error {
 }
 
 func (p *Proposals) forgetAll() {
-	p.tips, p.done = map[string]string{}, map[Proposal]Commit{}
+	p.tips, p.done = map[string]string{}, map[int]merged{}
 	p.base, p.known = plumbing.ZeroHash, nil
 }
 
@@ -169,8 +174,8 @@ func (p *Proposals) Merge(ctx context.Context, pr Proposal) (*Repo, Commit, erro
 			return nil, Commit{}, err
 		}
 	}
-	if c, ok := p.done[pr]; ok {
-		return p.repo, c, nil
+	if last := p.done[pr.Number]; last.Proposal == pr {
+		return p.repo, last.into, nil
 	}
 	c, err := p.merge(ctx, pr)
 	if again := p.again(err); again {
@@ -182,7 +187,7 @@ func (p *Proposals) Merge(ctx context.Context, pr Proposal) (*Repo, Commit, erro
 	if err != nil {
 		return nil, Commit{}, p.explain(ctx, pr, err)
 	}
-	p.done[pr] = c
+	p.done[pr.Number] = merged{pr, c}
 	return p.repo, c, nil
 }
 
@@ -213,11 +218,7 @@ func (p *Proposals) explain(ctx context.Context, pr Proposal, err error) error {
 func (p *Proposals) Forget(number int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for pr := range p.done {
-		if pr.Number == number {
-			delete(p.done, pr)
-		}
-	}
+	delete(p.done, number)
 	if _, ok := p.tips[refOf(number)]; !ok {
 		return nil
 	}
@@ -254,7 +255,10 @@ func (p *Proposals) merge(ctx context.Context, pr Proposal) (Commit, error) {
 	if err != nil {
 		return Commit{}, asIncomplete(ctx, err)
 	}
-	p.tips[refOf(pr.Number)], p.tips[baseRef] = pr.Head, pr.Base
+	p.tips[baseRef] = pr.Base
+	if pr.Number > 0 { // nobody would forget it
+		p.tips[refOf(pr.Number)] = pr.Head
+	}
 	if err := p.writeTips(); err != nil {
 		return Commit{}, err
 	}

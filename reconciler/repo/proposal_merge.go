@@ -52,19 +52,18 @@ func (r *Repo) mergeCommits(ctx context.Context, base, head plumbing.Hash, h his
 
 // mergeBase is the one commit from which the head parts from the base.
 func (r *Repo) mergeBase(ctx context.Context, h history) (plumbing.Hash, error) {
-	best := maps.Clone(h.reached)
+	best, past := maps.Clone(h.reached), commitSet{}
 	for id := range h.reached {
-		if len(best) == 1 {
-			break
-		}
-		older, err := r.walkBack(ctx, id, nil)
+		older, err := r.walkBack(ctx, id, past) // each commit once, however many a head has merged
 		if err != nil {
 			return id, asIncomplete(ctx, err)
 		}
-		for _, ancestor := range older.fresh {
-			if ancestor != id {
-				delete(best, ancestor)
-			}
+		for _, fresh := range older.fresh {
+			past[fresh], older.reached[fresh] = struct{}{}, struct{}{}
+		}
+		delete(older.reached, id)
+		for ancestor := range older.reached {
+			delete(best, ancestor)
 		}
 	}
 	for id := range best {

@@ -98,6 +98,69 @@ func TestMergeOfAPullRequest(t *testing.T) {
 	git(t, filepath.Join(u.dir, "proposals/git-1"), "fsck", "--full", "--no-dangling")
 }
 
+// along makes a commit with a new file upon another commit, and then merges others into it. It leaves it checked out.
+func (u *upstream) along(from, name string, others ...string) string {
+	u.t.Helper()
+	git(u.t, u.work, "checkout", "-q", "--detach", from)
+	write(u.t, u.work, name, "x", 0o644)
+	git(u.t, u.work, "add", "-A")
+	git(u.t, u.work, "commit", "-qm", name)
+	for _, id := range others {
+		git(u.t, u.work, "merge", "-q", "--no-ff", "--no-edit", id)
+	}
+	return u.head()
+}
+
+// TestMergeOfAHeadThatHasMergedTheBase finds the one commit from which they part, or that there are two.
+func TestMergeOfAHeadThatHasMergedTheBase(t *testing.T) {
+	u := newUpstream(t)
+	from := u.head()
+	var main []string
+	for range 5 {
+		main = append(main, u.commit("on main"))
+	}
+	p := proposals(t, u, 1<<30)
+	head := u.propose(1, u.along(from, "new", main[0], main[2], main[3]), func() {})
+	_, c, err := p.Merge(t.Context(), repo.Proposal{Number: 1, Head: head, Base: main[4]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.along(main[4], "new2", head)
+	git(t, u.work, "rm", "-q", "new2")
+	git(t, u.work, "commit", "-qm", "as merged")
+	if want := git(t, u.work, "rev-parse", "HEAD^{tree}"); c.Tree != want {
+		t.Errorf("tree %s, git makes %s", c.Tree, want)
+	}
+	// Each of them has merged what the other began with.
+	one, two := u.along(main[4], "one"), u.along(main[4], "two")
+	base := u.along(two, "base", one)
+	u.push()
+	head = u.propose(2, u.along(one, "head", two), func() {})
+	var rebase *repo.NeedsRebase
+	if _, _, err := p.Merge(t.Context(), repo.Proposal{Number: 2, Head: head, Base: base}); !errors.As(err, &rebase) || len(rebase.Paths) > 0 {
+		t.Errorf("histories that cross: %v", err)
+	}
+}
+
+// TestTheMirrorIsEmptiedWhenNoPullRequestIsLeft also if a merge queue had something checked.
+func TestTheMirrorIsEmptiedWhenNoPullRequestIsLeft(t *testing.T) {
+	u := newUpstream(t)
+	p := proposals(t, u, 1<<30)
+	base := u.head()
+	head := u.propose(1, base, func() { write(t, u.work, "new", "x", 0o644) })
+	for _, number := range []int{1, 0} {
+		if _, _, err := p.Merge(t.Context(), repo.Proposal{Number: number, Head: head, Base: base}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Forget(1); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(u.dir, "proposals/git-1/objects/pack/*.pack")); len(left) > 0 || err != nil {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
 // TestMergeOfTheForge takes what the forge says of these two commits, and nothing that it says of others.
 func TestMergeOfTheForge(t *testing.T) {
 	u := newUpstream(t)
@@ -165,16 +228,15 @@ func TestProposalsKeepTheirQuota(t *testing.T) {
 	}
 	pull := func(n, bytes int) error {
 		head := u.propose(n, base, func() {
-			write(t, u.work, "random", strings.Repeat(string(random(t)), 1)+fmt.Sprint(n), 0o644)
+			write(t, u.work, "random", string(random(t))+fmt.Sprint(n), 0o644)
 			for i := range bytes / 1024 {
 				write(t, u.work, fmt.Sprint("r", i), string(random(t)), 0o644)
 			}
 		})
-		_, c, err := p.Merge(t.Context(), repo.Proposal{Number: n, Head: head, Base: base})
-		if err == nil {
-			_, err = p2(t, p, n, head, base)
+		_, _, err := p.Merge(t.Context(), repo.Proposal{Number: n, Head: head, Base: base})
+		if err == nil { // the second time it is known
+			_, _, err = p.Merge(t.Context(), repo.Proposal{Number: n, Head: head, Base: base})
 		}
-		_ = c
 		return err
 	}
 	for n := range 6 {
@@ -207,10 +269,4 @@ func TestProposalsKeepTheirQuota(t *testing.T) {
 	if got := size(); got > 60_000 {
 		t.Errorf("%d bytes when every pull request is closed", got)
 	}
-}
-
-func p2(t *testing.T, p *repo.Proposals, n int, head, base string) (repo.Commit, error) {
-	t.Helper()
-	_, c, err := p.Merge(t.Context(), repo.Proposal{Number: n, Head: head, Base: base})
-	return c, err
 }
