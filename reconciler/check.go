@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
@@ -63,13 +64,18 @@ func (r *Reconciler) compareWithCheck(ctx context.Context, have observed.Root, p
 	case checked != "" && !named:
 		return &Contradicted{g.Commit, checked, now}
 	default:
-		if r.Checks.Require && !named && published {
+		if r.Checks.Require && !named && published && !rollsBack(*g) {
 			return &Unchecked{g.Commit}
 		}
 		g.Givens.Unchecked = true
 		r.Log.Warn("publishing a tree that no check of a pull request has seen", "commit", g.Commit)
 	}
 	return nil
+}
+
+// rollsBack says whether a generation is of the commit that an operator named to roll back to.
+func rollsBack(g observed.Generation) bool {
+	return slices.ContainsFunc(g.Givens.Holds, func(h observed.Hold) bool { return h.Bad != "" && h.Commit == g.Commit })
 }
 
 // checked is the digest of the tree that a check found for the inputs of a generation; empty for none.

@@ -122,6 +122,23 @@ func TestWhatNoCheckHasSeen(t *testing.T) {
 	}
 }
 
+// TestARollbackNeedsNoCheck publishes what an operator names, although no check has seen it.
+func TestARollbackNeedsNoCheck(t *testing.T) {
+	f := newFollower(t)
+	f.Checks.Made = true
+	f.pass()
+	before := f.head()
+	f.change("more.cue", "", "package site\n")
+	f.pass()
+	f.Checks.Require = true
+	_, err := f.rollback(before)
+	must(t, err)
+	f.pass()
+	if f.commitServed() != before || !f.unchecked() {
+		t.Errorf("published %s, unchecked %v, want %s", f.commitServed(), f.unchecked(), before)
+	}
+}
+
 // TestTheSameInputsWithAnotherTreeAreRefused alarms rather than serving what nobody has looked at.
 func TestTheSameInputsWithAnotherTreeAreRefused(t *testing.T) {
 	f := newFollower(t)

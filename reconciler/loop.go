@@ -197,8 +197,12 @@ func (l *Loop) head() (repo.Commit, error) {
 	l.Pulse.Beat()
 	start := time.Now()
 	c, err := l.Repo.Resolve(l.Branch)
+	elapsed, moved := time.Since(start), err == nil && c.ID != l.tried
 	for _, o := range l.Observers {
-		o.Looked(c.ID, time.Since(start), err == nil && c.ID != l.tried, err)
+		o.Looked(c.ID, elapsed, moved, err)
+	}
+	if l.follow == nil {
+		l.observeFetch(elapsed, moved, err)
 	}
 	return c, err
 }
@@ -296,9 +300,9 @@ func (l *Loop) Wake() {
 	}
 }
 
-// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes.
+// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes. No commit is Wake.
 func (l *Loop) Expect(commit string) {
-	if l.follow != nil {
+	if l.follow != nil && commit != "" {
 		l.follow.expect(commit)
 	}
 	l.Wake()
@@ -311,7 +315,23 @@ func (l *Loop) came(commit string) bool {
 }
 
 // Follow has fetch bring the branch from another host, every Poll and whenever somebody asks. It is called before Run.
-func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.came, l.tellFetch) }
+func (l *Loop) Follow(fetch Fetch) {
+	watched := func(ctx context.Context) (bool, error) {
+		start := time.Now()
+		moved, err := fetch(ctx)
+		if ctx.Err() == nil {
+			l.observeFetch(time.Since(start), moved, err)
+		}
+		return moved, err
+	}
+	l.follow = newFollower(watched, l.Poll, l.came, l.tellFetch)
+}
+
+func (l *Loop) observeFetch(elapsed time.Duration, moved bool, err error) {
+	for _, o := range l.Observers {
+		o.Fetched(elapsed, moved, err)
+	}
+}
 
 // tellFetch logs that fetching fails, and that it works again, once.
 func (l *Loop) tellFetch(err error) {

@@ -64,7 +64,7 @@ func TestAPassThatFailsIsToldWithoutWaiting(t *testing.T) {
 	s := watchedService(t, announce.Channel{Name: "hangs"})
 	for range 3 { // Run, which delivers, has not even begun
 		s.watch.Passed(reconciler.Done{Err: errors.New("disk full")})
-		s.watch.Looked("", 0, false, errors.New("connection refused"))
+		s.watch.Fetched(0, false, errors.New("connection refused"))
 	}
 	if n := s.watch.notifier.Waiting(); n != 1 {
 		t.Errorf("%d notifications wait, want one of the failure", n)
