@@ -299,7 +299,7 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	var opened *repo.Repo
 	var err error
 	if !elsewhere(conf.Repository.URL) {
-		if opened, err = repo.Open(conf.Repository.URL); err != nil {
+		if opened, err = repo.Await(conf.Repository.URL); err != nil {
 			return nil, nil, err
 		}
 	}
