@@ -175,6 +175,9 @@ func (s *service) reload(ctx context.Context) {
 	case err != nil:
 		s.log.Error("configuration not read; the last one stays", "err", err)
 	default:
+		if next.Admin != s.now.Admin || next.Webhooks != s.now.Webhooks || next.Log != s.now.Log {
+			s.log.Warn("admin, webhooks or log of the configuration changed: restart the service, which reads them once", "file", s.file)
+		}
 		s.now = next
 		s.apply(ctx)
 		s.log.Info("configuration read", "file", s.file, "sites", len(next.Sites))
