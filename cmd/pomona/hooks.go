@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +72,8 @@ func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *re
 			reviewer.Group(e.Commit)
 		}
 	}}
-	for name, s := range conf.Webhooks {
+	for _, name := range slices.Sorted(maps.Keys(conf.Webhooks)) {
+		s := conf.Webhooks[name]
 		source := webhook.Source{Name: name, Kind: s.Kind, Secrets: s.Secrets}
 		names := s.Repositories
 		if len(names) == 0 {
