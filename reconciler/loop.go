@@ -339,6 +339,13 @@ func (l *Loop) tellFetch(err error) {
 	if err != nil {
 		now = err.Error()
 	}
+	l.times.set(func(t *Times) {
+		if t.FetchError = now; err == nil {
+			t.Unfetched = time.Time{}
+		} else if t.Unfetched.IsZero() {
+			t.Unfetched = l.after(0)
+		}
+	})
 	switch was := l.toldFetch; {
 	case was == now:
 		return
@@ -429,12 +436,15 @@ func (l *Loop) Do(ctx context.Context, first func(context.Context) error) Done {
 // Waiting is how many kicks have no answer yet.
 func (l *Loop) Waiting() int { return int(l.waiting.Load()) }
 
-// Times are when a loop does what next.
+// Times are when a loop does what next, and since when it cannot.
 type Times struct {
 	Running time.Time // since when a pass runs; zero: none does
 	Poll    time.Time
 	Scrub   time.Time
 	Turn    time.Time // when the clock changes which holds are in force; zero: not soon
+
+	Unfetched  time.Time // since when another host's repository cannot be fetched; zero: it can
+	FetchError string
 }
 
 // times are read while passes run.

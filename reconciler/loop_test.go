@@ -77,6 +77,9 @@ func TestObserversAreToldOfTheHostNotOfItsMirror(t *testing.T) {
 			t.Errorf("%s: %v", name, done.Err)
 		}
 		must(t, loop.Do(ctx, nil).Err) // looks at the branch
+		if told := loop.Times(); told.Unfetched.IsZero() != (c.want == nil) || c.want != nil && told.FetchError != c.want.Error() {
+			t.Errorf("%s: its status says that it cannot be fetched since %s: %q", name, told.Unfetched, told.FetchError)
+		}
 		stop()
 		must(t, <-ended)
 		if len(seen.errs) == 0 {

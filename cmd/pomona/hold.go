@@ -84,7 +84,10 @@ func statusOf(ctx context.Context, loop *reconciler.Loop) serve.Answer {
 		return refusal(err)
 	}
 	next := loop.Times()
-	st.Service = &report.Service{Running: next.Running, NextPoll: next.Poll, NextScrub: next.Scrub, NextTurn: next.Turn}
+	st.Service = &report.Service{
+		Running: next.Running, NextPoll: next.Poll, NextScrub: next.Scrub, NextTurn: next.Turn,
+		Unfetched: next.Unfetched, FetchError: secrets.Mask(next.FetchError),
+	}
 	return told(st, st.Text)
 }
 
