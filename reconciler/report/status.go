@@ -106,7 +106,7 @@ func (s Status) service(row func(string, string, ...any)) {
 	}
 	row("service", "%s; next poll %s, next scrub %s", does, second(s.Service.NextPoll), second(s.Service.NextScrub))
 	if !s.Service.Unfetched.IsZero() {
-		row("", "the repository cannot be fetched since %s: %s", observed.Minute(s.Service.Unfetched), s.Service.FetchError)
+		row("", "fetching fails since %s: %s", observed.Minute(s.Service.Unfetched), s.Service.FetchError)
 	}
 	if !s.Service.NextTurn.IsZero() {
 		row("", "holds change %s", observed.Minute(s.Service.NextTurn))
