@@ -91,9 +91,10 @@ func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *re
 
 // hear has a site hear its senders as soon as its loop is there. Deliveries are remembered in the root's ledger.
 func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.Reconciler, newLoop func(context.Context) *reconciler.Loop, reviewer *reconciler.Reviewer) func(context.Context) *reconciler.Loop {
-	patience := min(4*conf.Interval(), 2*time.Minute)
-	// What moved while the service was away is seen at the first fetch.
-	s.watch.silence = &announce.Silence{Patience: patience, From: time.Now().Add(patience)}
+	s.watch.silence = &announce.Silence{Patience: min(4*conf.Interval(), 2*time.Minute)}
+	if elsewhere(conf.Repository.URL) {
+		s.watch.behind = conf.Repository.TheBranch()
+	}
 	var seen *replay
 	var hear func() (*webhook.Receiver, error)
 	s.beside = append(s.beside,

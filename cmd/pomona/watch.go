@@ -222,6 +222,7 @@ type watch struct {
 	status   atomic.Pointer[string]
 	fetches  announce.Fetches  // one at a time
 	silence  *announce.Silence // of the branch's webhooks; nil: there are none
+	behind   string            // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.
@@ -262,6 +263,13 @@ func (w *watch) Looked(head string, _ time.Duration, moved bool, _ error) {
 func (w *watch) Fetched(elapsed time.Duration, moved bool, err error) {
 	now := time.Now()
 	w.metrics.Fetched(elapsed, moved, err, now)
+	if w.behind != "" && err == nil {
+		// Of what moved while the service was away, webhooks told nobody.
+		if c, err := w.repo.Resolve(w.behind); err == nil {
+			w.silence.Heard(c.ID, now)
+		}
+		w.behind = ""
+	}
 	if e := w.fetches.Of(w.site, err, fetchPatience, now); e != nil {
 		w.notifier.Send(*e)
 	}

@@ -10,7 +10,6 @@ import (
 // Silence notices that a branch moves and no webhook says so: the service sees it by polling alone, and later than it could.
 type Silence struct {
 	Patience time.Duration // that a delivery may take, before or after the branch is seen to move
-	From     time.Time     // what moves before may have been told of while nobody listened
 
 	mu     sync.Mutex
 	told   []string  // commits that deliveries named last
@@ -38,9 +37,6 @@ func (s *Silence) Heard(commit string, now time.Time) {
 func (s *Silence) Moved(commit string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Before(s.From) {
-		return
-	}
 	if s.moved == nil {
 		s.moved = map[string]time.Time{}
 	}
