@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,4 +80,22 @@ func TestFault14Deliveries(t *testing.T) {
 	if n := looks.Load() - before; n != 1 { // the kick's
 		t.Errorf("the branch was looked for %d times after a delivery that was repeated", n-1)
 	}
+}
+
+// TestWebhooksAreHeardOnceTheirSecretIsThere starts a service before the file of the secret is there.
+func TestWebhooksAreHeardOnceTheirSecretIsThere(t *testing.T) {
+	m := newMirrored(t, func(m *mirrored) string {
+		said := heardBy(m)
+		if err := os.Rename(filepath.Join(m.dir, "hook"), filepath.Join(m.dir, "hook.away")); err != nil {
+			t.Fatal(err)
+		}
+		return said
+	})
+	eventually(t, "what is wrong is told", func() bool { return strings.Contains(m.p.log(), "no webhooks are received") })
+	if err := os.Rename(filepath.Join(m.dir, "hook.away"), filepath.Join(m.dir, "hook")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "webhooks are received", func() bool { return get("http://"+m.hears+"/acc/forge") == http.StatusMethodNotAllowed })
+	m.deliver(push{id: "a-push", commit: m.pushed("second")}, http.StatusAccepted)
+	m.follows("a push has its commit published")
 }

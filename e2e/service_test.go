@@ -117,6 +117,30 @@ func TestServeConfiguredSites(t *testing.T) {
 	}
 }
 
+// TestServeWithoutRepository starts while the repository is away: what was published is served, and what comes followed.
+func TestServeWithoutRepository(t *testing.T) {
+	c := configure(t, "one")
+	one := c.sites["one"]
+	eventually(t, "the site is served", func() bool { return c.answers("one") })
+	one.follows("the first commit is published")
+	if err := c.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(one.site, one.site+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	c.service = serveFile(t, c.file)
+	eventually(t, "what is wrong is told", func() bool { return strings.Contains(c.log(), "pass not done") })
+	if code := get("http://" + c.addrs["one"] + "/generation.json"); code != 200 {
+		t.Errorf("without its repository the site answers %d", code)
+	}
+	if err := os.Rename(one.site+".gone", one.site); err != nil {
+		t.Fatal(err)
+	}
+	one.note("back again")
+	one.follows("the commit is published when the repository is back")
+}
+
 // TestServeBrokenSite starts with a site that cannot run: the other does, and the broken one as soon as it can.
 func TestServeBrokenSite(t *testing.T) {
 	c := configure(t, "good", "bad")

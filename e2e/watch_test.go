@@ -294,7 +294,7 @@ func TestLogsAreJSONAndHoldNoSecret(t *testing.T) {
 	}
 	// Anybody may report, and what a FEC says is logged.
 	address, log := w.serve("--admin", "", "--poll", never, "--log-format", "json", "--credential", "git.example.org="+credential)
-	detail := "could+not+fetch+https://ann:" + password + "@git.example.org/,+Authorization:+Bearer+" + password
+	detail := "could+not+fetch+https://ann:" + password + "@git.example.org/,+Authorization:+Bearer+" + password + "+and+it+said+" + password
 	if r, err := http.Post("http://"+address+"/-/report", "application/x-www-form-urlencoded", strings.NewReader("fec="+w.fecs()[0]+"&state=failed&detail="+detail)); err != nil || r.Body.Close() != nil {
 		t.Error(err)
 	}

@@ -200,8 +200,12 @@ func (l *Loop) head() (repo.Commit, error) {
 	l.Pulse.Beat()
 	start := time.Now()
 	c, err := l.Repo.Resolve(l.Branch)
+	elapsed, moved := time.Since(start), err == nil && c.ID != l.tried
 	for _, o := range l.Observers {
-		o.Looked(c.ID, time.Since(start), err == nil && c.ID != l.tried, err)
+		o.Looked(c.ID, elapsed, moved, err)
+	}
+	if l.follow == nil {
+		l.observeFetch(elapsed, moved, err)
 	}
 	return c, err
 }
@@ -299,9 +303,9 @@ func (l *Loop) Wake() {
 	}
 }
 
-// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes.
+// Expect is Wake for a commit that the branch was said to have: it is looked for again soon until it comes. No commit is Wake.
 func (l *Loop) Expect(commit string) {
-	if l.follow != nil {
+	if l.follow != nil && commit != "" {
 		l.follow.expect(commit)
 	}
 	l.Wake()
@@ -314,7 +318,23 @@ func (l *Loop) came(commit string) bool {
 }
 
 // Follow has fetch bring the branch from another host, every Poll and whenever somebody asks. It is called before Run.
-func (l *Loop) Follow(fetch Fetch) { l.follow = newFollower(fetch, l.Poll, l.came, l.tellFetch) }
+func (l *Loop) Follow(fetch Fetch) {
+	watched := func(ctx context.Context) (bool, error) {
+		start := time.Now()
+		moved, err := fetch(ctx)
+		if ctx.Err() == nil {
+			l.observeFetch(time.Since(start), moved, err)
+		}
+		return moved, err
+	}
+	l.follow = newFollower(watched, l.Poll, l.came, l.tellFetch)
+}
+
+func (l *Loop) observeFetch(elapsed time.Duration, moved bool, err error) {
+	for _, o := range l.Observers {
+		o.Fetched(elapsed, moved, err)
+	}
+}
 
 // tellFetch logs that fetching fails, and that it works again, once.
 func (l *Loop) tellFetch(err error) {
@@ -322,6 +342,13 @@ func (l *Loop) tellFetch(err error) {
 	if err != nil {
 		now = err.Error()
 	}
+	l.times.set(func(t *Times) {
+		if t.FetchError = now; err == nil {
+			t.Unfetched = time.Time{}
+		} else if t.Unfetched.IsZero() {
+			t.Unfetched = l.after(0)
+		}
+	})
 	switch was := l.toldFetch; {
 	case was == now:
 		return
@@ -412,12 +439,15 @@ func (l *Loop) Do(ctx context.Context, first func(context.Context) error) Done {
 // Waiting is how many kicks have no answer yet.
 func (l *Loop) Waiting() int { return int(l.waiting.Load()) }
 
-// Times are when a loop does what next.
+// Times are when a loop does what next, and since when it cannot.
 type Times struct {
 	Running time.Time // since when a pass runs; zero: none does
 	Poll    time.Time
 	Scrub   time.Time
 	Turn    time.Time // when the clock changes which holds are in force; zero: not soon
+
+	Unfetched  time.Time // since when another host's repository cannot be fetched; zero: it can
+	FetchError string
 }
 
 // times are read while passes run.

@@ -8,8 +8,10 @@ import (
 // Observer is told how passes go, while they go. Its methods return at once.
 type Observer interface {
 	Stage(name string, elapsed time.Duration) // a stage of a pass has ended, well or not
-	// The branch was looked at: head is the commit that it names.
+	// The branch was looked at: head is the commit that it names. Of another host's repository it is the mirror's.
 	Looked(head string, elapsed time.Duration, moved bool, err error)
+	// The repository was read where it is: on another host by a fetch, beside passes; else by a look. One at a time.
+	Fetched(elapsed time.Duration, moved bool, err error)
 	Passed(Done) // a pass has ended, and was not interrupted
 }
 

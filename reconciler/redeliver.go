@@ -29,9 +29,9 @@ func (r *Reconciler) Redeliver(ctx context.Context, f forge.Forge) {
 			return
 		case errors.As(err, &limited):
 			wait = max(wait, limited.Until.Sub(asked))
-		case err == nil:
+		case err == nil && n < forge.MaxRedelivered: // else there may be more of them
 			since, told = asked, ""
-		case err.Error() != told:
+		case err != nil && err.Error() != told:
 			told = err.Error()
 			r.Log.Warn("missed deliveries of the webhook not found", "err", err)
 		}

@@ -117,6 +117,9 @@ func (v *Reviewer) Stage(string, time.Duration) {}
 // Looked implements Observer.
 func (v *Reviewer) Looked(string, time.Duration, bool, error) {}
 
+// Fetched implements Observer.
+func (v *Reviewer) Fetched(time.Duration, bool, error) {}
+
 // Passed implements Observer.
 func (v *Reviewer) Passed(done Done) {
 	if done.Report.Plan.Publish != nil || done.Err != nil {

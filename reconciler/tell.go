@@ -79,6 +79,9 @@ func NewTeller(o TellerOptions) *Teller {
 // Stage implements Observer.
 func (t *Teller) Stage(string, time.Duration) {}
 
+// Fetched implements Observer.
+func (t *Teller) Fetched(time.Duration, bool, error) {}
+
 // Looked implements Observer: a commit that is new is pending.
 func (t *Teller) Looked(head string, _ time.Duration, moved bool, err error) {
 	if !moved || err != nil || t.knows(head) {

@@ -34,7 +34,7 @@ func openForge(site string, conf desired.ServedSite) (forge.Forge, error) {
 // proveBy says how a forge knows who we are.
 func proveBy(f *desired.Forge, o *forge.Options) (err error) {
 	if f.App == nil {
-		o.Token, err = forge.TokenFile(f.Token)
+		o.Token, err = forge.TokenFile(f.Token, conceal)
 		return err
 	}
 	app, err := openApp(f)

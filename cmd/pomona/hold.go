@@ -84,7 +84,10 @@ func statusOf(ctx context.Context, loop *reconciler.Loop) serve.Answer {
 		return refusal(err)
 	}
 	next := loop.Times()
-	st.Service = &report.Service{Running: next.Running, NextPoll: next.Poll, NextScrub: next.Scrub, NextTurn: next.Turn}
+	st.Service = &report.Service{
+		Running: next.Running, NextPoll: next.Poll, NextScrub: next.Scrub, NextTurn: next.Turn,
+		Unfetched: next.Unfetched, FetchError: secrets.Mask(next.FetchError),
+	}
 	return told(st, st.Text)
 }
 
@@ -94,18 +97,26 @@ func placeHold(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) se
 	if err := json.Unmarshal(b, &o); err != nil {
 		return refusal(err)
 	}
-	var text string
-	var holds []observed.Hold
-	done := loop.Do(ctx, func(ctx context.Context) (err error) {
-		text, holds, err = o.carryOut(ctx, loop.Reconciler)
+	type effect struct {
+		text  string
+		holds []observed.Hold
+	}
+	carried := make(chan effect, 1) // whoever asks may have gone before
+	a := answer(loop.Do(ctx, func(ctx context.Context) error {
+		text, holds, err := o.carryOut(ctx, loop.Reconciler)
+		if err == nil {
+			carried <- effect{text, holds}
+		}
 		return err
-	})
-	a := answer(done)
-	if text == "" {
+	}))
+	var e effect
+	select {
+	case e = <-carried:
+	default:
 		return a
 	}
-	a.Text = text + a.Text
-	if b, err := json.Marshal(report.HoldList{Holds: holds, Overrides: []observed.Override{}}); err == nil {
+	a.Text = e.text + a.Text
+	if b, err := json.Marshal(report.HoldList{Holds: e.holds, Overrides: []observed.Override{}}); err == nil {
 		a.Report = b
 	}
 	if a.Error != "" {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +72,8 @@ func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *re
 			reviewer.Group(e.Commit)
 		}
 	}}
-	for name, s := range conf.Webhooks {
+	for _, name := range slices.Sorted(maps.Keys(conf.Webhooks)) {
+		s := conf.Webhooks[name]
 		source := webhook.Source{Name: name, Kind: s.Kind, Secrets: s.Secrets}
 		names := s.Repositories
 		if len(names) == 0 {
@@ -89,18 +92,32 @@ func receiverOf(conf desired.ServedSite, w *watch, seen webhook.Replay, loop *re
 // hear has a site hear its senders as soon as its loop is there. Deliveries are remembered in the root's ledger.
 func (s *servedRoot) hear(hooks *hooks, conf desired.ServedSite, r *reconciler.Reconciler, newLoop func(context.Context) *reconciler.Loop, reviewer *reconciler.Reviewer) func(context.Context) *reconciler.Loop {
 	s.watch.silence = &announce.Silence{Patience: min(4*conf.Interval(), 2*time.Minute)}
+	if elsewhere(conf.Repository.URL) {
+		s.watch.behind = conf.Repository.TheBranch()
+	}
 	var seen *replay
+	var hear func() (*webhook.Receiver, error)
 	s.beside = append(s.beside,
 		func(ctx context.Context) error { return seen.run(ctx) },
-		func(ctx context.Context) error { return s.watch.listen(ctx, r.Log) })
+		func(ctx context.Context) error { return s.watch.listen(ctx, r.Log) },
+		func(ctx context.Context) error {
+			if hear == nil {
+				return nil
+			}
+			hears, there := await(ctx, r.Log, "no webhooks are received", hear)
+			if there { // polling goes on until then
+				hooks.set(s.watch.site, hears)
+			}
+			return nil
+		})
 	return func(ctx context.Context) *reconciler.Loop {
 		loop := newLoop(ctx)
 		seen = newReplay(ctx, r.Records)
-		hears, err := receiverOf(conf, s.watch, seen, loop, reviewer)
-		if err != nil {
-			r.Log.Error("no webhooks are received", "err", err) // polling goes on
+		hear = func() (*webhook.Receiver, error) { return receiverOf(conf, s.watch, seen, loop, reviewer) }
+		if hears, err := hear(); err == nil {
+			hooks.set(s.watch.site, hears)
+			hear = nil
 		}
-		hooks.set(s.watch.site, hears)
 		return loop
 	}
 }

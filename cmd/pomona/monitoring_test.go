@@ -64,7 +64,7 @@ func TestAPassThatFailsIsToldWithoutWaiting(t *testing.T) {
 	s := watchedService(t, announce.Channel{Name: "hangs"})
 	for range 3 { // Run, which delivers, has not even begun
 		s.watch.Passed(reconciler.Done{Err: errors.New("disk full")})
-		s.watch.Looked("", 0, false, errors.New("connection refused"))
+		s.watch.Fetched(0, false, errors.New("connection refused"))
 	}
 	if n := s.watch.notifier.Waiting(); n != 1 {
 		t.Errorf("%d notifications wait, want one of the failure", n)
@@ -214,4 +214,25 @@ func need(t *testing.T, program, debianPackage string) string {
 	}
 	t.Skipf("NOT TESTED: %s not found: install Debian's package %s", program, debianPackage)
 	return ""
+}
+
+// TestWhatMovedWhileTheServiceWasAwayIsNoSilentWebhook has the first fetch find a commit that nobody could be told of.
+func TestWhatMovedWhileTheServiceWasAwayIsNoSilentWebhook(t *testing.T) {
+	w := watchedService(t).watch
+	c, err := w.repo.Resolve("main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.silence, w.behind = &announce.Silence{Patience: time.Minute}, "main"
+	w.Fetched(0, false, errors.New("connection refused"))
+	w.Fetched(0, true, nil)
+	w.Looked(c.ID, 0, true, nil)
+	if w.silence.Silent(time.Now().Add(time.Hour)) {
+		t.Error("people are told of a silent webhook")
+	}
+	w.Fetched(0, true, nil)
+	w.Looked(strings.Repeat("ab", 20), 0, true, nil)
+	if !w.silence.Silent(time.Now().Add(time.Hour)) {
+		t.Error("people are not told when the webhook is silent later")
+	}
 }

@@ -57,7 +57,7 @@ func readCredentials(root string, flags []string) (remote.Credentials, error) {
 				return nil, err
 			}
 		}
-		if all[host], err = remote.CredentialFile(file); err != nil {
+		if all[host], err = remote.CredentialFile(file, conceal); err != nil {
 			return nil, fmt.Errorf("read credential of %s: %w", host, err)
 		}
 	}

@@ -66,7 +66,7 @@ func (f changeFlags) forgeOf(site string) (o forge.Options, kind string, err err
 // tokens are those of a file, or the credential of the API's own host.
 func (f changeFlags) tokens(api string, client *remote.Client) (forge.TokenSource, error) {
 	if f.token != "" {
-		return forge.TokenFile(f.token)
+		return forge.TokenFile(f.token, conceal)
 	}
 	at, err := url.Parse(api)
 	if err != nil {

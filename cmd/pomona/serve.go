@@ -36,7 +36,11 @@ When the file changes it is read again; with --check it is only read. Exit code 
 				if err := onlyConfig(cmd, args); err != nil {
 					return err
 				}
-				return serveConfig(cmd.Context(), config, check, cmd.ErrOrStderr())
+				err := serveConfig(cmd.Context(), config, check, cmd.ErrOrStderr())
+				if err == nil && check {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "valid: %s\n", config)
+				}
+				return err
 			}
 			if poll <= 0 {
 				return fmt.Errorf("malformed --poll %s: want more than nothing", poll)

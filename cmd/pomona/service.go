@@ -35,6 +35,7 @@ type service struct {
 	log     *slog.Logger
 	process *process
 	hooks   hooks
+	began   desired.Service // whose admin, webhooks and log are in force
 	now     desired.Service
 	running map[string]*running
 	asked   chan chan struct{} // to read the configuration again; closed when that is done
@@ -70,6 +71,7 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 	if s.now, err = readConfig(file); err != nil || check {
 		return err
 	}
+	s.began = s.now
 	logs := logFlags{format: cmp.Or(s.now.Log.Format, "text"), level: cmp.Or(s.now.Log.Level, "info")}
 	if s.log, err = logs.logger(out); err != nil {
 		return err
@@ -175,6 +177,9 @@ func (s *service) reload(ctx context.Context) {
 	case err != nil:
 		s.log.Error("configuration not read; the last one stays", "err", err)
 	default:
+		if b := s.began; next.Admin != b.Admin || next.Webhooks != b.Webhooks || next.Log != b.Log {
+			s.log.Warn("admin, webhooks or log of the configuration changed: restart the service, which reads them once", "file", s.file)
+		}
 		s.now = next
 		s.apply(ctx)
 		s.log.Info("configuration read", "file", s.file, "sites", len(next.Sites))
@@ -297,7 +302,7 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	var opened *repo.Repo
 	var err error
 	if !elsewhere(conf.Repository.URL) {
-		if opened, err = repo.Open(conf.Repository.URL); err != nil {
+		if opened, err = repo.Await(conf.Repository.URL); err != nil {
 			return nil, nil, err
 		}
 	}

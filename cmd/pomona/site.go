@@ -107,6 +107,8 @@ func follow(r *reconciler.Reconciler, poll time.Duration) func(context.Context) 
 // commit never takes the tree down.
 func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *reconciler.Loop, l net.Listener, o serve.Options) error {
 	defer l.Close() // serve.Run has closed it, unless it never ran
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // also whatever watches the repository
 	control, err := serve.ListenControl(s.root)
 	if err != nil {
 		return err

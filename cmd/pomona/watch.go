@@ -220,8 +220,9 @@ type watch struct {
 	loop     atomic.Pointer[reconciler.Loop]
 	passed   atomic.Bool // a pass has ended, well or not
 	status   atomic.Pointer[string]
-	fetches  announce.Fetches  // of the loop alone
+	fetches  announce.Fetches  // one at a time
 	silence  *announce.Silence // of the branch's webhooks; nil: there are none
+	behind   string            // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.
@@ -251,13 +252,24 @@ func newWatch(p *process, site string, r *reconciler.Reconciler, root *os.Root, 
 // Stage counts a stage of a pass.
 func (w *watch) Stage(name string, elapsed time.Duration) { w.metrics.Stage(name, elapsed) }
 
-// Looked counts a look at the repository, and tells people when none succeeds for long.
-func (w *watch) Looked(head string, elapsed time.Duration, moved bool, err error) {
-	now := time.Now()
+// Looked notes which commit webhooks should have told of.
+func (w *watch) Looked(head string, _ time.Duration, moved bool, _ error) {
 	if w.silence != nil && moved {
-		w.silence.Moved(head, now)
+		w.silence.Moved(head, time.Now())
 	}
+}
+
+// Fetched counts an attempt to read the repository, and tells people when none succeeds for long.
+func (w *watch) Fetched(elapsed time.Duration, moved bool, err error) {
+	now := time.Now()
 	w.metrics.Fetched(elapsed, moved, err, now)
+	if w.behind != "" && err == nil {
+		// Of what moved while the service was away, webhooks told nobody.
+		if c, err := w.repo.Resolve(w.behind); err == nil {
+			w.silence.Heard(c.ID, now)
+		}
+		w.behind = ""
+	}
 	if e := w.fetches.Of(w.site, err, fetchPatience, now); e != nil {
 		w.notifier.Send(*e)
 	}

@@ -28,7 +28,7 @@ type Forge interface {
 	Comment(ctx context.Context, number int, body string) error
 	// Deployment says what became of a commit in an environment.
 	Deployment(ctx context.Context, d Deployment) error
-	// Redeliver has deliveries of webhooks repeated that failed since a time, and says how many.
+	// Redeliver has deliveries of webhooks repeated that failed since a time, MaxRedelivered of them at once, and says how many.
 	Redeliver(ctx context.Context, since time.Time) (int, error)
 	// OpenChange opens a pull request for a branch that was pushed, and gives its address; one that is open already is kept.
 	OpenChange(ctx context.Context, c Change) (url string, err error)

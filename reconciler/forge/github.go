@@ -26,8 +26,9 @@ type GitHub struct {
 	api         *github.Client
 	app         *github.Client // proves the App itself; nil without one
 	mu          sync.Mutex
-	login       string // our own, once it was asked for
-	id          int64  // of the repository, once it was asked for
+	login       string         // our own, once it was asked for
+	id          int64          // of the repository, once it was asked for
+	repeated    map[string]int // deliveries by guid, how often
 }
 
 // NewGitHub is a repository on GitHub. Nothing is asked yet.

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
+
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
-const (
-	maxRedelivered = 50 // at once
-	maxAttempts    = 3  // of one delivery
-)
+// MaxRedelivered is how many deliveries Redeliver repeats at once: where there are so many, there may be more.
+const MaxRedelivered = 50
+
+const maxAttempts = 3 // of one delivery
 
 // hookEvents are the deliveries that matter.
 var hookEvents = []string{"push", "delete", "pull_request", "merge_group"}
@@ -39,15 +42,53 @@ func (g *GitHub) Redeliver(ctx context.Context, since time.Time) (int, error) {
 	if err != nil {
 		return 0, g.failed(ctx, "list deliveries of webhook", err)
 	}
+	g.keepRepeated(all)
 	missed := slices.DeleteFunc(missedOf(all), func(d *github.HookDelivery) bool {
-		return d.GetRepositoryID() != 0 && d.GetRepositoryID() != repository
+		return d.GetRepositoryID() != 0 && d.GetRepositoryID() != repository || g.repeatedOften(d)
 	})
-	for i, d := range missed[:min(len(missed), maxRedelivered)] {
-		if err := hook.repeat(ctx, d.GetID()); err != nil {
-			return i, g.failed(ctx, "repeat delivery of webhook", err)
+	n := 0
+	var refused error
+	for _, d := range missed[:min(len(missed), MaxRedelivered)] {
+		g.noteRepeated(d)
+		err := g.failed(ctx, "repeat delivery of webhook", hook.repeat(ctx, d.GetID()))
+		var wrong *remote.Wrong
+		switch {
+		case err == nil:
+			n++
+		case errors.As(err, &wrong) && wrong.Field != "token":
+			refused = err // this one: others may be taken
+		default:
+			return n, err
 		}
 	}
-	return min(len(missed), maxRedelivered), nil
+	return n, refused
+}
+
+// keepRepeated forgets deliveries that are not listed any more.
+func (g *GitHub) keepRepeated(all []*github.HookDelivery) {
+	listed := map[string]bool{}
+	for _, d := range all {
+		listed[d.GetGUID()] = true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.repeated, func(guid string, _ int) bool { return !listed[guid] })
+}
+
+// repeatedOften says whether a delivery was repeated so often that it is given up: its first attempts may not be listed any more.
+func (g *GitHub) repeatedOften(d *github.HookDelivery) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.repeated[d.GetGUID()] >= maxAttempts-1
+}
+
+func (g *GitHub) noteRepeated(d *github.HookDelivery) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.repeated == nil {
+		g.repeated = map[string]int{}
+	}
+	g.repeated[d.GetGUID()]++
 }
 
 // hook finds our webhook by its address.

@@ -2,11 +2,14 @@ package forge
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
 func TestOpenPullRequestsOverAllPages(t *testing.T) {
@@ -336,6 +339,43 @@ func TestMissedDeliveriesAreRepeated(t *testing.T) {
 				t.Errorf("%d repeated (-want +got):\n%s", n, diff)
 			}
 		})
+	}
+}
+
+// TestAHopelessDeliveryIsGivenUp although the list that is asked for never shows all of its attempts.
+func TestAHopelessDeliveryIsGivenUp(t *testing.T) {
+	f, ctx := newFake(t), t.Context()
+	f.AddHook(theHook)
+	g := f.github()
+	at := f.now
+	for range 10 {
+		f.AddDelivery("hopeless", "push", 500, at, nil)
+		_, err := g.Redeliver(ctx, at.Add(-time.Minute))
+		must(t, err)
+		at = at.Add(5 * time.Minute)
+	}
+	if len(f.Again) != maxAttempts-1 {
+		t.Errorf("repeated %d times", len(f.Again))
+	}
+}
+
+// TestADeliveryThatCannotBeRepeatedHoldsUpNoOther has GitHub refuse to repeat the oldest.
+func TestADeliveryThatCannotBeRepeatedHoldsUpNoOther(t *testing.T) {
+	f, ctx := newFake(t), t.Context()
+	f.AddHook(theHook)
+	gone := fmt.Sprint(f.AddDelivery("gone", "push", 502, f.now, nil)["id"])
+	other := fmt.Sprint(f.AddDelivery("other", "push", 502, f.now, nil)["id"])
+	f.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/"+gone+"/attempts") {
+			return false
+		}
+		refuse(w, 422, "cannot be repeated")
+		return true
+	}
+	n, err := f.github().Redeliver(ctx, f.now.Add(-time.Minute))
+	wantError[*remote.Wrong](t, err, "cannot be repeated")
+	if n != 1 || len(f.Again) != 1 || f.Again[0] != other {
+		t.Errorf("%d repeated: %v, want %s", n, f.Again, other)
 	}
 }
 

@@ -12,15 +12,17 @@ import (
 const maxToken = 4 << 10 // bytes
 
 // TokenFile is the token in a file, which is read anew when it changes. While the new one cannot be read, the last one counts.
-// It must be readable now.
-func TokenFile(name string) (TokenSource, error) {
-	f := &tokenFile{name: name}
+// It must be readable now. Each of conceal is given the token, each time that it is read.
+func TokenFile(name string, conceal ...func(token []byte)) (TokenSource, error) {
+	f := &tokenFile{name: name, conceal: conceal}
 	_, err := f.Token(context.Background())
 	return f, err
 }
 
 type tokenFile struct {
-	name string
+	name    string
+	conceal []func(token []byte)
+
 	mu   sync.Mutex
 	seen os.FileInfo
 	last string
@@ -35,6 +37,9 @@ func (f *tokenFile) Token(context.Context) (string, error) {
 		var token string
 		if token, err = readToken(f.name, info); err == nil {
 			f.seen, f.last = info, token
+			for _, conceal := range f.conceal {
+				conceal([]byte(token))
+			}
 		}
 	}
 	if f.last == "" {

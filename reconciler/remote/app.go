@@ -38,6 +38,7 @@ type App struct {
 	token   string
 	before  string // the token before this one: a request may still carry it
 	expires time.Time
+	found   int64 // installation that was asked for; 0: none yet
 }
 
 // AppOptions say which App it is.
@@ -117,6 +118,7 @@ func (a *App) ask(ctx context.Context) (token string, expires time.Time, err err
 	}
 	host, err := a.call(ctx, http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", installation), http.StatusCreated, &answer)
 	if err != nil {
+		a.found = 0 // it may have been installed anew
 		return "", expires, err
 	}
 	if answer.Token == "" || strings.ContainsAny(answer.Token, " \r\n\t") {
@@ -127,8 +129,8 @@ func (a *App) ask(ctx context.Context) (token string, expires time.Time, err err
 
 // installation is where the App is installed.
 func (a *App) installation(ctx context.Context) (int64, error) {
-	if a.options.Installation != 0 {
-		return a.options.Installation, nil
+	if known := cmp.Or(a.options.Installation, a.found); known != 0 {
+		return known, nil
 	}
 	var answer struct {
 		ID int64 `json:"id"`
@@ -140,7 +142,7 @@ func (a *App) installation(ctx context.Context) (int64, error) {
 	if answer.ID == 0 {
 		return 0, &Unavailable{host, errors.New("its answer names no installation")}
 	}
-	a.options.Installation = answer.ID
+	a.found = answer.ID
 	return answer.ID, nil
 }
 

@@ -287,3 +287,42 @@ func TestAppTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAppThatIsInstalledAnewIsFound removes the App from the repository and installs it again: it has another number then.
+func TestAnAppThatIsInstalledAnewIsFound(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed := 42
+	f := &forge{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/repos/controls/site/installation":
+			fmt.Fprintf(w, `{"id": %d}`, installed)
+		case fmt.Sprintf("/app/installations/%d/access_tokens", installed):
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprintf(w, `{"token": "ghs_%d", "expires_at": "2099-01-01T00:00:00Z"}`, installed)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}}
+	f.Server = httptest.NewTLSServer(f)
+	t.Cleanup(f.Close)
+	file := filepath.Join(t.TempDir(), "key.pem")
+	writeKey(t, file, key, false)
+	app, err := remote.NewApp(remote.AppOptions{ID: "1234", Repository: "controls/site", KeyFile: file, API: f.URL, Client: client(f.Server, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := app.Token(t.Context()); got != "ghs_42" || err != nil {
+		t.Errorf("token %q, %v", got, err)
+	}
+	installed = 43
+	app.Forget()
+	if _, err := app.Token(t.Context()); err == nil {
+		t.Error("a token of an installation that is gone")
+	}
+	if got, err := app.Token(t.Context()); got != "ghs_43" || err != nil {
+		t.Errorf("token %q, %v", got, err)
+	}
+}

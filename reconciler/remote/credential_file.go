@@ -13,9 +13,10 @@ import (
 const maxCredential = 64 << 10
 
 // CredentialFile is the credential that a file holds, read anew whenever the file changes. While the new one cannot be read,
-// the last one counts: whoever replaces it may be in the middle of doing so. It must be readable now.
-func CredentialFile(name string) (Credential, error) {
-	f := &file{name: name}
+// the last one counts: whoever replaces it may be in the middle of doing so. It must be readable now. Each of conceal is given
+// what was read, each time that it is.
+func CredentialFile(name string, conceal ...func(content []byte)) (Credential, error) {
+	f := &file{name: name, conceal: conceal}
 	if _, err := f.now(context.Background()); err != nil {
 		return Credential{}, err
 	}
@@ -24,7 +25,9 @@ func CredentialFile(name string) (Credential, error) {
 
 // file is a credential file. It remembers what it gave before: a request may still be on its way with that.
 type file struct {
-	name string
+	name    string
+	conceal []func(content []byte)
+
 	mu   sync.Mutex
 	seen string // what the last good one was read from
 	last [2]Credential
@@ -35,6 +38,9 @@ func (f *file) now(context.Context) (Credential, error) {
 	defer f.mu.Unlock()
 	b, stamp, err := readChanged(f.name, f.seen)
 	if err == nil && stamp != f.seen {
+		for _, conceal := range f.conceal {
+			conceal(b)
+		}
 		var c Credential
 		if c, err = ParseCredential(b); err == nil {
 			f.last, f.seen = [2]Credential{c, f.last[0]}, stamp

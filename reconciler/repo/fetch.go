@@ -249,7 +249,7 @@ func gitFailed(ctx context.Context, host string, err error) error {
 	return err
 }
 
-var errCredential = errors.New("it asks for another credential: see --credential")
+var errCredential = errors.New("it asks for another credential: see --credential, or credentials in the configuration")
 
 // short is an error that may quote what a server has sent.
 type short struct{ error }

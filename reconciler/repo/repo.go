@@ -30,6 +30,7 @@ const largeObject = 1 << 20
 type Repo struct {
 	dir  string // the .git folder, or the bare repository
 	head string // folder whose HEAD counts: of a linked work tree its own, else dir
+	at   string // where it is looked for, as long as it was never there; else empty
 	seen stamp  // what the handle was opened on
 	mu   sync.Mutex
 
@@ -61,8 +62,33 @@ func Open(dir string) (*Repo, error) {
 	return r, r.refresh()
 }
 
+// Await is the repository at or above dir, which need not be there yet: until it is, reading it fails.
+func Await(dir string) (*Repo, error) {
+	if r, err := Open(dir); err == nil {
+		return r, nil
+	}
+	dir, err := filepath.Abs(dir)
+	return &Repo{dir: dir, head: dir, at: dir}, err
+}
+
+// come finds a repository that was not there before.
+func (r *Repo) come() error {
+	if r.at == "" {
+		return nil
+	}
+	found, err := find(r.at)
+	if err != nil {
+		return fmt.Errorf("open repository %q: %w", r.at, err)
+	}
+	r.dir, r.head, r.at = found.dir, found.head, ""
+	return nil
+}
+
 // refresh opens the repository anew when it is another one than before, or holds other packs: go-git lists packs once.
 func (r *Repo) refresh() error {
+	if err := r.come(); err != nil {
+		return err
+	}
 	now := r.stamp()
 	if now == r.seen {
 		return nil

@@ -75,6 +75,8 @@ func drain(w *fsnotify.Watcher) {
 // exist, of packed-refs and HEAD, and those that the repository itself and its work tree lie in. Watching one again does
 // nothing, unless another folder has taken its place.
 func (r *Repo) look(w *fsnotify.Watcher, branch string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	folders := []string{r.head, filepath.Dir(r.dir)}
 	if filepath.Base(r.dir) == ".git" {
 		folders = append(folders, filepath.Dir(filepath.Dir(r.dir)))

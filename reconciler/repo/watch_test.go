@@ -97,3 +97,33 @@ func TestWatchFollowsAReplacedRepository(t *testing.T) {
 		t.Error("nothing is told of a commit in the other repository")
 	}
 }
+
+// TestARepositoryMayComeLater reads one that was not there at first, and is told when it comes.
+func TestARepositoryMayComeLater(t *testing.T) {
+	dir := site(t)
+	id := git(t, dir, "rev-parse", "HEAD")
+	away := dir + ".away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	r, err := repo.Await(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := r.Resolve("HEAD"); err == nil {
+		t.Errorf("found %s where nothing is", c.ID)
+	}
+	hints, err := r.Watch(t.Context(), "HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	if !hinted(hints) {
+		t.Error("nothing is told when the repository comes")
+	}
+	if c, err := r.Resolve("HEAD"); err != nil || c.ID != id {
+		t.Errorf("found %s, %v, want %s", c.ID, err, id)
+	}
+}

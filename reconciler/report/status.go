@@ -41,6 +41,9 @@ type Service struct {
 	NextPoll  time.Time `json:"nextPoll,omitzero"`
 	NextScrub time.Time `json:"nextScrub,omitzero"`
 	NextTurn  time.Time `json:"nextTurn,omitzero"` // when the clock changes which holds are in force
+
+	Unfetched  time.Time `json:"unfetched,omitzero"` // since when another host's repository cannot be fetched
+	FetchError string    `json:"fetchError,omitempty"`
 }
 
 // Text writes the status for people.
@@ -102,6 +105,9 @@ func (s Status) service(row func(string, string, ...any)) {
 		does = "makes a pass since " + second(s.Service.Running)
 	}
 	row("service", "%s; next poll %s, next scrub %s", does, second(s.Service.NextPoll), second(s.Service.NextScrub))
+	if !s.Service.Unfetched.IsZero() {
+		row("", "fetching fails since %s: %s", observed.Minute(s.Service.Unfetched), s.Service.FetchError)
+	}
 	if !s.Service.NextTurn.IsZero() {
 		row("", "holds change %s", observed.Minute(s.Service.NextTurn))
 	}
