@@ -415,10 +415,11 @@ func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (o o
 	case err != nil: // what this machine says is not for others
 		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
-	if o, err = v.planned(ctx, number, pr, &on, rep); err != nil {
+	o, again, err := v.planned(ctx, number, pr, &on, rep)
+	if err != nil {
 		return v.unplanned(pr, forge.Pending, notYet, nil), err
 	}
-	return o, nil
+	return o, again
 }
 
 const notYet = "not planned yet, tried again: the log of the service says why"
@@ -444,38 +445,38 @@ func (v *Reviewer) unplanned(pr repo.Proposal, state forge.State, why string, pr
 }
 
 // planned is the outcome of a plan, whose check is entered first: whoever merges at once finds it.
-func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on *Reconciler, rep report.Report) (outcome, error) {
-	o := outcome{state: forge.Success, title: rep.Plan.Summary(), problems: rep.Warnings, names: []string{pr.Base[:12], rep.Commit[:12]}}
+func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on *Reconciler, rep report.Report) (o outcome, again, err error) {
+	o = outcome{state: forge.Success, title: rep.Plan.Summary(), problems: rep.Warnings, names: []string{pr.Base[:12], rep.Commit[:12]}}
 	where := ""
 	if len(rep.Plan.Refused) > 0 {
 		o.state, o.title = forge.Failure, rep.Plan.Refused[0].Text
 	} else if c, ok := CheckOf(rep); ok {
 		if err := v.Enter.Use(ctx, func(l *ledger.Ledger) error { return l.PutCheck(ctx, c, v.By.Now()) }); err != nil {
-			return o, fmt.Errorf("enter check: %w", err)
+			return o, nil, fmt.Errorf("enter check: %w", err)
 		}
 		if v.Previews != nil && number > 0 {
-			where = v.preview(ctx, number, pr.Head, on)
+			where, again = v.preview(ctx, number, pr.Head, on)
 		}
 	}
 	foot := v.foot(pr, rep, where)
 	var body, page bytes.Buffer
-	err := errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
+	err = errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
 	o.body, o.page = body.String()+foot, cut(page.String(), maxPage)
-	return o, err
+	return o, again, err
 }
 
-// preview serves the tree of a merge result, and says where, or why not. It is not what a pull request waits for.
-func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Reconciler) string {
+// preview serves the tree of a merge result, and says where, or why not. It is not what a pull request waits for; what failed
+// is tried again.
+func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Reconciler) (where string, again error) {
 	put, err := v.Previews.Put(ctx, on, number, head)
 	var none *NoPreview
 	switch {
 	case errors.As(err, &none):
-		return plan.Escaped(none.Reason)
+		return plan.Escaped(none.Reason), nil
 	case err != nil:
-		v.By.Log.Warn("pull request has no preview", "number", number, "err", err)
-		return "none: the log of the service says why"
+		return "none yet: the log of the service says why", err
 	}
-	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly), number)
+	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly), number), nil
 }
 
 // foot says what a plan is of, what holds it, and where more is.

@@ -16,6 +16,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
@@ -115,8 +116,12 @@ func TestATellerSaysTheNewestWordOnce(t *testing.T) {
 		teller, stop := telling(t, root, f)
 		teller.Looked("a", 0, true, nil)
 		want(t, f.told(), "a pomona/acc pending: seen, and not published yet")
-		teller.Passed(Done{Report: report.Report{Wanted: "a"}, Err: errors.New("the secret disk is full")})
-		want(t, f.told(), "a pomona/acc error: not published yet, and tried again: the (masked) disk is full")
+		teller.Passed(Done{Report: report.Report{Wanted: "a"}, Err: errors.New("write /srv/pomona: disk full")}) // is not for others
+		want(t, f.told(), "a pomona/acc error: not published yet, and tried again: the log of the service says why")
+		teller.Passed(Done{Report: report.Report{Wanted: "a"}, Err: &remote.Unavailable{Host: "secret.example.org", Err: errors.New("no route")}})
+		want(t, f.told(), "a pomona/acc error: not published yet, and tried again: (masked).example.org is unavailable: no route; another try may succeed")
+		teller.Passed(Done{Report: report.Report{Wanted: "a"}, Err: &Unchecked{Commit: "a"}})
+		want(t, f.told(), "a pomona/acc failure: not published: no check of a pull request has seen its tree")
 		for range 3 {
 			teller.Looked("a", 0, true, nil)
 			teller.Passed(published("a"))

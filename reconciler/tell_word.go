@@ -8,6 +8,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
@@ -29,11 +30,17 @@ func wordsOf(done Done, environment string) (words []word) {
 // verdict is what became of the commit that the branch names, and why.
 func verdict(rep report.Report, err error) (forge.State, string) {
 	var problems desired.Problems
+	var unchecked *Unchecked
+	var contradicted *Contradicted
 	switch {
 	case errors.As(err, &problems):
 		return forge.Failure, problemsText(problems.Blocking(), len(rep.Plan.Refused) > 0)
+	case errors.As(err, &unchecked):
+		return forge.Failure, "not published: no check of a pull request has seen its tree"
+	case errors.As(err, &contradicted):
+		return forge.Failure, "not published: its check found another tree for the same inputs"
 	case err != nil:
-		return forge.Error, "not published yet, and tried again: " + err.Error()
+		return forge.Error, "not published yet, and tried again: " + tellable(err)
 	case rep.Commit != rep.Wanted:
 		return held(rep)
 	}
@@ -50,6 +57,16 @@ func verdict(rep report.Report, err error) (forge.State, string) {
 		return forge.Success, "published; held back is " + firstFEC(rep.Plan.Blocked)
 	}
 	return forge.Success, fmt.Sprintf("published; held back are %d FECs", fecs)
+}
+
+// tellable is an error as others may read it: what this machine says of itself is for its log.
+func tellable(err error) string {
+	var away *remote.Unavailable
+	var wrong *remote.Wrong
+	if errors.As(err, &away) || errors.As(err, &wrong) {
+		return err.Error()
+	}
+	return "the log of the service says why"
 }
 
 // held says why a commit stays unpublished: it waits for holds to end, or somebody rolled it back.
