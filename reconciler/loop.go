@@ -46,7 +46,7 @@ type Loop struct {
 	last    report.Report
 	told    string // the last failure that was logged
 
-	toldFetch string // likewise of the follower, which alone uses it
+	toldFetch trouble // of the follower, which alone uses it
 	retry     *backoff.ExponentialBackOff
 	retryAt   time.Time
 	times     times
@@ -349,15 +349,12 @@ func (l *Loop) tellFetch(err error) {
 			t.Unfetched = l.after(0)
 		}
 	})
-	switch was := l.toldFetch; {
-	case was == now:
-		return
-	case err != nil:
+	switch news := l.toldFetch.news(err); {
+	case news && err != nil:
 		l.Log.Error("branch not fetched; what is published stays", "err", err)
-	default:
+	case news:
 		l.Log.Info("branch fetched again")
 	}
-	l.toldFetch = now
 }
 
 // fetched waits until the branch has been fetched, if it is another host's.

@@ -33,7 +33,7 @@ type Records struct {
 	known     bool // that holds and overrides were read
 	holds     []observed.Hold
 	overrides []observed.Override
-	trouble   string // the last that was logged
+	trouble   trouble
 }
 
 // NewRecords are the records of a root, not opened yet.
@@ -189,13 +189,13 @@ func (r *Records) read(ctx context.Context) ([]observed.Hold, []observed.Overrid
 
 // tell logs once, and again when it is another one, that the ledger cannot be used.
 func (r *Records) tell(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil || r.readOnly:
-	case err == nil && r.trouble != "":
-		r.trouble = ""
+	if ctx.Err() != nil || r.readOnly {
+		return
+	}
+	switch news := r.trouble.news(err); {
+	case news && err == nil:
 		r.log.Info("ledger can be used again")
-	case err != nil && err.Error() != r.trouble:
-		r.trouble = err.Error()
+	case news:
 		r.log.Error("ledger cannot be used: nothing is recorded, and holds stay as they are", "err", err)
 	}
 }

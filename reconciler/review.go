@@ -51,7 +51,7 @@ type Reviewer struct {
 	pages  map[int]string       // the last plan of each pull request, as text
 
 	reviewed map[int]reviewed // by pull request
-	told     string           // the last trouble that was logged
+	told     trouble
 }
 
 // reviewed is what a pull request was told last.
@@ -161,18 +161,12 @@ func (v *Reviewer) round(ctx context.Context) time.Duration {
 
 // tell logs what keeps pull requests from being looked at, once.
 func (v *Reviewer) tell(err error) {
-	now := ""
-	if err != nil {
-		now = err.Error()
-	}
-	switch {
-	case now == v.told:
-	case err != nil:
+	switch news := v.told.news(err); {
+	case news && err != nil:
 		v.By.Log.Error("pull requests not looked at; what is published stays", "err", err)
-	default:
+	case news:
 		v.By.Log.Info("pull requests looked at again")
 	}
-	v.told = now
 }
 
 // all looks at every open pull request and merge group. One that cannot be looked at does not keep it from the others.

@@ -26,7 +26,7 @@ type Teller struct {
 	words   []word        // oldest first
 	wake    chan struct{} // holds one: there is something to say
 	dirty   chan struct{} // likewise: to keep
-	trouble string        // the last that was logged
+	trouble trouble
 }
 
 // TellerOptions say of what a Teller tells.
@@ -248,12 +248,10 @@ func (t *Teller) told(w word, err error) {
 	if err != nil {
 		t.postpone(i, err, now)
 	}
-	switch {
-	case err == nil && t.trouble != "":
+	switch news := t.trouble.news(err); {
+	case news && err == nil:
 		t.Log.Info("forge hears again")
-		t.trouble = ""
-	case err != nil && err.Error() != t.trouble:
-		t.trouble = err.Error()
+	case news:
 		t.Log.Warn("forge not told yet; it is tried again", "err", t.Mask(err.Error()))
 	}
 }

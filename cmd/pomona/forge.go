@@ -76,7 +76,7 @@ func addApp(credentials remote.Credentials, conf desired.ServedSite) error {
 }
 
 // tellForge has the forge of a site told what becomes of its commits, and missed deliveries of its webhook repeated.
-func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconciler.Reconciler) {
+func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconciler.Reconciler, open opener) {
 	t := reconciler.NewTeller(reconciler.TellerOptions{
 		Site: site, Environment: conf.Forge.Environment, Link: conf.Forge.Link, Root: conf.Root, Mask: secrets.Mask, Log: r.Log, Now: r.Now,
 	})
@@ -86,7 +86,7 @@ func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconcil
 		t.Keep(ctx)
 		return nil
 	}, func(ctx context.Context) error {
-		f, there := awaitForge(ctx, site, conf, r.Log)
+		f, there := open(ctx)
 		if !there {
 			return nil
 		}
@@ -100,8 +100,21 @@ func (s *servedRoot) tellForge(site string, conf desired.ServedSite, r *reconcil
 	})
 }
 
-// awaitForge opens the forge of a site, again and again while its secrets cannot be read: what is served does not depend on
-// it. It is false when the context ends before.
-func awaitForge(ctx context.Context, site string, conf desired.ServedSite, log *slog.Logger) (forge.Forge, bool) {
-	return await(ctx, log, "forge not asked and not told", func() (forge.Forge, error) { return openForge(site, conf) })
+// opener opens the forge of a site, again and again while its secrets cannot be read: what is served does not depend on it. It
+// is false when the context ends before.
+type opener func(context.Context) (forge.Forge, bool)
+
+// openerOf opens one forge for all who ask: what it allows, and one write at a time, is counted in one place.
+func openerOf(site string, conf desired.ServedSite, log *slog.Logger) opener {
+	var mu sync.Mutex
+	var f forge.Forge
+	return func(ctx context.Context) (forge.Forge, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		there := f != nil
+		if !there {
+			f, there = await(ctx, log, "forge not asked and not told", func() (forge.Forge, error) { return openForge(site, conf) })
+		}
+		return f, there
+	}
 }

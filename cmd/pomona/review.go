@@ -20,7 +20,7 @@ const pullPoll = time.Minute
 
 // review has the pull requests of a site looked at while it is served, and what is published compared with their checks. What
 // is served does not wait for anything of it.
-func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.Reconciler, client *remote.Client) (*reconciler.Reviewer, error) {
+func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.Reconciler, client *remote.Client, open opener) (*reconciler.Reviewer, error) {
 	by := *r
 	var err error
 	// One loader serves one commit at a time: a merge does not wait for a review.
@@ -46,7 +46,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 		if v.Proposals, there = await(ctx, r.Log, "pull requests not looked at", func() (*repo.Proposals, error) { return openProposals(conf, client) }); !there {
 			return nil
 		}
-		if v.Forge, there = awaitForge(ctx, site, conf, r.Log); !there {
+		if v.Forge, there = open(ctx); !there {
 			return v.Proposals.Close()
 		}
 		return errors.Join(v.Run(ctx), v.Proposals.Close())

@@ -283,8 +283,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	root.endPreviews(conf.ServedSite, r)
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
-		root.tellForge(name, conf.ServedSite, r)
-		if reviewer, err = root.review(name, conf.ServedSite, r, client); err != nil {
+		open := openerOf(name, conf.ServedSite, log)
+		root.tellForge(name, conf.ServedSite, r, open)
+		if reviewer, err = root.review(name, conf.ServedSite, r, client, open); err != nil {
 			return errors.Join(err, l.Close())
 		}
 		o.Pull = reviewer.Page
