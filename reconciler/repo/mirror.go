@@ -127,22 +127,27 @@ func (m *Mirror) open() (err error) {
 	return nil
 }
 
-// enter makes the folder, unless it is there, and takes it for this process.
+// enter takes the folder for this process.
 func (m *Mirror) enter() (err error) {
-	if err := os.MkdirAll(m.o.Dir, 0o700); err != nil {
-		return err
-	}
-	if m.dir, err = durable.Open(m.o.Dir, m.o.Hook); err != nil {
-		return err
-	}
-	if err := m.dir.Prepare(); err != nil {
-		return err
-	}
-	if m.unlock, err = m.dir.Lock(); err != nil {
-		return err
-	}
-	_, err = m.dir.Recover()
+	m.dir, m.unlock, err = m.o.enter()
 	return err
+}
+
+// enter makes the folder, unless it is there, and takes it for this process. What it gives beside an error is to be given up.
+func (o MirrorOptions) enter() (dir *durable.Dir, unlock func(), err error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	if dir, err = durable.Open(o.Dir, o.Hook); err != nil {
+		return nil, nil, err
+	}
+	if err = dir.Prepare(); err == nil {
+		unlock, err = dir.Lock()
+	}
+	if err == nil {
+		_, err = dir.Recover()
+	}
+	return dir, unlock, err
 }
 
 // leave gives the folder up.

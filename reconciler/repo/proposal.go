@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,19 +87,7 @@ func OpenProposals(dir string, o MirrorOptions, quota int64) (*Proposals, error)
 }
 
 func (p *Proposals) open() (err error) {
-	if err := os.MkdirAll(p.o.Dir, 0o700); err != nil {
-		return err
-	}
-	if p.dir, err = durable.Open(p.o.Dir, p.o.Hook); err != nil {
-		return err
-	}
-	if err := p.dir.Prepare(); err != nil {
-		return err
-	}
-	if p.unlock, err = p.dir.Lock(); err != nil {
-		return err
-	}
-	if _, err := p.dir.Recover(); err != nil {
+	if p.dir, p.unlock, err = p.o.enter(); err != nil {
 		return err
 	}
 	path, err := filepath.Abs(filepath.Join(p.o.Dir, proposalsName))
