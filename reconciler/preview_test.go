@@ -17,6 +17,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -54,13 +55,31 @@ func (p *previews) put(s site, number int, head string) observed.Preview {
 	return put
 }
 
+func (p *previews) list() []observed.Preview {
+	p.t.Helper()
+	root, err := os.OpenRoot(p.Root)
+	must(p.t, err)
+	defer root.Close() // only read
+	all, _, err := observe.Previews(root)
+	must(p.t, err)
+	return all
+}
+
+// drop is what the end of one pull request leads to.
+func (p *previews) drop(number int) error {
+	var open []int
+	for _, one := range p.list() {
+		if one.Number != number {
+			open = append(open, one.Number)
+		}
+	}
+	_, err := p.Keep(p.t.Context(), open)
+	return err
+}
+
 func (p *previews) served() (numbers []int) {
 	p.t.Helper()
-	all, err := p.List()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, one := range all {
+	for _, one := range p.list() {
 		numbers = append(numbers, one.Number)
 		wholePreview(p.t, p.Root, one)
 	}
@@ -152,13 +171,13 @@ func TestPreviewShowsWhatAMergeWouldPublish(t *testing.T) {
 	}
 	p.serves(7)
 	// Closed, it leaves nothing behind.
-	must(t, p.Drop(t.Context(), 7))
+	must(t, p.drop(7))
 	p.serves()
 	tidy(t, root)
 	if _, err := os.Stat(filepath.Join(root, "previews/7")); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	must(t, p.Drop(t.Context(), 7))
+	must(t, p.drop(7))
 }
 
 func TestDroppedPreviewFreesWhatItAloneNeeded(t *testing.T) {
@@ -169,12 +188,12 @@ func TestDroppedPreviewFreesWhatItAloneNeeded(t *testing.T) {
 	p.put(s.grow("payload/bpm/1.1.0/bin/bpm", "echo", "echo proposed;echo"), 7, head(1))
 	p.put(s.grow("payload/bpm/1.1.0/bin/bpm", "echo", "echo proposed;echo"), 8, head(2))
 	shared := objectsOf(t, root)
-	must(t, p.Drop(t.Context(), 7))
+	must(t, p.drop(7))
 	p.serves(8)
 	if left := objectsOf(t, root); len(left) >= len(shared) || len(left) <= len(before) {
 		t.Errorf("%d objects before, %d with two previews, %d with one", len(before), len(shared), len(left))
 	}
-	must(t, p.Drop(t.Context(), 8))
+	must(t, p.drop(8))
 	if d := cmp.Diff(before, objectsOf(t, root)); d != "" {
 		t.Errorf("objects (-before +after):\n%s", d)
 	}
@@ -257,7 +276,7 @@ func TestPreviewExpiresSomeTimeAfterTheLastPush(t *testing.T) {
 	p.put(s, 7, head(2))
 	p.serves(7)
 	// Closed and opened again, it has another life.
-	must(t, p.Drop(t.Context(), 7))
+	must(t, p.drop(7))
 	p.put(s, 7, head(1))
 	p.serves(7)
 }
@@ -320,7 +339,7 @@ func TestPreviewsTakeNoMoreThanTheirBytes(t *testing.T) {
 	}
 	p.serves(3) // what can never fit takes nobody's place
 	tidy(t, root)
-	must(t, p.Drop(t.Context(), 3))
+	must(t, p.drop(3))
 	if d := cmp.Diff(before, objectsOf(t, root)); d != "" {
 		t.Errorf("objects (-before +after):\n%s", d)
 	}
@@ -358,7 +377,7 @@ func TestDroppedPreviewLeavesWhatADamagedGenerationNeeds(t *testing.T) {
 			if _, err := p.Put(t.Context(), s.reconciler(""), 8, head(2)); err == nil {
 				t.Error("a preview is weighed against what nobody can read")
 			}
-			must(t, p.Drop(t.Context(), 7))
+			must(t, p.drop(7))
 			p.serves()
 			left := objectsOf(t, root)
 			for _, name := range before {
@@ -368,7 +387,7 @@ func TestDroppedPreviewLeavesWhatADamagedGenerationNeeds(t *testing.T) {
 			}
 			pass(t, s.reconciler(root))
 			p.put(s, 8, head(2))
-			must(t, p.Drop(t.Context(), 8))
+			must(t, p.drop(8))
 			tidy(t, root)
 		})
 	}
@@ -389,7 +408,7 @@ func TestPassesKeepPreviews(t *testing.T) {
 	}
 	p.serves(7)
 	tidy(t, root)
-	must(t, p.Drop(t.Context(), 7))
+	must(t, p.drop(7))
 	pass(t, late(root))
 	tidy(t, root)
 }
@@ -491,7 +510,7 @@ func TestKilledPreview(t *testing.T) {
 			p.MaxSize = 1
 			return noPreview(second(p.Put(t.Context(), further.reconciler(""), 7, head(2))))
 		}},
-		"drop": {one, func(p *previews) error { return p.Drop(t.Context(), 7) }},
+		"drop": {one, func(p *previews) error { return p.drop(7) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			every := 7
@@ -638,7 +657,7 @@ func TestPassesBesidePreviews(t *testing.T) {
 		p.time = p.time.Add(time.Minute)
 		p.served()
 		if n%5 == 4 {
-			must(t, p.Drop(t.Context(), 1+n%4))
+			must(t, p.drop(1+n%4))
 		}
 	}
 	stop <- struct{}{}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -168,21 +167,8 @@ func (w *scrubber) preview(number int) error {
 
 // differs is the first path at which what lies in a tree's folder is not what its index says, and how.
 func differs(x tree.Index, there map[string]string) (name, what string) {
-	there = maps.Clone(there)
-	for _, name := range []string{tree.GenerationFile, tree.IndexFile, tree.SignatureFile} {
-		delete(there, name)
-	}
-	for _, l := range linksOf(x) {
-		got, ok := there[l.Path]
-		delete(there, l.Path)
-		if !ok {
-			return l.Path, "is gone"
-		} else if got != l.Target {
-			return l.Path, fmt.Sprintf("leads to %q instead of %q", got, l.Target)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(there)) {
-		return name, "does not belong there"
+	for name, what := range differences(x, there) {
+		return name, what
 	}
 	return "", ""
 }

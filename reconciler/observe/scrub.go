@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path"
@@ -179,20 +180,8 @@ func (w *scrubber) generation(g observed.Generation) error {
 		return nil
 	}
 	w.gone(g, x)
-	for _, name := range []string{tree.GenerationFile, tree.IndexFile, tree.SignatureFile} {
-		delete(there, name)
-	}
-	for _, l := range linksOf(x) {
-		got, ok := there[l.Path]
-		delete(there, l.Path)
-		if !ok {
-			w.alter(g, at+"/"+l.Path, "is gone")
-		} else if got != l.Target {
-			w.alter(g, at+"/"+l.Path, fmt.Sprintf("leads to %q instead of %q", got, l.Target))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(there)) {
-		w.alter(g, at+"/"+name, "does not belong there")
+	for name, what := range differences(x, there) {
+		w.alter(g, at+"/"+name, what)
 	}
 	return nil
 }
@@ -305,4 +294,32 @@ func (w *scrubber) list(dir, prefix string, there map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// differences are the paths at which what lies in a tree's folder is not what its index says, and how.
+func differences(x tree.Index, there map[string]string) iter.Seq2[string, string] {
+	return func(yield func(name, what string) bool) {
+		rest := maps.Clone(there)
+		for _, name := range []string{tree.GenerationFile, tree.IndexFile, tree.SignatureFile} {
+			delete(rest, name)
+		}
+		for _, l := range linksOf(x) {
+			got, ok := rest[l.Path]
+			delete(rest, l.Path)
+			what := ""
+			if !ok {
+				what = "is gone"
+			} else if got != l.Target {
+				what = fmt.Sprintf("leads to %q instead of %q", got, l.Target)
+			}
+			if what != "" && !yield(l.Path, what) {
+				return
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(rest)) {
+			if !yield(name, "does not belong there") {
+				return
+			}
+		}
+	}
 }
