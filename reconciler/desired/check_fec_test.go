@@ -17,6 +17,11 @@ func TestCheckReferences(t *testing.T) {
 			s.fec("kgp2cu02", func(f *desired.FEC) { f.Groups = []string{"rings", "ring", "ring"} })
 		}, `fecs.kgp2cu02.groups[0]: unknown group "rings"; did you mean "ring"?
 			fecs.kgp2cu02.groups[2]: group "ring" comes twice; remove one of them`},
+		{"groups of restarts", func(s *state) {
+			s.Settings.Restarts = desired.Restarts{Order: []string{"rings", "ring", "ring"}, Groups: map[string]desired.Pace{"rnig": {}}}
+		}, `site.restarts.groups.rnig: unknown group "rnig"; did you mean "ring"?
+			site.restarts.order[0]: unknown group "rings"; did you mean "ring"?
+			site.restarts.order[2]: group "ring" comes twice; remove one of them`},
 		{"unknown monitoring group", func(s *state) { s.fec("kgp2cu02", func(f *desired.FEC) { f.Monitoring.Groups = []string{"linus"} }) },
 			`fecs.kgp2cu02.monitoring.groups[0]: unknown monitoring group "linus"; did you mean "linux"?`},
 		{"service in the place of the groups", func(s *state) {

@@ -88,6 +88,7 @@ func (c *serviceChecker) site(s Service, name string) {
 		}
 	}
 	c.forge(site, at)
+	c.reach(site, at)
 	for _, f := range sortedKeys(site.Freezes) {
 		c.freeze(site.Freezes[f], at("freezes", f))
 	}
@@ -122,6 +123,34 @@ func (c *serviceChecker) forge(site ServedSite, at func(...any) string) {
 		if slices.Contains(site.Keys, p.Key) {
 			c.problem(at("previews", "key"), "it signs productive trees too", "make one of its own with pomona keygen: a FEC must not take a preview for a release")
 		}
+	}
+}
+
+// reach checks how FECs are reached, and what for.
+func (c *serviceChecker) reach(site ServedSite, at func(...any) string) {
+	if site.SSH != nil {
+		c.outside(at("ssh", "key"), site.SSH.Key, site.Root)
+	}
+	if site.SSH == nil && site.Collect != nil {
+		c.problem(at("collect"), "FECs cannot be reached", "say how in ssh")
+	}
+	if site.SSH == nil && site.Restarts != nil {
+		c.problem(at("restarts"), "FECs cannot be reached", "say how in ssh")
+	}
+	if k := site.Collect; k != nil {
+		c.outside(at("collect", "key"), k.Key, site.Root)
+		if slices.Contains(site.Keys, k.Key) {
+			c.problem(at("collect", "key"), "it signs releases too", "make one of its own with pomona keygen: a FEC must not take data for a release")
+		}
+	}
+	if r := site.Reports; r != nil {
+		c.outside(at("reports", "tokens"), r.Tokens, site.Root)
+		if r.RequireTokens && r.Tokens == "" {
+			c.problem(at("reports", "requireTokens"), "no report has a token that is known", "give tokens")
+		}
+	}
+	if site.Ledger != nil {
+		c.outside(at("ledger", "postgres"), site.Ledger.Postgres, site.Root)
 	}
 }
 

@@ -17,9 +17,20 @@ func (c *checker) settings() {
 	for _, name := range sortedKeys(c.site.Settings.Scripts) {
 		c.file(c.site.Settings.Scripts[name].File, func() string { return CUEPath("site", "scripts", name, "file") })
 	}
+	c.restarts(c.site.Settings.Restarts)
 	if life := c.site.Settings.Boot.Life(); life < leastLife {
 		c.problem(CUEPath("site", "boot", "manifestLife"), fmt.Sprintf("manifests that live %s would be renewed all the time", life),
 			"let them live at least 1d")
+	}
+}
+
+func (c *checker) restarts(r Restarts) {
+	groups := c.site.Settings.Groups
+	members(c, "group", r.Order, groups, "site.groups", "site", "restarts", "order")
+	for _, name := range sortedKeys(r.Groups) {
+		if _, ok := groups[name]; !ok {
+			unknown(c, CUEPath("site", "restarts", "groups", name), "group", name, groups, "site.groups")
+		}
 	}
 }
 

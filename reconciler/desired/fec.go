@@ -13,7 +13,17 @@ type FEC struct {
 	Init          map[string]Init        `json:"init,omitempty"`
 	Persistence   map[string]Persistence `json:"persistence,omitempty"`
 	Monitoring    Monitoring             `json:"monitoring,omitzero"`
+	SSH           SSH                    `json:"ssh,omitzero"`
+	Inhibit       string                 `json:"inhibit,omitempty"`
 	Labels        map[string]string      `json:"labels,omitempty"`
+}
+
+// SSH is how a FEC is reached.
+type SSH struct {
+	Address  string   `json:"address,omitempty"`
+	Port     int      `json:"port,omitempty"`
+	User     string   `json:"user,omitempty"`
+	HostKeys []string `json:"hostKeys,omitempty"`
 }
 
 // Pin names the version that a FEC runs.

@@ -39,6 +39,12 @@ type ServedSite struct {
 	Freezes        map[string]Freeze        `json:"freezes,omitempty"`
 	Machine        map[string]MachineState  `json:"machine,omitempty"`
 	UploadToken    string                   `json:"uploadToken,omitempty"` // file
+	SSH            *Access                  `json:"ssh,omitempty"`
+	Collect        *Collect                 `json:"collect,omitempty"`
+	Restarts       *RestartService          `json:"restarts,omitempty"`
+	Reports        *Reports                 `json:"reports,omitempty"`
+	Ledger         *Ledger                  `json:"ledger,omitempty"`
+	Hooks          Hooks                    `json:"hooks,omitzero"`
 }
 
 // Interval is how often new commits are looked for.
@@ -174,3 +180,80 @@ type Alertmanager struct {
 	URL   string `json:"url"`
 	Token string `json:"token,omitempty"` // file
 }
+
+// Access is how a service logs into FECs.
+type Access struct {
+	Key        string `json:"key"` // file
+	KnownHosts string `json:"knownHosts,omitempty"`
+	User       string `json:"user,omitempty"`
+	Port       int    `json:"port,omitempty"`
+	Root       string `json:"root,omitempty"` // the boot client's state folder on FECs
+	Timeout    string `json:"timeout,omitempty"`
+}
+
+// TheRoot is the boot client's state folder on FECs.
+func (a Access) TheRoot() string { return cmp.Or(a.Root, "/var/lib/pomona") }
+
+// Patience is how long connecting, or silence, may last.
+func (a Access) Patience() time.Duration { return mustDuration(or(a.Timeout, "30s")) }
+
+// Collect says how persistent data is collected.
+type Collect struct {
+	Key         string `json:"key"` // file
+	Concurrency int    `json:"concurrency,omitempty"`
+	MaxSize     string `json:"maxSize,omitempty"`
+	Quota       string `json:"quota,omitempty"`
+	Shrink      string `json:"shrink,omitempty"` // a percentage
+}
+
+// AtOnce is how many FECs are asked at once.
+func (c Collect) AtOnce() int { return cmp.Or(c.Concurrency, 16) }
+
+// Largest is the largest snapshot, unpacked, in bytes.
+func (c Collect) Largest() int64 { return mustSize(or(c.MaxSize, "1GiB")) }
+
+// Room is what all snapshots together may take, in bytes.
+func (c Collect) Room() int64 { return mustSize(or(c.Quota, "100GiB")) }
+
+// Least is the percentage of the last snapshot's files and bytes that the next must have.
+func (c Collect) Least() int { return portion(or(c.Shrink, "50%"), 100) }
+
+// RestartService says how a service restarts FECs.
+type RestartService struct {
+	Concurrency int `json:"concurrency,omitempty"`
+}
+
+// AtOnce is how many FECs are talked to at once.
+func (r RestartService) AtOnce() int { return cmp.Or(r.Concurrency, 32) }
+
+// Reports says what is taken of what FECs report.
+type Reports struct {
+	Tokens        string `json:"tokens,omitempty"` // file
+	RequireTokens bool   `json:"requireTokens,omitempty"`
+}
+
+// Ledger is a database that takes the place of the file.
+type Ledger struct {
+	Postgres string `json:"postgres"` // file
+	Schema   string `json:"schema,omitempty"`
+}
+
+// Hooks are programs that are told of generations, by name.
+type Hooks struct {
+	Before map[string]Hook `json:"before,omitempty"`
+	After  map[string]Hook `json:"after,omitempty"`
+}
+
+// Hook is one such program.
+type Hook struct {
+	Command     []string          `json:"command"`
+	Timeout     string            `json:"timeout,omitempty"`
+	Memory      string            `json:"memory,omitempty"`
+	Environment map[string]string `json:"environment,omitempty"`
+}
+
+// Limit is how long it may take.
+func (h Hook) Limit() time.Duration { return mustDuration(or(h.Timeout, "1m")) }
+
+// Most is the memory that it may use, in bytes.
+func (h Hook) Most() int64 { return mustSize(or(h.Memory, "512MiB")) }

@@ -36,6 +36,7 @@ type Settings struct {
 	InstallPrefixes  []string                `json:"installPrefixes,omitempty"`
 	Boot             Boot                    `json:"boot,omitzero"`
 	Retention        Retention               `json:"retention,omitzero"`
+	Restarts         Restarts                `json:"restarts,omitzero"`
 }
 
 // Group is a set of FECs, or a host group of the monitoring system.

@@ -11,6 +11,7 @@ type Software struct {
 	Description string             `json:"description,omitempty"`
 	Responsible string             `json:"responsible,omitempty"`
 	OnUpdate    string             `json:"onUpdate,omitempty"` // reboot, restart or none
+	OnFail      string             `json:"onFail,omitempty"`   // stay or previous
 	Versions    map[string]Release `json:"versions"`
 }
 
@@ -20,6 +21,9 @@ const (
 	Restart = "restart"
 	Reboot  = "reboot"
 )
+
+// OnFailPrevious publishes the release before for a FEC that does not run.
+const OnFailPrevious = "previous"
 
 // Needs is what a running FEC needs before a change of this software takes effect.
 func (s Software) Needs() string { return or(s.OnUpdate, Reboot) }

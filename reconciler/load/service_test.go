@@ -71,7 +71,10 @@ func TestServiceProblems(t *testing.T) {
 		"unknown site":       {`sites: ["gsi"]`, `sites: ["gis"]`, `notify.chat.sites[0]: unknown site "gis"`},
 		"webhooks unheard":   {`webhooks: "127.0.0.1:8082"`, ``, `sites.gsi.webhooks.forge: nothing receives webhooks`},
 		"no credential":      {`token:      "/etc/pomona/forge"`, ``, `sites.test.forge: it is asked in one way`},
-		"not CUE":            {`admin:    "127.0.0.1:9090"`, `admin:    "127.0.0.1:9090`, `pomona.cue:92:11: string literal not terminated`},
+		"no way to FECs":     {`ssh: {key: "/etc/pomona/fec", knownHosts: "/etc/pomona/fec_hosts", user: "pomona", port: 2222, root: "/data/pomona", timeout: "10s"}`, ``, `sites.test.restarts: FECs cannot be reached`},
+		"data signs all":     {`keys: ["/etc/pomona/gsi.sec"]`, `keys: ["/etc/pomona/gsi.sec"], ssh: key: "/e", collect: key: "/etc/pomona/gsi.sec"`, `sites.gsi.collect.key: it signs releases too`},
+		"no tokens":          {`reports: {tokens: "/etc/pomona/tokens", requireTokens: true}`, `reports: requireTokens: true`, `sites.test.reports.requireTokens: no report has a token`},
+		"not CUE":            {`admin:    "127.0.0.1:9090"`, `admin:    "127.0.0.1:9090`, `pomona.cue:101:11: string literal not terminated`},
 		"set twice":          {`admin:    "127.0.0.1:9090"`, `admin: "127.0.0.1:9090", admin: ":9"`, `admin: set twice`},
 	} {
 		t.Run(name, func(t *testing.T) {
