@@ -1,5 +1,7 @@
 package desired
 
+import "time"
+
 // FEC is one front-end computer; its key in Site.FECs is its nomenclature.
 type FEC struct {
 	Description   string                 `json:"description,omitempty"`
@@ -64,6 +66,16 @@ type Monitoring struct {
 	Services map[string]MonitorService `json:"services,omitempty"`
 }
 
+// What is checked of a monitored service.
+const (
+	CheckPing    = "ping"
+	CheckTCP     = "tcp"
+	CheckHTTP    = "http"
+	CheckProcess = "process"
+	CheckDBus    = "dbus"
+	CheckMetrics = "metrics"
+)
+
 // MonitorService is one thing to watch.
 type MonitorService struct {
 	Description string `json:"description,omitempty"`
@@ -72,3 +84,6 @@ type MonitorService struct {
 	Target      string `json:"target,omitempty"`
 	Interval    string `json:"interval,omitempty"`
 }
+
+// Every is how often it is checked.
+func (s MonitorService) Every() time.Duration { return mustDuration(or(s.Interval, "1m")) }
