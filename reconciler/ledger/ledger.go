@@ -126,7 +126,8 @@ func sound(ctx context.Context, db *sql.DB) error {
 
 // complete finds tables that somebody removed.
 func complete(ctx context.Context, db *sql.DB) error {
-	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews"} {
+	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
+		"published_fecs", "published_software", "published_releases"} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); err != nil {
 			if IsFull(err) {
 				return err
