@@ -188,7 +188,7 @@ func inBatches(ctx context.Context, tx *sql.Tx, before string, rows [][]any, aft
 		if len(some[0]) > 1 {
 			row = "(" + row + ")"
 		}
-		statement := before + strings.Repeat(", " + row, len(some))[2:] + after
+		statement := before + strings.Repeat(", "+row, len(some))[2:] + after
 		if _, err := tx.ExecContext(ctx, statement, slices.Concat(some...)...); err != nil {
 			return err
 		}
