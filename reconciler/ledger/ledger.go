@@ -30,7 +30,14 @@ type Ledger struct {
 	Aside, Why string
 }
 
-// kind is where a ledger lies, and in which dialect of SQL.
+// Place is where a ledger lies: a file, or a schema of a database.
+type Place interface {
+	Open(context.Context) (*Ledger, error) // for writing
+	Look(context.Context) (*Ledger, error) // for reading only
+	InPlace() bool                         // one that is open is still the one that lies there
+}
+
+// kind is a place, and its dialect of SQL.
 type kind interface {
 	begin(context.Context) (db *sql.DB, fresh bool, err error)
 	dialect() goose.Dialect
