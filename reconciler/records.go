@@ -32,6 +32,7 @@ type Records struct {
 	at         ledger.Place // where it is or was open
 	spareUntil time.Time    // the ledger is left alone
 	spareFor   error        // why
+	entered    int64        // generation whose FECs are known to be entered; 0: none is
 	known      bool         // that holds and overrides were read
 	holds      []observed.Hold
 	overrides  []observed.Override
@@ -130,7 +131,7 @@ func (r *Records) ready(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("rebuild ledger: %w", err), opened.Close())
 		}
 	}
-	r.open = opened
+	r.open, r.entered = opened, 0
 	return nil
 }
 
