@@ -3,10 +3,12 @@ package reconciler_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -57,7 +59,7 @@ func TestThePassEntersWhatItPublishes(t *testing.T) {
 	}
 }
 
-// TestWhatIsPublishedIsEnteredAgain loses the ledger, and has passes that cannot write it.
+// TestWhatIsPublishedIsEnteredAgain loses the ledger, and makes a pass without one.
 func TestWhatIsPublishedIsEnteredAgain(t *testing.T) {
 	f := newFollower(t)
 	f.pass()
@@ -79,18 +81,19 @@ func TestWhatIsPublishedIsEnteredAgain(t *testing.T) {
 		}
 	}
 
-	must(t, f.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.Limit(t.Context()) }))
-	for filled := error(nil); filled == nil; {
-		filled = f.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.AddPass(t.Context(), ledger.Pass{}) })
-	}
+	nowhere := ledger.Postgres{File: filepath.Join(t.TempDir(), "connection"), Schema: "pomona"}
+	must(t, reconciler.PlaceLedger(f.Root, &nowhere))
 	f.change("fecs/fecs.cue", "\"1.0.0\"\n\t\tinit", "\"1.1.0\"\n\t\tinit")
 	f.pass()
-	if of, _, _ := entered(f, "kgp2cu02"); len(of) != 2 {
-		t.Fatalf("a full ledger took %d", len(of))
+	if n := strings.Count(f.log.String(), "ledger cannot be used"); n != 1 {
+		t.Errorf("that there is no ledger is said %d times:\n%s", n, f.log)
 	}
-	f = f.restarted()
+	must(t, reconciler.PlaceLedger(f.Root, nil))
+	if of, _, _ := entered(f, "kgp2cu02"); len(of) != 2 {
+		t.Fatalf("without a ledger, %d are entered", len(of))
+	}
 	f.pass()
 	if of, _, _ := entered(f, "kgp2cu02"); len(of) != 3 || of[0].Generation != 3 {
-		t.Errorf("when there is room again: %d\n%s", len(of), f.log)
+		t.Errorf("when it is back: %d\n%s", len(of), f.log)
 	}
 }
