@@ -83,6 +83,7 @@ func (r *Reconciler) onePass(ctx context.Context, depth Depth) (report.Report, j
 	rep, j, err := r.alone(ctx, dir, depth)
 	if ctx.Err() == nil {
 		r.record(ctx, dir, began, rep, err)
+		r.recordPublished(ctx, dir.Root())
 	}
 	return rep, j, err
 }
