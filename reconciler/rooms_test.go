@@ -49,8 +49,9 @@ var rooms = map[string][]string{
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges to test against
-	"forge/forgetest": {},
+	// forges and databases to test against
+	"forge/forgetest":   {},
+	"ledger/ledgertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -75,6 +76,7 @@ var owners = map[string][]string{
 	"github.com/wneessen/go-mail":    {"announce"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
+	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
