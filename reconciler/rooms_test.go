@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"announce":  {"durable", "desired", "observed", "report"},
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
+	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
@@ -64,7 +65,7 @@ var owners = map[string][]string{
 	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build"},
+	"github.com/klauspost/":          {"build", "collect"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
