@@ -46,12 +46,14 @@ var rooms = map[string][]string{
 	"announce":  {"durable", "desired", "observed", "report"},
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
+	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges and databases to test against
+	// forges, databases and ssh servers to test against
 	"forge/forgetest":   {},
 	"ledger/ledgertest": {},
+	"remote/sshtest":    {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -61,10 +63,10 @@ var owners = map[string][]string{
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
-	"golang.org/x/crypto/":           {"repo"},
+	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build"},
+	"github.com/klauspost/":          {"build", "collect"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},

@@ -1,6 +1,9 @@
 package desired
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // FEC is one front-end computer; its key in Site.FECs is its nomenclature.
 type FEC struct {
@@ -59,6 +62,12 @@ type Persistence struct {
 	Interval string `json:"interval,omitempty"`
 	Keep     int    `json:"keep,omitempty"`
 }
+
+// Every is how often it is collected.
+func (p Persistence) Every() time.Duration { return mustDuration(or(p.Interval, "1h")) }
+
+// Kept is how many snapshots are kept.
+func (p Persistence) Kept() int { return cmp.Or(p.Keep, 3) }
 
 // Monitoring says how a FEC is watched.
 type Monitoring struct {
