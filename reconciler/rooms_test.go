@@ -49,8 +49,9 @@ var rooms = map[string][]string{
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges to test against
+	// forges and ssh servers to test against
 	"forge/forgetest": {},
+	"remote/sshtest":  {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -60,7 +61,7 @@ var owners = map[string][]string{
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
-	"golang.org/x/crypto/":           {"repo"},
+	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
 	"github.com/klauspost/":          {"build"},
