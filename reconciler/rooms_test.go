@@ -49,9 +49,15 @@ var rooms = map[string][]string{
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
+<<<<<<< HEAD
 	// forges and ssh servers to test against
 	"forge/forgetest": {},
 	"remote/sshtest":  {},
+=======
+	// forges and databases to test against
+	"forge/forgetest":   {},
+	"ledger/ledgertest": {},
+>>>>>>> r-ledger
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -76,6 +82,7 @@ var owners = map[string][]string{
 	"github.com/wneessen/go-mail":    {"announce"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
+	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
