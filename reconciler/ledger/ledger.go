@@ -1,5 +1,5 @@
 // Package ledger is the durable record of what a service did and was told: passes, holds, accepted commits, checks of pull
-// requests, deliveries of webhooks, notifications, previews. It is one SQLite file, and survives a kill or a power cut with
+// requests, deliveries of webhooks, notifications, previews, what FECs reported. It is one SQLite file, and survives a kill or a power cut with
 // everything that a method has returned from.
 //
 // Nothing that is served depends on it: without it the tree stays, and what matters is made again from the tree and git.
@@ -126,7 +126,8 @@ func sound(ctx context.Context, db *sql.DB) error {
 
 // complete finds tables that somebody removed.
 func complete(ctx context.Context, db *sql.DB) error {
-	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews"} {
+	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
+		"reports", "latest_reports"} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); err != nil {
 			if IsFull(err) {
 				return err
