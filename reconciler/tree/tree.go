@@ -84,11 +84,15 @@ type Wanted struct {
 	Releases map[string][]string        // software to the versions that are served
 	Parts    map[Part]artifact.Artifact // everything built
 	Client   []byte                     // the boot client
+	Command  []byte                     // what FECs answer over ssh with; empty: none is served
 	Expired  map[string]bool            // CUE paths of permissions that have passed
 }
 
-// Client is the path of the boot client in the folder of global scripts.
-const Client = "pomona-boot"
+// Client and Command are paths in the folder of global scripts: the boot client, and what FECs answer over ssh with.
+const (
+	Client  = "pomona-boot"
+	Command = "pomona-fec"
+)
 
 // Of lays out the whole tree. Missing parts and two entries at one path are errors of Pomona's own: desired.Check has
 // already refused a site that would cause them.
