@@ -51,8 +51,10 @@ var rooms = map[string][]string{
 	"serve":      {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges to test against
-	"forge/forgetest": {},
+	// forges, ssh servers and databases to test against
+	"forge/forgetest":   {},
+	"remote/sshtest":    {},
+	"ledger/ledgertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -62,7 +64,7 @@ var owners = map[string][]string{
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
-	"golang.org/x/crypto/":           {"repo", "boot/crowd"},
+	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
 	"github.com/klauspost/":          {"build"},
@@ -77,6 +79,7 @@ var owners = map[string][]string{
 	"github.com/wneessen/go-mail":    {"announce"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
+	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }
