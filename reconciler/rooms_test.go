@@ -52,10 +52,10 @@ var rooms = map[string][]string{
 	"boot/crowd": {"artifact", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges, databases and ssh servers to test against
+	// forges, ssh servers and databases to test against
 	"forge/forgetest":   {},
-	"ledger/ledgertest": {},
 	"remote/sshtest":    {},
+	"ledger/ledgertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
