@@ -54,8 +54,8 @@ var rooms = map[string][]string{
 	"boot/verify": {},
 	// forges, databases and ssh servers to test against
 	"forge/forgetest":   {},
-	"ledger/ledgertest": {},
 	"remote/sshtest":    {},
+	"ledger/ledgertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.

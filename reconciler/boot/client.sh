@@ -6,6 +6,7 @@
 # link `current` and runs the slot's init scripts. When delivery fails, the installed slot boots.
 #
 # pomona-boot --restart SOFTWARE... brings a running FEC to it, and restarts this software only.
+# pomona-boot --dev put|start|stop|drop SOFTWARE... has it run what a developer has put there, until the next boot.
 #
 # The state folder, POMONA_ROOT, is usable after a power cut at any moment:
 #   slots/SERIAL-HASH  an unpacked release; never changed or removed while a link names it
@@ -14,7 +15,8 @@
 #   serial             the newest serial accepted; an older manifest is a replay
 #   clock              the time of the last report with a token; the next one's is later
 #   run/ work/         boot.log and state; scratch: both emptied at each boot
-#   run/.slots/        which slot each software was started from, and the rest (-): none of these is removed
+#   run/.slots/        which slot each software was started from, and the rest (-): none of these is removed;
+#                      SOFTWARE:dev: the slot of a developer's, the one that it stands on, software and version
 #   lock               a link that names the client at work
 #   previews/N         likewise all of this, of the preview of a pull request
 #
@@ -67,7 +69,7 @@ settings() {
 		CHANNEL=preview/$PREVIEW KEYS=${POMONA_PREVIEW_KEYS:-/etc/pomona/preview-keys} ROOT=$ROOT/previews/$PREVIEW POMONA_MIN_SERIAL=''
 	fi
 	RUN=$ROOT/run WORK=$ROOT/work LOG=/dev/null
-	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES='' ACTION=''
+	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES='' ACTION='' DEV=''
 	if [ ! -e "$TOKEN" ]; then
 		TOKEN=''
 	elif ! head -n 1 "$TOKEN" | grep -Eqx '[0-9a-f]{128}'; then
@@ -88,7 +90,7 @@ why() { # keeps the reason of a failure, and fails
 note() { NOTES=${NOTES:+$NOTES, }$*; }
 refuse() {
 	say "refused: $*"
-	report failed "$*"
+	[ -n "$DEV" ] || report failed "$*"
 	exit 2
 }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -115,7 +117,7 @@ lock() {
 	done
 	trap 'rm -f "$ROOT/lock"' EXIT # and no other: a watcher that inherits one could miss its own end
 	rm -rf "$WORK"
-	[ -n "$RESTART" ] || rm -rf "$RUN"
+	[ -n "$RESTART$DEV" ] || rm -rf "$RUN"
 	mkdir -p "$RUN/.slots" "$WORK" && LOG=$RUN/boot.log
 	cat /proc/sys/kernel/random/boot_id >"$RUN/.boot" # what run/ says, it says of this run of the kernel
 	[ -n "$PREVIEW" ] || rm -rf "$ROOT/previews"
@@ -197,6 +199,8 @@ report() {
 	detail=$(echo "$detail" | cut -c 1-400 | tr -c 'A-Za-z0-9._:/,()\n-' ' ' | tr ' ' '+')
 	slot=$(echo "${SLOT##*/}" | sed 's/+/%2B/g')
 	form="fec=$FEC&serial=$SERIAL&state=$1&slot=$slot&detail=$detail&client=$CLIENT${PREVIEW:+&preview=$PREVIEW}"
+	dev=$(developed | tr ' \n' '+,')
+	form=$form${dev:+&dev=${dev%,}}
 	[ -z "$TOKEN" ] || prove
 	url=$SERVER/-/report answer=$WORK/answer
 	case $DOWNLOADER in
@@ -569,6 +573,7 @@ run_scripts() {
 		fi
 		run_script "$@" && continue
 		say "$script failed with status $?"
+		[ -z "$DEV" ] || exit 1 # the FEC's state is what its boot came to
 		report init-failed "$script failed with status $status"
 		exit 1
 	done <"$WORK/init"
@@ -612,13 +617,15 @@ stop() {
 	done
 	[ -z "$pids" ] || say "$1 does not end: $(echo "$pids" | tr '\n' ' ')"
 	rm -f "$RUN/.slots/$1"
+	[ -n "$DEV" ] || rm -f "$RUN/.slots/$1:dev"
 }
 
-# processes SOFTWARE: all that have it in the environment that its init script gave them.
+# processes SOFTWARE: all that have it in the environment that its init script gave them. One tail reads all: a process for
+# each would take a slow FEC half a minute.
 processes() {
-	for process in /proc/[0-9]*; do
-		[ "$(tr '\0' '\n' <"$process/environ" | grep -cxF -e "POMONA_SOFTWARE=$1" -e "POMONA_RUN=$RUN")" != 2 ] || echo "${process#/proc/}"
-	done 2>/dev/null
+	tail -n +1 /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | awk -v software="POMONA_SOFTWARE=$1" -v run="POMONA_RUN=$RUN" '
+		/^==> \/proc\/[0-9]+\/environ <==$/ { split($2, path, "/"); seen = 0 }
+		$0 == software || $0 == run { if (++seen == 2) print path[3] }'
 }
 
 # carry_data moves the data of the slot that ran into the new one, and leaves a link: what goes on running writes there, too.
@@ -632,8 +639,83 @@ carry_data() {
 	done
 }
 
+# --- Development ----------------------------------------------------------------------------------------------------
+
+# developed prints software and version of what developers have put here.
+developed() {
+	for file in "$RUN"/.slots/*:dev; do [ ! -f "$file" ] || sed -n 3p "$file"; done
+}
+
+# put SOFTWARE VERSION SHA256 PATH: a slot of its own for the archive on standard input. It stands on the one that is
+# installed, by links.
+put() {
+	cat >"$WORK/archive" || refuse "$ROOT cannot be written"
+	[ "$(digest "$WORK/archive")" = "$3" ] || refuse 'what came is not what was sent'
+	SLOT=$HAVE-dev-$1
+	while [ -e "$SLOT" ]; do SLOT=$SLOT+; done
+	branch "$HAVE" "$SLOT" "$4"
+	awk -v name="$1" '$1 != name' "$HAVE/.pomona/software" >"$SLOT/.pomona/software"
+	echo "$1 $2 $4 start" >>"$SLOT/.pomona/software"
+	if ! unpack "$WORK/archive" gzip "$SLOT" || [ ! -e "$SLOT$4" ]; then
+		rm -rf "$SLOT"
+		refuse "${WHY:-the archive has no $4}"
+	fi
+	rm -f "$WORK/archive"
+	printf '%s\n' "${SLOT##*/}" "${HAVE##*/}" "$1 $2" >"$RUN/.slots/$1:dev"
+	say "$1 $2 is in $SLOT$4"
+}
+
+# branch BASE SLOT PATH: SLOT is BASE, but the folders above PATH are its own, and PATH is not there.
+branch() {
+	mkdir -p "$2/.pomona"
+	for file in "$1"/.pomona/*; do [ "${file##*/}" = software ] || ln -s "$file" "$2/.pomona/"; done
+	from=$1 into=$2 rest=${3#/}/
+	while [ -n "$rest" ]; do
+		mkdir -p "$into"
+		for file in "$from"/* "$from"/.[!.]*; do
+			case ${file##*/} in
+			"${rest%%/*}" | .pomona | '*' | '.[!.]*') ;;
+			*) ln -s "$file" "$into/" ;;
+			esac
+		done
+		from=$from/${rest%%/*} into=$into/${rest%%/*} rest=${rest#*/}
+	done
+}
+
+# develop VERB SOFTWARE... changes what runs of it, and leaves the FEC's state as its boot has left it.
+develop() {
+	[ -n "$HAVE" ] || refuse 'nothing is installed'
+	DEV=$1 RESTART=" $2 "
+	shift
+	case $DEV in
+	put) put "$@" ;;
+	start | stop) [ -f "$RUN/.slots/$1:dev" ] || refuse "no $1 was put here since the last boot" ;;
+	drop) rm -f "$RUN/.slots/$1:dev" ;;
+	*) refuse "$DEV?" ;;
+	esac
+	[ "$DEV" = put ] || run_again "$1"
+	prune_slots
+	if read -r state SERIAL slot detail <"$RUN/state"; then
+		SLOT=$ROOT/slots/$slot
+		report "$state" "$detail"
+	fi
+}
+
+# run_again SOFTWARE stops it, and starts it unless that is all.
+run_again() {
+	SLOT=$HAVE
+	[ ! -f "$RUN/.slots/$1:dev" ] || SLOT=$ROOT/slots/$(head -n 1 "$RUN/.slots/$1:dev")
+	whole "$SLOT" || refuse "${SLOT##*/} cannot run: $WHY"
+	stop_all
+	[ "$DEV" != stop ] || return 0
+	whole "$SLOT" || refuse "${SLOT##*/} cannot run: $WHY"
+	grep -q " $1\$" "$WORK/init" || say "no init script starts $1"
+	run_scripts
+}
+
 settings
 RESTART=''
+[ "${1:-}" != --dev ] || DEV=yes
 if [ "${1:-}" = --restart ]; then
 	shift
 	RESTART=" $* " RETRIES=$TRIES
@@ -646,6 +728,11 @@ lock
 SERVER=${SERVERS%% *}
 find_verifier
 find_installed
+if [ -n "$DEV" ]; then
+	shift
+	develop "$@"
+	exit 0
+fi
 choose
 reason=$WHY
 [ -z "$RESTART" ] || [ "$STATE" = running ] || refuse "nothing was restarted: $reason"

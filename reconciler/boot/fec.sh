@@ -10,6 +10,9 @@
 #   restart SERIAL SOFTWARE   install what is published and restart this software; SERIAL is what is wanted
 #   reboot SERIAL
 #   tar -cf - -C DIR PATH     the archive of a folder of persistent data
+#   dev put SOFTWARE VERSION SHA256 PATH    a developer's: its archive, gzip, comes on standard input
+#   dev start|stop|drop SOFTWARE            drop: what is installed runs again
+#   dev log SOFTWARE                        until standard input ends
 #
 # Exit status: 0 done or accepted, 1 failed, 3 inhibited, 126 no such command or not allowed.
 set -uf
@@ -77,6 +80,7 @@ status() {
 	current=$(readlink "$ROOT/current") && echo "current ${current##*/}"
 	echo "boot $id"
 	inhibited && echo "inhibit $WHY"
+	developed
 	echo end
 }
 
@@ -116,6 +120,43 @@ archive() {
 	exec tar -cf - -C "$1" "$2"
 }
 
+# --- Development: docs/dev.md ---------------------------------------------------------------------------------------
+
+developed() { # what the boot client has noted, in this run of the kernel
+	[ "$(cat "$RUN/.boot" 2>/dev/null)" = "$id" ] || return 0
+	set +f
+	for file in "$RUN"/.slots/*:dev; do [ ! -f "$file" ] || echo "dev $(sed -n 3p "$file")"; done
+	set -f
+}
+
+dev() { # VERB SOFTWARE [VERSION SHA256 PATH]
+	name "$2" || refuse "malformed software $2"
+	case $1.$# in
+	put.5)
+		name "$3" || refuse "malformed version $3"
+		case $4 in *[!0-9a-f]*) refuse "malformed digest $4" ;; esac
+		case $5/ in *[!A-Za-z0-9._+@/-]* | *//* | */.*) refuse "malformed path $5" ;; /*) ;; *) refuse "malformed path $5" ;; esac
+		;;
+	start.2 | stop.2 | drop.2) uninhibited ;;
+	log.2) ;;
+	*) refuse "no such command: dev $1 with $# words" ;;
+	esac
+	[ -x "$BOOT" ] || fail "$BOOT is not there"
+	if [ "$1" = log ]; then
+		follow "$RUN/boot.log" "$RUN/$2.log"
+	else
+		log "dev $*"
+		exec "$BOOT" --dev "$@"
+	fi
+}
+
+follow() { # FILE...
+	tail -n 20 -F "$@" 2>/dev/null &
+	tail=$!
+	cat >/dev/null # until whoever asks is gone
+	kill "$tail"
+}
+
 # takes N LEAST MOST: a verb has that many words after it.
 takes() { if [ "$1" -lt "$2" ] || [ "$1" -gt "$3" ]; then refuse "$verb with $1 words"; fi; }
 
@@ -139,5 +180,6 @@ tar)
 	[ "$#${1:-}${2:-}${3:-}" = '5-cf--C' ] || refuse 'tar but as tar -cf - -C DIR PATH'
 	archive "$4" "$5"
 	;;
+dev) takes $# 2 5 && dev "$@" ;;
 *) refuse "no such command: $verb" ;;
 esac

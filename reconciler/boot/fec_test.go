@@ -193,9 +193,10 @@ func TestRestart(t *testing.T) {
 		if _, err := os.Stat(slots[0]); err == nil {
 			t.Errorf("%s is still there, and nothing runs in it", slots[0])
 		}
-		if n := len(s.told()); n == 0 || s.told()[n-1].Get("state") != "running" || s.told()[n-1].Get("serial") != "103" {
-			t.Errorf("reported %v", s.told())
-		}
+		awaits(t, "the report", func() bool {
+			last := s.told()[len(s.told())-1]
+			return last.Get("state") == "running" && last.Get("serial") == "103"
+		})
 		boots(t, f, "running", 103, "")
 		if left, err := os.ReadDir(filepath.Join(f.Root(), "slots")); err != nil || len(left) != 2 {
 			t.Errorf("a boot leaves slots %v, %v", left, err)
