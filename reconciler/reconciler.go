@@ -82,6 +82,7 @@ func (r *Reconciler) onePass(ctx context.Context, depth Depth) (report.Report, j
 	rep, j, err := r.alone(ctx, dir, depth)
 	if ctx.Err() == nil {
 		r.record(ctx, dir, began, rep, err)
+		r.recordPublished(ctx, dir.Root())
 	}
 	return rep, j, err
 }
@@ -357,6 +358,7 @@ func (w wanted) layOutFree(p parts, layout *tree.Layout) (tree.Tree, error) {
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
 		}),
+		Command: boot.Command(),
 	})
 }
 

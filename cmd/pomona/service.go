@@ -281,6 +281,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
+	if err := placeLedger(name, conf.ServedSite); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	root.endPreviews(conf.ServedSite, r)
