@@ -82,7 +82,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
-	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
+	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve", "publish"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.
