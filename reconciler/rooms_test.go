@@ -48,11 +48,14 @@ var rooms = map[string][]string{
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"serve":     {"artifact", "durable", "store", "tree"},
+	// many FECs in one process, for demos and tests
+	"boot/crowd": {"artifact", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges and ssh servers to test against
-	"forge/forgetest": {},
-	"remote/sshtest":  {},
+	// forges, databases and ssh servers to test against
+	"forge/forgetest":   {},
+	"remote/sshtest":    {},
+	"ledger/ledgertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -62,7 +65,7 @@ var owners = map[string][]string{
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
-	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest"},
+	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
 	"github.com/klauspost/":          {"build", "collect"},
@@ -70,13 +73,14 @@ var owners = map[string][]string{
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"github.com/getkin/":             {"forge/forgetest"},
-	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "repo", "serve"},
+	"golang.org/x/sync/":             {"", "build", "load", "boot", "boot/crowd", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {"", "announce"},
 	"github.com/prometheus/":         {"announce"},
 	"github.com/wneessen/go-mail":    {"announce"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
+	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
 	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
 }

@@ -75,6 +75,16 @@ type Monitoring struct {
 	Services map[string]MonitorService `json:"services,omitempty"`
 }
 
+// What is checked of a monitored service.
+const (
+	CheckPing    = "ping"
+	CheckTCP     = "tcp"
+	CheckHTTP    = "http"
+	CheckProcess = "process"
+	CheckDBus    = "dbus"
+	CheckMetrics = "metrics"
+)
+
 // MonitorService is one thing to watch.
 type MonitorService struct {
 	Description string `json:"description,omitempty"`
@@ -83,3 +93,6 @@ type MonitorService struct {
 	Target      string `json:"target,omitempty"`
 	Interval    string `json:"interval,omitempty"`
 }
+
+// Every is how often it is checked.
+func (s MonitorService) Every() time.Duration { return mustDuration(or(s.Interval, "1m")) }

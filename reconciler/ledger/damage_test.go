@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"database/sql"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -32,9 +33,25 @@ func truncate(t *testing.T, path string, size int64) {
 	}
 }
 
+// rawAt is the ledger at path as its own programs see it.
+func rawAt(path string) (*sql.DB, error) {
+	p, ok := onPostgres(path)
+	if !ok {
+		return sql.Open("sqlite", path)
+	}
+	connection, err := os.ReadFile(p.File)
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("pgx", strings.TrimSpace(string(connection)))
+}
+
 func run(t *testing.T, path, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	if p, ok := onPostgres(path); ok {
+		statement = "SET search_path = " + p.Schema + "; " + statement
+	}
+	db, err := rawAt(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,200 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// PublishedFEC is what was published to a FEC by the generation that first had it.
+type PublishedFEC struct {
+	FEC        string
+	Serial     int64
+	Commit     string // 40 hex digits
+	Generation int64
+	At         time.Time
+	Manifest   []byte            // unsigned text
+	Software   map[string]string // name to version
+}
+
+// keptOfFEC are how many serials of each FEC are kept; older ones go.
+const keptOfFEC = 20
+
+// Publish enters what a generation publishes: FECs whose serial is new, and those that are gone. All of it is entered or
+// nothing.
+func (l *Ledger) Publish(ctx context.Context, fecs []PublishedFEC, gone []string) error {
+	return l.atomically(ctx, "record what is published", func(tx *sql.Tx) error {
+		var superseded, rows, software [][]any
+		for _, f := range fecs {
+			superseded = append(superseded, []any{f.FEC})
+			rows = append(rows, []any{f.FEC, f.Serial, f.Commit, f.Generation, stamp(f.At), string(f.Manifest), 1})
+			for _, name := range slices.Sorted(maps.Keys(f.Software)) {
+				software = append(software, []any{f.FEC, f.Serial, name, f.Software[name]})
+			}
+		}
+		for _, fec := range gone {
+			superseded = append(superseded, []any{fec})
+		}
+		err := inBatches(ctx, tx, "UPDATE published_fecs SET published = 0 WHERE published = 1 AND fec IN (", superseded, ")")
+		if err == nil {
+			err = inBatches(ctx, tx, "INSERT INTO published_fecs (fec, serial, commit_id, generation, at, manifest, published) VALUES ", rows,
+				" ON CONFLICT (fec, serial) DO UPDATE SET published = 1")
+		}
+		if err == nil {
+			err = inBatches(ctx, tx, "INSERT INTO published_software (fec, serial, software, version) VALUES ", software,
+				" ON CONFLICT (fec, serial, software) DO UPDATE SET version = excluded.version")
+		}
+		if err != nil {
+			return err
+		}
+		return forgetPublished(ctx, tx, fecs)
+	})
+}
+
+// forgetPublished keeps the newest serials of FECs.
+func forgetPublished(ctx context.Context, tx *sql.Tx, fecs []PublishedFEC) error {
+	for _, f := range fecs {
+		var oldest int64
+		err := tx.QueryRowContext(ctx, "SELECT serial FROM published_fecs WHERE fec = ? ORDER BY serial DESC LIMIT 1 OFFSET ?", f.FEC, keptOfFEC-1).Scan(&oldest)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		for _, table := range []string{"published_software", "published_fecs"} {
+			if err == nil {
+				_, err = tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE fec = ? AND serial < ?", f.FEC, oldest)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const publishedColumns = "SELECT fec, serial, commit_id, generation, at, manifest FROM published_fecs"
+
+// PublishedFEC is what was published to a FEC with a serial; false if that is not known.
+func (l *Ledger) PublishedFEC(ctx context.Context, fec string, serial int64) (PublishedFEC, bool, error) {
+	found, err := l.published(ctx, publishedColumns+" WHERE fec = ? AND serial = ?", fec, serial)
+	if err != nil || len(found) == 0 {
+		return PublishedFEC{}, false, err
+	}
+	return found[0], true, nil
+}
+
+// PublishedOf is what was published to a FEC, the last n of it, newest first.
+func (l *Ledger) PublishedOf(ctx context.Context, fec string, n int) ([]PublishedFEC, error) {
+	return l.published(ctx, publishedColumns+" WHERE fec = ? ORDER BY serial DESC LIMIT ?", fec, n)
+}
+
+func (l *Ledger) published(ctx context.Context, query string, args ...any) ([]PublishedFEC, error) {
+	const what = "read what is published"
+	found, err := read(ctx, l, what, func(scan func(...any) error) (f PublishedFEC, err error) {
+		var at int64
+		err = scan(&f.FEC, &f.Serial, &f.Commit, &f.Generation, &at, &f.Manifest)
+		f.At = unstamp(at)
+		return f, err
+	}, query, args...)
+	for i := range found {
+		f := &found[i]
+		f.Software = map[string]string{}
+		if err == nil {
+			_, err = read(ctx, l, what, func(scan func(...any) error) (any, error) {
+				var name, version string
+				err := scan(&name, &version)
+				f.Software[name] = version
+				return nil, err
+			}, "SELECT software, version FROM published_software WHERE fec = ? AND serial = ?", f.FEC, f.Serial)
+		}
+	}
+	return found, err
+}
+
+// Serials are what the last recorded generation publishes: each FEC's serial.
+func (l *Ledger) Serials(ctx context.Context) (map[string]int64, error) {
+	out := map[string]int64{}
+	_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+		var fec string
+		var serial int64
+		err := scan(&fec, &serial)
+		out[fec] = serial
+		return nil, err
+	}, "SELECT fec, serial FROM published_fecs WHERE published = 1")
+	return out, err
+}
+
+// PublishedRelease is a version of a software that the tree holds, and the generation that first had it.
+type PublishedRelease struct {
+	Software, Version string
+	Commit            string // 40 hex digits
+	Generation        int64
+	At                time.Time
+}
+
+// PublishReleases enters exactly the releases of a generation. One that was there before keeps its time.
+func (l *Ledger) PublishReleases(ctx context.Context, releases []PublishedRelease) error {
+	return l.atomically(ctx, "record releases", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE published_releases SET published = 0 WHERE published = 1"); err != nil {
+			return err
+		}
+		var rows [][]any
+		for _, r := range releases {
+			rows = append(rows, []any{r.Software, r.Version, r.Commit, r.Generation, stamp(r.At), 1})
+		}
+		return inBatches(ctx, tx, "INSERT INTO published_releases (software, version, commit_id, generation, at, published) VALUES ", rows,
+			" ON CONFLICT (software, version) DO UPDATE SET published = 1")
+	})
+}
+
+// Releases are those that the last recorded generation holds.
+func (l *Ledger) Releases(ctx context.Context) ([]PublishedRelease, error) {
+	return read(ctx, l, "read releases", func(scan func(...any) error) (r PublishedRelease, err error) {
+		var at int64
+		err = scan(&r.Software, &r.Version, &r.Commit, &r.Generation, &at)
+		r.At = unstamp(at)
+		return r, err
+	}, "SELECT software, version, commit_id, generation, at FROM published_releases WHERE published = 1 ORDER BY software, version")
+}
+
+// atomically does all of something, durably, or nothing.
+func (l *Ledger) atomically(ctx context.Context, what string, do func(*sql.Tx) error) error {
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer tx.Rollback() // of no effect once it is committed
+	err = do(tx)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// batch is how many parameters one statement takes: databases bound them, and binding takes the square of their number.
+const batch = 400
+
+// inBatches runs a statement over rows of parameters: a list of them, in parentheses if they have several columns.
+func inBatches(ctx context.Context, tx *sql.Tx, before string, rows [][]any, after string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	for some := range slices.Chunk(rows, max(1, batch/len(rows[0]))) {
+		row := strings.Repeat(", ?", len(some[0]))[2:]
+		if len(some[0]) > 1 {
+			row = "(" + row + ")"
+		}
+		statement := before + strings.Repeat(", "+row, len(some))[2:] + after
+		if _, err := tx.ExecContext(ctx, statement, slices.Concat(some...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
