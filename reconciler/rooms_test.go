@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
+	"restart":   {"remote", "desired", "observed"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},
