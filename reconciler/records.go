@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -28,12 +27,16 @@ type Records struct {
 	log      *slog.Logger
 	readOnly bool
 
-	mu        sync.Mutex
-	open      *ledger.Ledger
-	known     bool // that holds and overrides were read
-	holds     []observed.Hold
-	overrides []observed.Override
-	trouble   trouble
+	mu         sync.Mutex
+	open       *ledger.Ledger
+	at         ledger.Place // where it is or was open
+	spareUntil time.Time    // the ledger is left alone
+	spareFor   error        // why
+	entered    int64        // generation whose FECs are known to be entered; 0: none is
+	known      bool         // that holds and overrides were read
+	holds      []observed.Hold
+	overrides  []observed.Override
+	trouble    trouble
 }
 
 // NewRecords are the records of a root, not opened yet.
@@ -60,8 +63,6 @@ func (r *Records) close() error {
 	return err
 }
 
-func (r *Records) path() string { return filepath.Join(r.root, durable.Private, ledger.File) }
-
 // Use does something with the ledger, once more if that finds it damaged.
 func (r *Records) Use(ctx context.Context, do func(*ledger.Ledger) error) error {
 	r.mu.Lock()
@@ -71,18 +72,15 @@ func (r *Records) Use(ctx context.Context, do func(*ledger.Ledger) error) error 
 
 func (r *Records) use(ctx context.Context, do func(*ledger.Ledger) error) error {
 	if r.readOnly {
-		l, err := ledger.Look(ctx, r.path())
-		if err != nil {
-			return err
-		}
-		return errors.Join(do(l), l.Close())
+		return r.look(ctx, do)
 	}
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
+	began := time.Now()
 	err := do(r.open)
 	if !ledger.IsCorrupt(err) {
-		return err
+		return r.spare(began, err)
 	}
 	_ = r.close() // it is damaged
 	if err := r.ready(ctx); err != nil {
@@ -91,15 +89,39 @@ func (r *Records) use(ctx context.Context, do func(*ledger.Ledger) error) error 
 	return do(r.open)
 }
 
-// ready opens the ledger unless it is open and still lies in its place.
-func (r *Records) ready(ctx context.Context) error {
-	if r.open != nil && isFile(r.path()) {
-		return nil
-	}
-	_ = r.close() // its file is gone
-	opened, err := ledger.Open(ctx, r.path())
+// look does something with the ledger beside whoever writes it.
+func (r *Records) look(ctx context.Context, do func(*ledger.Ledger) error) error {
+	at, err := ledgerOf(r.root)
 	if err != nil {
 		return err
+	}
+	l, err := at.Look(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(l), l.Close())
+}
+
+// ready opens the ledger unless it is open and still lies in its place.
+func (r *Records) ready(ctx context.Context) error {
+	at, err := ledgerOf(r.root)
+	if err != nil {
+		return err
+	}
+	if r.open != nil && at == r.at && at.InPlace() {
+		return r.spared()
+	}
+	_ = r.close() // it lies there no more
+	if at != r.at {
+		r.at, r.spareUntil = at, time.Time{}
+	}
+	if err := r.spared(); err != nil {
+		return err
+	}
+	began := time.Now()
+	opened, err := at.Open(ctx)
+	if err != nil {
+		return r.spare(began, err)
 	}
 	if opened.Aside != "" {
 		r.log.Error("ledger was damaged; it is set aside, and a new one made from the tree", "aside", opened.Aside, "because", opened.Why)
@@ -109,13 +131,26 @@ func (r *Records) ready(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("rebuild ledger: %w", err), opened.Close())
 		}
 	}
-	r.open = opened
+	r.open, r.entered = opened, 0
 	return nil
 }
 
-func isFile(name string) bool {
-	info, err := os.Lstat(name)
-	return err == nil && info.Mode().IsRegular()
+// slow is how long something may take to fail before the ledger is left alone for ten times as long: a database that hangs
+// must not hold up one pass after the other.
+const slow = 2 * time.Second
+
+func (r *Records) spare(began time.Time, err error) error {
+	if took := time.Since(began); err != nil && took > slow {
+		r.spareUntil, r.spareFor = time.Now().Add(min(10*took, time.Minute)), err
+	}
+	return err
+}
+
+func (r *Records) spared() error {
+	if time.Now().Before(r.spareUntil) {
+		return r.spareFor
+	}
+	return nil
 }
 
 // rebuild enters what the root tells: the holds in force, and when its generations were published. A service that has read
@@ -176,14 +211,18 @@ func (r *Records) read(ctx context.Context) ([]observed.Hold, []observed.Overrid
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.use(ctx, func(l *ledger.Ledger) (err error) {
+	holdsOf := func(l *ledger.Ledger) error {
 		holds, overrides, err := observe.Holds(ctx, l)
 		if err == nil {
 			r.known, r.holds, r.overrides = true, holds, overrides
 		}
 		return err
-	})
+	}
+	err := r.use(ctx, holdsOf)
 	r.tell(ctx, err)
+	if errors.Is(err, ledger.ErrTaken) { // by the service of this root, beside which somebody makes a pass
+		_ = r.look(ctx, holdsOf) // else the holds are as they were
+	}
 	return r.holds, r.overrides, r.known
 }
 

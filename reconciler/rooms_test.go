@@ -46,12 +46,13 @@ var rooms = map[string][]string{
 	"announce":  {"durable", "desired", "observed", "report"},
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
+	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
+	"serve":     {"artifact", "durable", "store", "tree"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},
-	"serve":      {"artifact", "durable", "store", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges, ssh servers and databases to test against
+	// forges, databases and ssh servers to test against
 	"forge/forgetest":   {},
 	"remote/sshtest":    {},
 	"ledger/ledgertest": {},
@@ -67,7 +68,7 @@ var owners = map[string][]string{
 	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build"},
+	"github.com/klauspost/":          {"build", "collect"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},

@@ -274,9 +274,15 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		}
 		defer blobs.Close() // every write reports its own error
 	}
+	if err := root.believe(conf.Reports, &o); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", conf.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
+	}
+	if err := placeLedger(name, conf.ServedSite); err != nil {
+		return errors.Join(err, l.Close())
 	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))

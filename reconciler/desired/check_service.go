@@ -89,6 +89,7 @@ func (c *serviceChecker) site(s Service, name string) {
 	}
 	c.forge(site, at)
 	c.reach(site, at)
+	c.ledger(s, name, at)
 	for _, f := range sortedKeys(site.Freezes) {
 		c.freeze(site.Freezes[f], at("freezes", f))
 	}
@@ -149,8 +150,18 @@ func (c *serviceChecker) reach(site ServedSite, at func(...any) string) {
 			c.problem(at("reports", "requireTokens"), "no report has a token that is known", "give tokens")
 		}
 	}
-	if site.Ledger != nil {
-		c.outside(at("ledger", "postgres"), site.Ledger.Postgres, site.Root)
+}
+
+func (c *serviceChecker) ledger(s Service, name string, at func(...any) string) {
+	l := s.Sites[name].Ledger
+	if l == nil {
+		return
+	}
+	c.outside(at("ledger", "postgres"), l.Postgres, s.Sites[name].Root)
+	for _, other := range sortedKeys(s.Sites) {
+		if o := s.Sites[other].Ledger; other < name && o != nil && o.Postgres == l.Postgres && o.TheSchema(other) == l.TheSchema(name) {
+			c.problem(at("ledger"), fmt.Sprintf("site %s has schema %s too", other, l.TheSchema(name)), "give each site a schema of its own")
+		}
 	}
 }
 

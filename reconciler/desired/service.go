@@ -2,6 +2,7 @@ package desired
 
 import (
 	"cmp"
+	"strings"
 	"time"
 )
 
@@ -236,6 +237,18 @@ type Reports struct {
 type Ledger struct {
 	Postgres string `json:"postgres"` // file
 	Schema   string `json:"schema,omitempty"`
+}
+
+// TheSchema is the schema of a site's ledger.
+func (l Ledger) TheSchema(site string) string {
+	plain := func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}
+	usual := "pomona_" + strings.Map(plain, site)
+	return cmp.Or(l.Schema, usual[:min(len(usual), 63)]) // what PostgreSQL takes
 }
 
 // Hooks are programs that are told of generations, by name.

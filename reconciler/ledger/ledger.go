@@ -30,7 +30,14 @@ type Ledger struct {
 	Aside, Why string
 }
 
-// kind is where a ledger lies, and in which dialect of SQL.
+// Place is where a ledger lies: a file, or a schema of a database.
+type Place interface {
+	Open(context.Context) (*Ledger, error) // for writing
+	Look(context.Context) (*Ledger, error) // for reading only
+	InPlace() bool                         // one that is open is still the one that lies there
+}
+
+// kind is a place, and its dialect of SQL.
 type kind interface {
 	begin(context.Context) (db *sql.DB, fresh bool, err error)
 	dialect() goose.Dialect
@@ -97,7 +104,7 @@ func (l *Ledger) prepare(ctx context.Context) error {
 // complete finds tables that somebody removed.
 func complete(ctx context.Context, db *sql.DB) error {
 	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
-		"reports", "latest_reports", "published_fecs", "published_software", "published_releases"} {
+		"reports", "latest_reports", "published_fecs", "published_software", "published_releases", "rollouts", "rollout_pauses"} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); sqliteLacks(err) || postgresDamaged(err) {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		} else if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -20,8 +21,8 @@ import (
 
 // Postgres is a ledger that is a schema of a PostgreSQL database.
 type Postgres struct {
-	File   string // that holds the connection string: read at each opening, so that a password may change
-	Schema string
+	File   string `json:"postgres"` // that holds the connection string: read at each opening, so that a password may change
+	Schema string `json:"schema"`
 }
 
 // ErrTaken says that another service writes the same ledger.
@@ -104,7 +105,25 @@ func (p Postgres) config() (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		return impatient{conn}, err
+	}
 	return config, nil
+}
+
+// patience is how long a server may take to answer anything.
+const patience = 15 * time.Second
+
+// impatient is a connection that breaks when the other side is silent.
+type impatient struct{ net.Conn }
+
+func (c impatient) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
 }
 
 // lock makes a new connection the one that writes this ledger. The lock lasts as long as the connection, so that there is
@@ -121,6 +140,9 @@ func (p Postgres) lock(ctx context.Context, conn *pgx.Conn) error {
 }
 
 const lockNotAvailable = "55P03"
+
+// InPlace is true: a connection that ends is made again.
+func (Postgres) InPlace() bool { return true }
 
 func (Postgres) dialect() goose.Dialect { return goose.DialectPostgres }
 

@@ -3,7 +3,10 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,8 +29,11 @@ type FECReport struct {
 // Proven says whether it is certain who said it. Nothing else may decide anything.
 func (r FECReport) Proven() bool { return r.Source == "token" || r.Source == "ssh" }
 
-// reportsKept of one FEC; older ones go.
-const reportsKept = 50
+// reportsKept of one FEC, and up to moreReports besides; older ones go.
+const (
+	reportsKept = 50
+	moreReports = 10
+)
 
 const reportColumns = "serial, state, slot, detail, client, source, sender, preview, dev, clock, at"
 
@@ -38,64 +44,75 @@ func (r FECReport) columns(first ...any) []any {
 // AddReports enters reports, all or none, in the order in which they came. A ledger that was lost fills again as FECs boot or
 // are asked; meanwhile it is not known what they run.
 func (l *Ledger) AddReports(ctx context.Context, rs []FECReport) error {
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("record reports: %w", err)
-	}
-	defer tx.Rollback() // of no effect once it is committed
-	if err := addReports(ctx, tx, rs); err != nil {
-		return fmt.Errorf("record reports: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("record reports: %w", err)
-	}
-	return nil
+	return l.atomically(ctx, "record reports", func(tx *sql.Tx) error {
+		counts, err := countReports(ctx, tx, rs)
+		if err != nil {
+			return err
+		}
+		type key struct {
+			fec    string
+			proven int
+		}
+		latest := map[key]FECReport{}
+		var rows, latestRows, crowded [][]any
+		for _, r := range rs {
+			counts[r.FEC]++
+			rows = append(rows, r.columns(r.FEC, counts[r.FEC]))
+			if counts[r.FEC]%moreReports == 0 {
+				crowded = append(crowded, []any{r.FEC})
+			}
+			if r.Preview == 0 {
+				latest[key{r.FEC, 0}] = r
+			}
+			if r.Preview == 0 && r.Proven() {
+				latest[key{r.FEC, 1}] = r
+			}
+		}
+		for k, r := range latest {
+			latestRows = append(latestRows, r.columns(k.fec, k.proven))
+		}
+		err = inBatches(ctx, tx, "INSERT INTO reports (fec, number, "+reportColumns+") VALUES ", rows, "")
+		if err == nil {
+			err = inBatches(ctx, tx, "INSERT INTO latest_reports (fec, proven, "+reportColumns+") VALUES ", latestRows,
+				` ON CONFLICT (fec, proven) DO UPDATE SET serial = excluded.serial, state = excluded.state, slot = excluded.slot, detail = excluded.detail,
+				client = excluded.client, source = excluded.source, sender = excluded.sender, dev = excluded.dev, clock = excluded.clock, at = excluded.at`)
+		}
+		if err == nil {
+			err = inBatches(ctx, tx, fmt.Sprintf(`DELETE FROM reports WHERE number <= (SELECT MAX(number) FROM reports AS newer WHERE newer.fec = reports.fec) - %d
+				AND fec IN (`, reportsKept), crowded, ")")
+		}
+		return err
+	})
 }
 
-func addReports(ctx context.Context, tx *sql.Tx, rs []FECReport) error {
-	type key struct {
-		fec    string
-		proven int
-	}
-	counts, latest := map[string]int64{}, map[key]FECReport{}
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO reports (fec, number, "+reportColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return err
-	}
-	defer insert.Close() // its errors are those of its use
+// countReports is the number of the last report of each FEC.
+func countReports(ctx context.Context, tx *sql.Tx, rs []FECReport) (map[string]int64, error) {
+	counts := map[string]int64{}
+	var fecs []any
 	for _, r := range rs {
 		if _, ok := counts[r.FEC]; !ok {
+			counts[r.FEC] = 0
+			fecs = append(fecs, r.FEC)
+		}
+	}
+	for some := range slices.Chunk(fecs, batch) {
+		rows, err := tx.QueryContext(ctx, "SELECT fec, MAX(number) FROM reports WHERE fec IN (?"+strings.Repeat(", ?", len(some)-1)+") GROUP BY fec", some...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var fec string
 			var last int64
-			if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(number), 0) FROM reports WHERE fec = ?", r.FEC).Scan(&last); err != nil {
-				return err
+			if err := rows.Scan(&fec, &last); err != nil {
+				return nil, errors.Join(err, rows.Close())
 			}
-			counts[r.FEC] = last
+			counts[fec] = last
 		}
-		counts[r.FEC]++
-		if _, err := insert.ExecContext(ctx, r.columns(r.FEC, counts[r.FEC])...); err != nil {
-			return err
-		}
-		if r.Preview == 0 {
-			latest[key{r.FEC, 0}] = r
-		}
-		if r.Preview == 0 && r.Proven() {
-			latest[key{r.FEC, 1}] = r
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
 		}
 	}
-	for k, r := range latest {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO latest_reports (fec, proven, `+reportColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (fec, proven) DO UPDATE SET serial = excluded.serial, state = excluded.state, slot = excluded.slot, detail = excluded.detail,
-			client = excluded.client, source = excluded.source, sender = excluded.sender, dev = excluded.dev, clock = excluded.clock, at = excluded.at`,
-			r.columns(k.fec, k.proven)...); err != nil {
-			return err
-		}
-	}
-	for fec, last := range counts {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM reports WHERE fec = ? AND number <= ?", fec, last-reportsKept); err != nil {
-			return err
-		}
-	}
-	return nil
+	return counts, nil
 }
 
 func scanReport(scan func(...any) error) (r FECReport, err error) {

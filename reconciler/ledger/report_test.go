@@ -60,8 +60,8 @@ func TestOneFECCannotPushOutOthersOrWhatIsProven(t *testing.T) {
 		batch = batch[2:]
 	}
 	for fec, want := range map[string]int{"a": 50, "b": 1} {
-		if of, err := l.ReportsOf(t.Context(), fec, 10_000); len(of) != want || err != nil {
-			t.Errorf("%d reports of %s are kept, want %d, %v", len(of), fec, want, err)
+		if of, err := l.ReportsOf(t.Context(), fec, 10_000); len(of) < want || len(of) > want+10 || err != nil {
+			t.Errorf("%d reports of %s are kept, want %d and perhaps 10 more, %v", len(of), fec, want, err)
 		}
 	}
 	if evidence, err := l.Evidence(t.Context()); evidence["a"] != said("a", "token", 1) || err != nil {

@@ -16,17 +16,30 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteFile is a ledger that is one file of SQLite, at this path.
-type sqliteFile string
+// SQLite is a ledger that is one file, at this path.
+type SQLite string
 
 // File is the ledger's name in the private part of a root, unless it lies elsewhere.
 const File = "ledger.db"
 
 // Open opens the ledger at path for writing, or makes it. A file that is damaged is set aside, and a new one made.
-func Open(ctx context.Context, path string) (*Ledger, error) { return open(ctx, sqliteFile(path)) }
+func Open(ctx context.Context, path string) (*Ledger, error) { return SQLite(path).Open(ctx) }
 
 // Look opens a ledger for reading only, also beside a service. It is ErrNone if there is no file.
-func Look(ctx context.Context, path string) (*Ledger, error) {
+func Look(ctx context.Context, path string) (*Ledger, error) { return SQLite(path).Look(ctx) }
+
+// Open opens the ledger for writing, or makes it. A file that is damaged is set aside, and a new one made.
+func (f SQLite) Open(ctx context.Context) (*Ledger, error) { return open(ctx, f) }
+
+// InPlace says whether the file lies where it was.
+func (f SQLite) InPlace() bool {
+	info, err := os.Lstat(string(f))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Look opens the ledger for reading only, also beside a service. It is ErrNone if there is no file.
+func (f SQLite) Look(ctx context.Context) (*Ledger, error) {
+	path := string(f)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNone
 	} else if err != nil {
@@ -36,17 +49,17 @@ func Look(ctx context.Context, path string) (*Ledger, error) {
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		options = "immutable=1" // nobody has it open: nothing is made beside it
 	}
-	db, err := sqliteFile(path).connect(options)
+	db, err := f.connect(options)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	if err := sound(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("read ledger: %w", err), db.Close())
 	}
-	return &Ledger{db: db, kind: sqliteFile(path)}, nil
+	return &Ledger{db: db, kind: f}, nil
 }
 
-func (f sqliteFile) begin(ctx context.Context) (*sql.DB, bool, error) {
+func (f SQLite) begin(ctx context.Context) (*sql.DB, bool, error) {
 	_, err := os.Lstat(string(f))
 	fresh := errors.Is(err, fs.ErrNotExist)
 	// One connection: whoever waits, waits here and not in SQLite.
@@ -60,7 +73,7 @@ func (f sqliteFile) begin(ctx context.Context) (*sql.DB, bool, error) {
 	return db, fresh, nil
 }
 
-func (f sqliteFile) connect(options string) (*sql.DB, error) {
+func (f SQLite) connect(options string) (*sql.DB, error) {
 	path, err := filepath.Abs(string(f))
 	if err != nil {
 		return nil, err
@@ -84,10 +97,10 @@ func sound(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-func (sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
+func (SQLite) dialect() goose.Dialect { return goose.DialectSQLite3 }
 
 // setAside renames a damaged file and what belongs to it.
-func (f sqliteFile) setAside(context.Context) (string, error) {
+func (f SQLite) setAside(context.Context) (string, error) {
 	path := string(f)
 	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -98,7 +111,7 @@ func (f sqliteFile) setAside(context.Context) (string, error) {
 	return aside, nil
 }
 
-func (sqliteFile) limit() string {
+func (SQLite) limit() string {
 	return "PRAGMA max_page_count = 1" // the smallest that it may have: its present size
 }
 

@@ -46,6 +46,7 @@ func (b *builder) fecFolder(name string, fec desired.FEC) Folder {
 		f.Nodes = append(f.Nodes, Node{Path: "persistent-data", Target: "data/" + name}, Node{Path: "data", Target: "data/" + name})
 	}
 	sortNodes(f.Nodes)
+	f.watched = watch(m.Site, name, fec)
 	return f
 }
 

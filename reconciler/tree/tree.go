@@ -22,6 +22,8 @@ type Tree struct {
 	Links   []Link   // by path; fecs/HOST beside fecs/FEC
 	Data    []string // FECs whose persistent data has a folder, sorted
 	Life    int64    // minutes that a manifest is valid
+
+	settings desired.Settings
 }
 
 // Folder is one folder of a tree, for instance fecs/kgp2cu02 or software/bpm.
@@ -31,6 +33,7 @@ type Folder struct {
 	Manifest *Manifest // of a FEC, without serial and expiry
 
 	content artifact.Digest // once it is laid out
+	watched *watched        // of a FEC: what monitoring systems are told of it
 }
 
 // Node is one file or link below a folder. Exactly one of Data, Object and Target says what it holds.
@@ -99,7 +102,7 @@ func Of(w Wanted) (Tree, error) {
 
 // of lays out the whole tree. Folders of FECs that are known need not be laid out.
 func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
-	t := Tree{Site: w.Site.Settings.Name, Channel: w.Site.Settings.TheChannel(), Life: int64(w.Site.Settings.Boot.Life().Minutes())}
+	t := Tree{Site: w.Site.Settings.Name, Channel: w.Site.Settings.TheChannel(), Life: int64(w.Site.Settings.Boot.Life().Minutes()), settings: w.Site.Settings}
 	b := builder{want: w, known: known}
 	t.Folders = append(t.Folders, b.globalFolder())
 	for name, item := range w.Site.Configuration {
@@ -110,8 +113,8 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	for name := range w.Site.Software {
 		t.Folders = append(t.Folders, b.softwareFolder(name))
 	}
-	fecs := slices.Collect(maps.Keys(w.Site.FECs))
-	t.Folders = append(t.Folders, b.fecFolders(fecs)...)
+	fecs := b.fecFolders(slices.Sorted(maps.Keys(w.Site.FECs)))
+	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})

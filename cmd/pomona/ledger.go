@@ -1,0 +1,18 @@
+package main
+
+import (
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+)
+
+// placeLedger notes in a root where its ledger lies. That it can be reached is no condition: what is served needs no ledger.
+func placeLedger(site string, conf desired.ServedSite) error {
+	if conf.Ledger == nil {
+		return reconciler.PlaceLedger(conf.Root, nil)
+	}
+	if err := outside(conf.Root, conf.Ledger.Postgres); err != nil {
+		return err
+	}
+	return reconciler.PlaceLedger(conf.Root, &ledger.Postgres{File: conf.Ledger.Postgres, Schema: conf.Ledger.TheSchema(site)})
+}

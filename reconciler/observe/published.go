@@ -1,0 +1,58 @@
+package observe
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// PublishedFEC is what a generation publishes to a FEC, as a ledger keeps it.
+func PublishedFEC(root *os.Root, g observed.Generation, fec string) (ledger.PublishedFEC, error) {
+	p := ledger.PublishedFEC{FEC: fec, Commit: g.Commit, Generation: g.Number, At: g.Published, Software: map[string]string{}}
+	b, err := root.ReadFile(path.Join(tree.GenerationPath(g.Number), "fecs", fec, tree.ManifestName))
+	if err != nil {
+		return p, fmt.Errorf("read manifest of %s: %w", fec, err)
+	}
+	m, _, unsigned, err := tree.ParseManifest(b)
+	if err != nil {
+		return p, fmt.Errorf("read manifest of %s: %w", fec, err)
+	}
+	p.Serial, p.Manifest = m.Serial, unsigned
+	for _, s := range m.Software {
+		p.Software[s.Name] = s.Version
+	}
+	return p, nil
+}
+
+// PublishedReleases are the versions of software that a generation holds.
+func PublishedReleases(root *os.Root, g observed.Past) (releases []ledger.PublishedRelease, err error) {
+	for _, f := range g.Index.Folders {
+		name, ok := strings.CutPrefix(f.Path, "software/")
+		if !ok {
+			continue
+		}
+		versions, err := durable.Names(root, path.Join(tree.GenerationPath(g.Number), f.Path))
+		if err != nil {
+			return nil, fmt.Errorf("list releases of %s: %w", name, err)
+		}
+		for _, v := range versions {
+			releases = append(releases, ledger.PublishedRelease{Software: name, Version: v, Commit: g.Commit, Generation: g.Number, At: g.Published})
+		}
+	}
+	return releases, nil
+}
+
+// Now is the current generation with its index; a zero one for none.
+func Now(root *os.Root) (observed.Past, error) {
+	n := numbered(root, tree.CurrentLink, "")
+	if n == 0 {
+		return observed.Past{}, nil
+	}
+	return pastOne(root, n)
+}
