@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 	"boot/crowd": {"artifact", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges, ssh servers and databases to test against
+	// forges, databases and ssh servers to test against
 	"forge/forgetest":   {},
 	"remote/sshtest":    {},
 	"ledger/ledgertest": {},
@@ -83,7 +83,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
-	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
+	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve", "publish"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.

@@ -51,6 +51,9 @@ const (
 	WebhookSilent  Kind = "webhook-silent" // the branch moves, and no webhook says so
 )
 
+// HookFailing says that a program is not told of what is published.
+const HookFailing Kind = "hook-failing"
+
 // lasts says whether a kind of event is over only when a later one says so.
 func (k Kind) lasts() bool { return k != DamageRepaired && k != Published }
 
@@ -149,6 +152,14 @@ func (f *Fetches) Of(site string, err error, patience time.Duration, now time.Ti
 	}
 	return &Event{Site: site, Severity: Error, Kind: FetchFailing, At: now, Text: err.Error(),
 		Title: "the repository cannot be read since " + f.failing.UTC().Format("2006-01-02 15:04 UTC")}
+}
+
+// OfHooks is the event that some hooks after publication fail, or that none does.
+func OfHooks(site string, failing []string, text string, now time.Time) Event {
+	if len(failing) == 0 {
+		return Event{Site: site, Kind: HookFailing, Recovered: true, Title: "every hook is told of what is published again", At: now}
+	}
+	return Event{Site: site, Severity: Error, Kind: HookFailing, Title: "not told of what is published: hook " + strings.Join(failing, ", "), Text: text, At: now}
 }
 
 // problemsOf are the problems of a site that an error holds, if any.
