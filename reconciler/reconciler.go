@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -519,18 +518,4 @@ func (r *Reconciler) pin(dir *durable.Dir, have observed.Root, p plan.Plan) (map
 	}
 	pins := r.pins(dir.Root(), have, p.Tree)
 	return pins, prune.Pin(dir, pins)
-}
-
-// reports is held while what FECs report is written or taken.
-var reports sync.Mutex
-
-// Reported remembers which release a FEC says that it runs, so that it is not pruned.
-func (r *Reconciler) Reported(fec string, serial int64) error {
-	reports.Lock()
-	defer reports.Unlock()
-	dir, err := durable.Open(r.Root, r.Hook)
-	if err != nil {
-		return err
-	}
-	return errors.Join(store.AppendReported(dir, fec, serial), dir.Close())
 }

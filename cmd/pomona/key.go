@@ -14,13 +14,27 @@ import (
 )
 
 func keygenCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "keygen FILE",
-		Short: "Make a key that signs what FECs boot",
+	var token bool
+	cmd := &cobra.Command{
+		Use:   "keygen FILE | --token",
+		Short: "Make a key that signs what FECs boot, or the token of a FEC",
 		Long: `Make an Ed25519 key in signify format: FILE.sec signs and stays outside every served directory, FILE.pub goes into
-/etc/pomona/keys of every FEC. To replace a key, give both to --key until every FEC has the new FILE.pub, then only the new one.`,
-		Args: cobra.ExactArgs(1),
+/etc/pomona/keys of every FEC. To replace a key, give both to --key until every FEC has the new FILE.pub, then only the new one.
+With --token, print a token by which one FEC proves its reports: /etc/pomona/token of that FEC holds it, and the service's file of
+tokens in a line after the FEC's name.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if token == (len(args) > 0) || len(args) > 1 {
+				return errors.New("give either a FILE to write a key to, or --token\nsee pomona keygen --help")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if token {
+				var random [64]byte
+				rand.Read(random[:]) // never fails (crypto/rand)
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), tree.NewToken(random))
+				return err
+			}
 			k, err := keygen(args[0])
 			if err != nil {
 				return err
@@ -29,6 +43,8 @@ func keygenCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&token, "token", false, "print a token")
+	return cmd
 }
 
 func keygen(file string) (tree.SecretKey, error) {

@@ -274,6 +274,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		}
 		defer blobs.Close() // every write reports its own error
 	}
+	if err := root.believe(conf.Reports, &o); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", conf.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)

@@ -119,7 +119,7 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		loop.Records = reconciler.NewRecords(s.path, loop.Log)
 	}
 	defer loop.Records.Close() // everything has been written
-	o.Reports = func(r serve.Report) { s.remember(loop.Reconciler, r) }
+	defer s.takeReports(ctx, loop.Reconciler, &o)()
 	g, ctx := errgroup.WithContext(ctx)
 	if w := s.watch; w != nil {
 		w.loop.Store(loop)
@@ -141,25 +141,6 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		g.Go(func() error { return do(ctx) })
 	}
 	return g.Wait()
-}
-
-// remember keeps what a FEC says that it runs from being pruned. Only a FEC of the tree counts, with what is published to it.
-func (s *servedRoot) remember(r *reconciler.Reconciler, said serve.Report) {
-	if said.Preview > 0 {
-		return
-	}
-	if _, err := s.root.Stat("current/fecs/" + said.FEC); err != nil {
-		return
-	}
-	if s.watch != nil {
-		s.watch.metrics.Reported(said.FEC, string(said.State))
-	}
-	if said.State != serve.Running && said.State != serve.Fallback && said.State != serve.Installed {
-		return
-	}
-	if err := r.Reported(said.FEC, said.Serial); err != nil {
-		r.Log.Warn("report not remembered", "fec", said.FEC, "err", err)
-	}
 }
 
 // answer is what a pass did, as reconcile would show it.

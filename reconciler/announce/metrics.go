@@ -78,6 +78,7 @@ type Metrics struct {
 	declared prometheus.Gauge
 	reported *prometheus.GaugeVec
 	reports  *prometheus.CounterVec
+	dropped  prometheus.Counter
 	repaired *prometheus.CounterVec
 	freed    prometheus.Counter
 	swept    prometheus.Counter
@@ -115,8 +116,9 @@ func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Me
 	m.published = gauge(m.site, "published_timestamp_seconds", "When the generation that is served was published.")
 	m.committed = gauge(m.site, "published_commit_timestamp_seconds", "Time of the commit that is served.")
 	m.declared = gauge(m.site, "fecs", "FECs that the site declares.")
-	m.reported = gauges(m.site, "fecs_reported", "FECs by the state that they last reported to this process; unknown: nothing yet.", "state", append([]string{"unknown"}, states...))
+	m.reported = gauges(m.site, "fecs_reported", "FECs by the state that they last reported; unknown: nothing yet.", "state", append([]string{"unknown"}, states...))
 	m.reports = counters(m.site, "fec_reports_total", "Reports of FECs by state.", "state", states)
+	m.dropped = counter(m.site, "fec_reports_dropped_total", "Reports of FECs that were answered and not recorded, as too many came or the ledger could not be used.")
 	var kinds []string
 	for _, k := range damages {
 		kinds = append(kinds, string(k))
@@ -270,8 +272,16 @@ func (m *Metrics) declare(fecs map[string]bool) {
 
 // Reported counts what a FEC of the site says.
 func (m *Metrics) Reported(fec, state string) {
+	m.reports.WithLabelValues(known(states, state)).Inc()
+	m.Said(fec, state)
+}
+
+// ReportsDropped counts reports that were not recorded.
+func (m *Metrics) ReportsDropped(n int) { m.dropped.Add(float64(n)) }
+
+// Said shows what a FEC of the site has said last.
+func (m *Metrics) Said(fec, state string) {
 	state = known(states, state)
-	m.reports.WithLabelValues(state).Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if was, ok := m.said[fec]; ok {

@@ -10,6 +10,7 @@
 #   current previous   links to two slots
 #   cache/SHA256       archives of these two; .part: a download to resume
 #   serial             the newest serial accepted; an older manifest is a replay
+#   clock              the time of the last report with a token; the next one's is later
 #   run/ work/         boot.log and state; scratch: both emptied at each boot
 #   lock               a link that names the client at work
 #   previews/N         likewise all of this, of the preview of a pull request
@@ -25,7 +26,7 @@ CHANNEL=@CHANNEL@
 SERVERS=@SERVERS@
 REQUIRE_FRESH=@REQUIRE_FRESH@
 ALLOW_UNVERIFIED=@ALLOW_UNVERIFIED@
-CLIENT=2 # version of this client, for reports
+CLIENT=3 # version of this client, for reports
 
 # settings: the environment wins over boot.conf, which wins over the kernel command line.
 settings() {
@@ -55,12 +56,20 @@ settings() {
 	WAIT=${POMONA_WAIT:-2}       # seconds before the second round; doubles up to WAIT_MAX
 	WAIT_MAX=${POMONA_WAIT_MAX:-120}
 	STALL=${POMONA_STALL:-20} # seconds after which a transfer without progress is ended
+	TOKEN=${POMONA_TOKEN_FILE:-/etc/pomona/token}
+	CLOCK=$ROOT/clock AT=''
 	PREVIEW=${POMONA_PREVIEW:-}
 	if [ -n "$PREVIEW" ]; then # nothing of it is taken for a release, nor the other way round
 		CHANNEL=preview/$PREVIEW KEYS=${POMONA_PREVIEW_KEYS:-/etc/pomona/preview-keys} ROOT=$ROOT/previews/$PREVIEW POMONA_MIN_SERIAL=''
 	fi
 	RUN=$ROOT/run WORK=$ROOT/work LOG=/dev/null
 	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES=''
+	if [ ! -e "$TOKEN" ]; then
+		TOKEN=''
+	elif ! head -n 1 "$TOKEN" | grep -Eqx '[0-9a-f]{128}'; then
+		note "malformed token in $TOKEN"
+		TOKEN=''
+	fi
 	if has wget; then DOWNLOADER=wget; else DOWNLOADER=curl; fi
 }
 
@@ -180,13 +189,26 @@ report() {
 	echo "$1 $SERIAL ${SLOT##*/} $detail" >"$RUN/state"
 	[ "${POMONA_REPORT:-yes}" = yes ] || return 0
 	detail=$(echo "$detail" | cut -c 1-400 | tr -c 'A-Za-z0-9._:/,()\n-' ' ' | tr ' ' '+')
-	form="fec=$FEC&serial=$SERIAL&state=$1&slot=${SLOT##*/}&detail=$detail&client=$CLIENT${PREVIEW:+&preview=$PREVIEW}"
+	slot=$(echo "${SLOT##*/}" | sed 's/+/%2B/g')
+	form="fec=$FEC&serial=$SERIAL&state=$1&slot=$slot&detail=$detail&client=$CLIENT${PREVIEW:+&preview=$PREVIEW}"
+	[ -z "$TOKEN" ] || prove
 	url=$SERVER/-/report answer=$WORK/answer
 	case $DOWNLOADER in
 	wget) transfer 3 "$answer" 64 wget -q -O "$answer" --post-data "$form" "$url" ;;
 	curl) transfer 3 "$answer" 64 curl -fsS -o "$answer" --data "$form" "$url" ;;
 	esac || STALL=3 get "$url?$form" "$answer" 64 || say "no report to $SERVER: $(errors)" # the second one is for access logs
 }
+
+# prove adds to form the time, later than in any report before, and the code that only this FEC's token makes of all that:
+# NMAC, each half of the token being one block of SHA-256. The token is no word of any command, where others could see it.
+prove() {
+	AT=$(awk -v now="$(date +%s)" -v last="${AT:-$(number "$(cat "$CLOCK" 2>/dev/null)")}" \
+		'BEGIN { printf "%.0f", (last < now || last > now + 3600 ? now : last + 1) }') # a clock far ahead has been set right since
+	{ echo "$AT" >"$CLOCK"; } 2>/dev/null
+	form="$form&at=$AT"
+	form="$form&mac=$(keyed 65-128 "$(keyed 1-64 "$form")")"
+}
+keyed() { { head -n 1 "$TOKEN" | cut -c "$1" | tr -d '\n' && echo "$2" | tr -d '\n'; } | sha256sum | cut -c 1-64; }
 
 # --- Manifests ------------------------------------------------------------------------------------------------------
 

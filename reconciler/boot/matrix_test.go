@@ -218,7 +218,7 @@ func testReports(t *testing.T, on machine) {
 		t.Fatalf("states (-want +got):\n%s", d)
 	}
 	last := s.told()[2]
-	for key, want := range map[string]string{"fec": fecName, "serial": "100", "slot": filepath.Base(o.Slot), "client": "2"} {
+	for key, want := range map[string]string{"fec": fecName, "serial": "100", "slot": filepath.Base(o.Slot), "client": "3"} {
 		if last.Get(key) != want {
 			t.Errorf("%s is %q, want %q", key, last.Get(key), want)
 		}

@@ -20,6 +20,7 @@ type server struct {
 	files    map[string][]byte
 	requests []request
 	reports  []url.Values
+	forms    []string // the same as they came
 	// reportStatus answers reports; nil: 204
 	reportStatus func(*http.Request) int
 
@@ -48,7 +49,7 @@ func (s *server) put(path string, b []byte) {
 func (s *server) fail(f fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault, s.requests, s.reports = f, nil, nil
+	s.fault, s.requests, s.reports, s.forms = f, nil, nil, nil
 }
 
 // asked are the requests since fail, without reports.
@@ -106,7 +107,7 @@ func (s *server) report(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reports = append(s.reports, v)
+	s.reports, s.forms = append(s.reports, v), append(s.forms, form)
 	status := http.StatusNoContent
 	if s.reportStatus != nil {
 		status = s.reportStatus(r)

@@ -28,6 +28,7 @@ type FEC struct {
 	Keys        []string // files of public keys, copied at each boot
 	Preview     int      // the pull request whose preview it boots; 0: what is published
 	PreviewKeys []string // likewise of previews
+	Token       string   // proves its reports; empty: none
 	Busybox     string   // path of a busybox
 	Emulator    string   // path of a user-mode emulator, for a busybox of another processor; empty: none
 	Shell       string   // path of another shell to run the client; empty: busybox's own
@@ -132,10 +133,18 @@ func (f *FEC) prepare() error {
 	if err := errors.Join(copyKeys(f.Keys, f.path("etc/keys")), copyKeys(f.PreviewKeys, f.path("etc/preview-keys"))); err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("POMONA_SERVER=%s\nPOMONA_FEC=%s\nPOMONA_ROOT=%s\nPOMONA_KEYS=%s\nPOMONA_DATA_KEYS=%s\nPOMONA_PREVIEW_KEYS=%s\n",
-		quote(f.Server), quote(f.Name), quote(f.path("root")), quote(f.path("etc/keys")), quote(f.path("etc/data-keys")), quote(f.path("etc/preview-keys")))
+	conf := fmt.Sprintf("POMONA_SERVER=%s\nPOMONA_FEC=%s\nPOMONA_ROOT=%s\nPOMONA_KEYS=%s\nPOMONA_DATA_KEYS=%s\nPOMONA_PREVIEW_KEYS=%s\nPOMONA_TOKEN_FILE=%s\n",
+		quote(f.Server), quote(f.Name), quote(f.path("root")), quote(f.path("etc/keys")), quote(f.path("etc/data-keys")), quote(f.path("etc/preview-keys")), quote(f.path("etc/token")))
 	if f.Preview > 0 {
 		conf += fmt.Sprintf("POMONA_PREVIEW=%d\n", f.Preview)
+	}
+	if err := os.Remove(f.path("etc/token")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if f.Token != "" {
+		if err := os.WriteFile(f.path("etc/token"), []byte(f.Token+"\n"), 0o600); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		os.WriteFile(f.path("etc/boot.conf"), []byte(conf), 0o644),

@@ -178,12 +178,15 @@ func (l *Ledger) atomically(ctx context.Context, what string, do func(*sql.Tx) e
 	return nil
 }
 
-// batch is how many rows one statement takes: databases bound its parameters.
-const batch = 1000
+// batch is how many parameters one statement takes: databases bound them, and binding takes the square of their number.
+const batch = 400
 
 // inBatches runs a statement over rows of parameters: a list of them, in parentheses if they have several columns.
 func inBatches(ctx context.Context, tx *sql.Tx, before string, rows [][]any, after string) error {
-	for some := range slices.Chunk(rows, batch) {
+	if len(rows) == 0 {
+		return nil
+	}
+	for some := range slices.Chunk(rows, max(1, batch/len(rows[0]))) {
 		row := strings.Repeat(", ?", len(some[0]))[2:]
 		if len(some[0]) > 1 {
 			row = "(" + row + ")"

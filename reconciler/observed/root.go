@@ -21,7 +21,7 @@ type Root struct {
 	Commits     map[string]int64                      // by-commit links: commit to generation
 	Interrupted bool                                  // an earlier pass died before its end
 	Damaged     map[int64]string                      // generations that cannot be what was published, and why
-	Reported    map[string]int64                      // FEC to the serial that it said last that it runs
+	Reported    map[string][]int64                    // FEC to the serials that it said since that it runs, the last one last
 	Pins        map[string]Pin                        // FEC to the release that is kept for it
 	Gone        map[artifact.Digest]bool              // folders of FECs in the index that are not there any more
 	SweepDue    time.Time                             // when something that nothing reaches will be old enough to go; zero: nothing is

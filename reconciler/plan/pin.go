@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -22,10 +23,12 @@ func Pins(have observed.Root, indexes []tree.Index, t tree.Tree) map[string]obse
 	if pins == nil {
 		pins = map[string]observed.Pin{}
 	}
+	newest := map[string]int{} // among the reports of a FEC: whoever lies about a serial hides none that was published
 	for _, x := range indexes {
 		for _, f := range x.FECs {
-			if serial, ok := have.Reported[f.Name]; ok && serial == f.Serial && wanted[f.Name] {
-				pins[f.Name] = observed.Pin{Serial: serial, Folder: f.Folder}
+			i := slices.Index(have.Reported[f.Name], f.Serial) + 1
+			if wanted[f.Name] && i > newest[f.Name] {
+				newest[f.Name], pins[f.Name] = i, observed.Pin{Serial: f.Serial, Folder: f.Folder}
 			}
 		}
 	}

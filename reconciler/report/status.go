@@ -22,6 +22,7 @@ type Status struct {
 	Overrides []observed.Override `json:"overrides"`
 	Blocked   []plan.Blocked      `json:"blocked"` // by holds, at the last pass
 	Passes    []observed.Pass     `json:"passes"`  // the last ones, newest first
+	FECs      *FECs               `json:"fecs"`    // nil: nothing is published
 	Service   *Service            `json:"service"` // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`
 }
@@ -76,6 +77,12 @@ func (s Status) Text(w io.Writer) error {
 	}
 	for _, x := range s.Blocked {
 		row("blocked", "%s", observed.Printable(x.String()))
+	}
+	if s.FECs != nil {
+		row("fecs", "%s", s.FECs.summary())
+		for _, line := range s.FECs.Worst {
+			row("", "%s %s: %s", line.FEC, line.Condition, observed.Printable(line.Why))
+		}
 	}
 	s.service(row)
 	if s.Trouble != "" {

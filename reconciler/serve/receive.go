@@ -12,9 +12,10 @@ import (
 
 // reports receives what FECs report.
 type reports struct {
-	log  *slog.Logger
-	take func(Report)
-	rate rate
+	log    *slog.Logger
+	take   func(Report)
+	proofs *proofs
+	rate   rate
 }
 
 // ServeHTTP takes a form as body or, as with a static server whose access log is the receiver, as query.
@@ -22,32 +23,56 @@ func (p *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
-	now, from := time.Now(), remote(r)
-	if !p.rate.allow(from, now) {
-		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusTooManyRequests)
-		return
-	}
 	form, status := readForm(r)
 	if status != 0 {
 		refuse(w, status)
 		return
 	}
+	now, from := time.Now(), remote(r)
 	report, err := parseReport(form)
 	if err != nil {
-		p.log.Info("refused report", "from", from, "problem", err)
+		if p.rate.allow(from, "", false, now) { // else nobody is told: a log must not grow so fast
+			p.log.Info("refused report", "from", from, "problem", err)
+		}
 		sendText(w, http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
 	report.From, report.At = from, now
-	p.accept(report)
+	doubt := p.proofs.check(form, report, now)
+	if errors.Is(doubt, errRepeated) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if !p.rate.allow(from, report.FEC, doubt == nil, now) {
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusTooManyRequests)
+		return
+	}
+	if doubt != nil && p.proofs.Require {
+		p.log.Warn("refused report: no valid token", "fec", report.FEC, "from", from, "because", doubt)
+		sendText(w, http.StatusForbidden, "this site wants a valid token with each report: "+doubt.Error()+"\n")
+		return
+	}
+	if doubt == nil {
+		report.Proven = p.proofs.accept(form, report)
+	}
+	p.accept(report, doubt)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (p *reports) accept(r Report) {
+func (p *reports) accept(r Report, doubt error) {
 	log := p.log
 	if r.Preview > 0 {
 		log = log.With("preview", r.Preview)
+	}
+	if r.Dev != "" {
+		log = log.With("dev", r.Dev)
+	}
+	if p.proofs.TokenFile != "" {
+		log = log.With("proven", r.Proven)
+	}
+	if doubt != nil && !r.Clock.IsZero() {
+		log = log.With("unproven", doubt)
 	}
 	log.Info("received report", "fec", r.FEC, "serial", r.Serial, "state", string(r.State),
 		"slot", r.Slot, "detail", r.Detail, "client", r.Client, "from", r.From)

@@ -14,15 +14,19 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// Report is what a boot client says about its FEC. Anybody can send one: it is shown, and decides nothing.
+// Report is what a boot client says about its FEC. Unless it is proven, anybody can have sent it: it is shown, and decides
+// nothing.
 type Report struct {
 	FEC     string // nomenclature
 	Serial  int64  // of the manifest that it is about, minutes since 1970; 0 if the client has none
 	State   State
-	Slot    string // of the unpacked release, or empty
-	Detail  string // one line for people, printable, at most maxDetail bytes
-	Client  string // version of the boot client, or empty
-	Preview int    // pull request whose preview it is about; 0: it is about what is published
+	Slot    string    // of the unpacked release, or empty
+	Detail  string    // one line for people, printable, at most maxDetail bytes
+	Client  string    // version of the boot client, or empty
+	Preview int       // pull request whose preview it is about; 0: it is about what is published
+	Dev     string    // software that pomona dev has put there: "NAME VERSION", separated by commas
+	Proven  bool      // only who has the FEC's token can have sent it
+	Clock   time.Time // of the FEC; zero unless it used a token
 	From    netip.Addr
 	At      time.Time
 }
@@ -59,17 +63,22 @@ func parseReport(form string) (Report, error) {
 	if err != nil {
 		return Report{}, errors.New("malformed form")
 	}
-	for _, key := range []string{"fec", "serial", "state", "slot", "detail", "client", "preview"} {
+	for _, key := range []string{"fec", "serial", "state", "slot", "detail", "client", "preview", "dev", "at", "mac"} {
 		if len(v[key]) > 1 {
 			return Report{}, fmt.Errorf("more than one %s", key)
 		}
 	}
-	r := Report{FEC: v.Get("fec"), State: State(v.Get("state")), Slot: v.Get("slot"), Detail: printable(v.Get("detail")), Client: v.Get("client")}
+	r := Report{FEC: v.Get("fec"), State: State(v.Get("state")), Slot: v.Get("slot"), Detail: printable(v.Get("detail")), Client: v.Get("client"), Dev: printable(v.Get("dev"))}
 	if r.Serial, err = parseSerial(v.Get("serial")); err != nil {
 		return Report{}, err
 	}
 	if r.Preview, err = parsePreview(v.Get("preview")); err != nil {
 		return Report{}, err
+	}
+	if v.Has("mac") {
+		if r.Clock, err = parseClock(v.Get("at")); err != nil {
+			return Report{}, err
+		}
 	}
 	return r, r.check()
 }
@@ -116,6 +125,15 @@ func parsePreview(s string) (int, error) {
 		return 0, fmt.Errorf("malformed preview %q", s)
 	}
 	return int(n), nil
+}
+
+// parseClock reads seconds since 1970.
+func parseClock(s string) (time.Time, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || n > 60*tree.MaxMinutes {
+		return time.Time{}, fmt.Errorf("malformed at %q", s)
+	}
+	return time.Unix(n, 0).UTC(), nil
 }
 
 // printable makes one line of s that no terminal and no page acts upon.

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -91,6 +92,9 @@ func TestRefusedReports(t *testing.T) {
 		{400, form, "fec=kgp2cu02&state=running&slot=../x"},
 		{400, form, "fec=kgp2cu02&state=running&client=" + strings.Repeat("a", 65)},
 		{400, form, "fec=%zz&state=running"},
+		{400, form, "fec=kgp2cu02&state=running&mac=00"},
+		{400, form, "fec=kgp2cu02&state=running&at=-1&mac=00"},
+		{400, form, "fec=kgp2cu02&state=running&at=1&mac=00&mac=01"},
 		{413, form, "fec=kgp2cu02&state=running&detail=" + strings.Repeat("a", 3000)},
 		{415, "application/json", `{"fec":"kgp2cu02"}`},
 		{415, "", "fec=kgp2cu02&state=running"},
@@ -122,30 +126,40 @@ func TestReportRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took := 0
 		h := serve.Tree(root, serve.Options{Reports: func(serve.Report) { took++ }})
-		send := func(n int, from string) (taken int) {
+		send := func(n int, from, fec string) (taken int) {
 			before := took
-			for range n {
-				if code := post(h, from, form, "fec=kgp2cu02&state=running"); code != http.StatusNoContent && code != http.StatusTooManyRequests {
+			for i := range n {
+				name := fec
+				if name == "" {
+					name = fmt.Sprintf("fec%d", i)
+				}
+				if code := post(h, from, form, "state=running&fec="+name); code != http.StatusNoContent && code != http.StatusTooManyRequests {
 					t.Fatalf("status %d", code)
 				}
 			}
 			return took - before
 		}
-		if have := send(100, "192.0.2.1:1"); have != 50 {
+		if have := send(100, "192.0.2.1:1", ""); have != 50 {
 			t.Errorf("one address: took %d at once, want 50", have)
 		}
-		if have := send(10, "192.0.2.2:1"); have != 10 {
+		if have := send(10, "192.0.2.2:1", ""); have != 10 {
 			t.Errorf("another address: took %d, want 10", have)
 		}
 		time.Sleep(time.Second)
-		if have := send(100, "192.0.2.1:2"); have != 5 {
+		if have := send(100, "192.0.2.1:2", ""); have != 5 {
 			t.Errorf("a second later: took %d, want 5", have)
 		}
-		if have := send(1000, "127.0.0.1:1"); have != 1000 {
-			t.Errorf("this machine: took %d, want 1000", have)
+		if have := send(30_000, "127.0.0.1:1", "flood"); have != 30 {
+			t.Errorf("one FEC behind a proxy: took %d at once, want 30", have)
+		}
+		if have := send(1000, "127.0.0.1:1", ""); have != 1000 {
+			t.Errorf("other FECs behind that proxy: took %d, want 1000", have)
+		}
+		if have := send(1, "192.0.2.3:1", "flood"); have != 1 {
+			t.Error("what others say of a FEC keeps it out itself")
 		}
 		time.Sleep(time.Hour)
-		if have := send(30_000, "127.0.0.1:1"); have != 20_000 {
+		if have := send(30_000, "127.0.0.1:1", ""); have != 20_000 {
 			t.Errorf("all: took %d at once, want 20000", have)
 		}
 	})

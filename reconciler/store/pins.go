@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,25 +29,38 @@ type Pin struct {
 	Folder artifact.Digest // of the FEC's folder with that manifest
 }
 
-// maxReported is how large the file of reports may grow, in bytes, until all but the last of each FEC are dropped: anybody
+// Run is a release that a FEC says that it runs.
+type Run struct {
+	FEC    string
+	Serial int64 // of its manifest
+}
+
+// maxReported is how large the file of reports may grow, in bytes, until all but the last few of each FEC are dropped: anybody
 // can send reports, and months may go by before one is needed.
 const maxReported = 4 << 20
 
-// AppendReported remembers which serial a FEC runs. A power cut may lose the last of them: then the pass after it prunes
-// as if the FEC had not reported yet. It is for one goroutine at a time, and not while TakeReported runs.
-func AppendReported(dir *durable.Dir, fec string, serial int64) error {
+// fewReported of a FEC stay then: perhaps only an earlier one is of a release that was published to it.
+const fewReported = 4
+
+// AppendReported remembers which releases FECs run. A power cut may lose the last of them: then the pass after it prunes
+// as if these FECs had not reported yet. It is for one goroutine at a time, and not while TakeReported runs.
+func AppendReported(dir *durable.Dir, runs []Run) error {
 	if info, err := dir.Root().Stat(reportedFile); err == nil && info.Size() > maxReported {
 		if err := shorten(dir); err != nil {
-			return fmt.Errorf("remember report of %s: %w", fec, err)
+			return fmt.Errorf("remember reports: %w", err)
 		}
 	}
-	if err := dir.Append(reportedFile, fmt.Appendf(nil, "%s %d\n", fec, serial), 0o600); err != nil {
-		return fmt.Errorf("remember report of %s: %w", fec, err)
+	var b bytes.Buffer
+	for _, r := range runs {
+		fmt.Fprintf(&b, "%s %d\n", r.FEC, r.Serial)
+	}
+	if err := dir.Append(reportedFile, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("remember reports: %w", err)
 	}
 	return nil
 }
 
-// shorten leaves the last report of each FEC.
+// shorten leaves the last few reports of each FEC.
 func shorten(dir *durable.Dir) error {
 	last, err := readReports(dir.Root().FS(), reportedFile)
 	if err != nil {
@@ -54,7 +68,9 @@ func shorten(dir *durable.Dir) error {
 	}
 	var b bytes.Buffer
 	for _, fec := range slices.Sorted(maps.Keys(last)) {
-		fmt.Fprintf(&b, "%s %d\n", fec, last[fec])
+		for _, serial := range last[fec][max(0, len(last[fec])-fewReported):] {
+			fmt.Fprintf(&b, "%s %d\n", fec, serial)
+		}
 	}
 	if b.Len() > maxReported/2 {
 		return errors.New("more FECs report than a site can have")
@@ -62,13 +78,14 @@ func shorten(dir *durable.Dir) error {
 	return dir.Replace(reportedFile, b.Bytes(), 0o600)
 }
 
-// ReadReported is the last serial that each FEC reported since the pins were written. Lines that do not parse are left out.
-func ReadReported(root fs.FS) (map[string]int64, error) {
+// ReadReported is what each FEC reported since the pins were written, the last one last, and each serial once. Lines that do
+// not parse are left out.
+func ReadReported(root fs.FS) (map[string][]int64, error) {
 	return readReports(root, takenFile, reportedFile)
 }
 
 // TakeReported takes reports, of which WritePins then makes pins; those that come in meanwhile are for the next ones.
-func TakeReported(dir *durable.Dir) (map[string]int64, error) {
+func TakeReported(dir *durable.Dir) (map[string][]int64, error) {
 	if !dir.Exists(takenFile) { // else a pass died before it wrote pins
 		if err := dir.Rename(reportedFile, takenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("take reports: %w", err)
@@ -77,17 +94,22 @@ func TakeReported(dir *durable.Dir) (map[string]int64, error) {
 	return readReports(dir.Root().FS(), takenFile)
 }
 
-func readReports(root fs.FS, files ...string) (map[string]int64, error) {
-	out := map[string]int64{}
+func readReports(root fs.FS, files ...string) (map[string][]int64, error) {
+	order, n := map[Run]int{}, 0
 	for _, file := range files {
 		err := eachLine(root, file, 2, func(words []string) {
+			n++
 			if serial, err := strconv.ParseInt(words[1], 10, 64); err == nil {
-				out[words[0]] = serial
+				order[Run{words[0], serial}] = n
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
+	}
+	out := map[string][]int64{}
+	for _, r := range slices.SortedFunc(maps.Keys(order), func(a, b Run) int { return cmp.Compare(order[a], order[b]) }) {
+		out[r.FEC] = append(out[r.FEC], r.Serial)
 	}
 	return out, nil
 }
