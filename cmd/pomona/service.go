@@ -290,6 +290,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err := root.runHooks(name, conf.Hooks, r); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	if err := root.collectData(name, conf.ServedSite, r); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)
