@@ -47,7 +47,7 @@ func (w world) reached(name string, s *sshtest.Server) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.write("fecs/ssh-"+name+".cue", fmt.Sprintf("package site\n\nfecs: %s: ssh: {address: %q, port: %s, user: %q, hostKeys: [%q]}\n", name, host, port, s.User, s.HostKey), 0o644)
+	w.write("fecs/linac/ssh-"+name+".cue", fmt.Sprintf("package site\n\nfecs: %s: ssh: {address: %q, port: %s, user: %q, hostKeys: [%q]}\n", name, host, port, s.User, s.HostKey), 0o644)
 	w.commit("how " + name + " is reached")
 }
 
@@ -167,7 +167,7 @@ func TestDevelopRefused(t *testing.T) {
 	w.reached("lin3mg01", s) // which is another
 	closed := sshtest.Sshd(t, sshtest.Force(f.overSSH()+" --allow status"))
 	w.reached("lin1mg01", closed)
-	w.write("fecs/inhibit.cue", "package site\n\nfecs: lin3mg01: inhibit: \"conditioning\"\n", 0o644)
+	w.write("fecs/linac/inhibit.cue", "package site\n\nfecs: lin3mg01: inhibit: \"conditioning\"\n", 0o644)
 	w.commit("inhibit")
 	folder := w.built(t, "one")
 	dev := func(args ...string) (string, int) {

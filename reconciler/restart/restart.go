@@ -145,14 +145,16 @@ func printable(s string) string {
 
 // bounded takes so many bytes, and no more.
 type bounded struct {
-	bytes.Buffer
+	b    bytes.Buffer
 	left int
 }
+
+func (b *bounded) String() string { return b.b.String() }
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= len(p); b.left < 0 {
 		return 0, errLong
 	}
-	return b.Buffer.Write(p)
+	return b.b.Write(p)
 }
