@@ -26,7 +26,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 	a.configured.write(t, []string{"one"}, fmt.Sprintf("\t\tledger: postgres: %q\n\t\thooks: before: \"10-note\": {command: [\"/bin/sh\", \"-c\", %q], environment: NOTES: %q}\n", connection, noting, a.dir))
 	a.follows("the first commit is published")
 	eventually(t, "what is wrong is told", func() bool { return strings.Contains(a.log(), "ledger cannot be used") })
-	if _, errs, code := pomona(t, "hold", "add", "site", "--reason", "beam", "--for", "2h", "--root", a.root); code == 0 || !strings.Contains(errs, "connect") {
+	if _, errs, code := pomona(t, "hold", "place", "site", "--reason", "beam", "--for", "2h", "--by", "ann", "--root", a.root); code == 0 || !strings.Contains(errs, "connect") {
 		t.Errorf("a hold that cannot be kept: exit code %d: %s", code, errs)
 	}
 
@@ -37,7 +37,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 	a.kick()
 	a.follows("a commit is published")
 	eventually(t, "what is published is recorded", func() bool { return recorded(server, a.published()) == all+"|t" })
-	a.hold("hold", "add", "fecs.kgp2bp01", "--reason", "beam", "--for", "2h")
+	a.hold("hold", "place", "fecs.kgp2bp01", "--reason", "beam", "--for", "2h", "--by", "ann")
 	a.kick()
 
 	// It is restarted in the middle of a pass.
@@ -71,7 +71,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 	if st := a.world.status(); len(st.Holds) != 1 || st.Holds[0].Scope != "fecs.kgp2bp01" || len(st.Passes) < 3 {
 		t.Errorf("status without a service: %+v", st)
 	}
-	a.hold("hold", "lift", "h-1", "--reason", "done")
+	a.hold("hold", "lift", "h-1")
 	a.reconcile()
 	if got := server.Query("pomona", "pomona", "SELECT outcome FROM pomona_one.passes ORDER BY id DESC LIMIT 1"); got != "published" {
 		t.Errorf("the last pass, of a command, is recorded as %q", got)
@@ -92,7 +92,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 	eventually(t, "the service is back", func() bool { return a.answers("one") })
 }
 
-// TestTwoSitesOfOneSchema starts two services that name the same ledger: one has it, and both serve.
+// TestTwoServicesOfOneLedger starts two services that name the same ledger: one has it, and both serve.
 func TestTwoServicesOfOneLedger(t *testing.T) {
 	server := ledgertest.NewPostgres(t)
 	more := fmt.Sprintf("\t\tledger: {postgres: %q, schema: \"shared\"}\n", server.File())
