@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -234,54 +232,6 @@ func TestServeTellsSystemdHowItFares(t *testing.T) {
 		t.Errorf("ends with %v\n%s", err, p.log())
 	}
 	s.hear("STOPPING=1")
-}
-
-// TestPrometheusScrapesAService runs a real Prometheus with the shipped rules.
-func TestPrometheusScrapesAService(t *testing.T) {
-	program := debian(t, "prometheus", "prometheus")
-	w := newWorld(t)
-	admin := freeAddress(t)
-	w.serve("--admin", admin, "--poll", never)
-	rules, _, code := pomona(t, "monitoring", "alerts")
-	if code != 0 {
-		t.Fatalf("monitoring alerts: code %d", code)
-	}
-	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [alerts.yaml]\nscrape_configs: [{job_name: pomona, static_configs: [{targets: [%q]}]}]\n", admin)
-	for name, content := range map[string]string{"prometheus.yml": config, "alerts.yaml": rules} {
-		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	address := freeAddress(t)
-	cmd := exec.Command(program, "--config.file="+filepath.Join(w.dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(w.dir, "tsdb"), "--web.listen-address="+address)
-	var log strings.Builder
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // and was killed
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	}()
-	value := func(query string) string {
-		_, body := text("http://" + address + "/api/v1/query?query=" + query)
-		var answer struct {
-			Data struct {
-				Result []struct{ Value [2]any }
-			}
-		}
-		if json.Unmarshal([]byte(body), &answer) != nil || len(answer.Data.Result) != 1 {
-			return ""
-		}
-		return fmt.Sprint(answer.Data.Result[0].Value[1])
-	}
-	eventually(t, "Prometheus has the published generation", func() bool { return value(`pomona_published_generation{job="pomona",site="site"}`) == "1" })
-	if _, body := text("http://" + address + "/api/v1/rules"); !strings.Contains(body, "PomonaSiteInvalid") || strings.Contains(body, `"health":"err"`) {
-		t.Errorf("rules: %s", body)
-	}
 }
 
 // TestLogsAreJSONAndHoldNoSecret gives a password in a place where it lands in errors.

@@ -155,6 +155,7 @@ func (r *Reconciler) asServed(have observed.Root, fec string) (t tree.Tree, err 
 	}
 	defer root.Close() // only read
 	f := tree.Folder{Path: desired.FECScope + "/" + fec, Manifest: &tree.Manifest{}}
+	var monitoring []tree.Node
 	if f.Nodes, err = observe.Folder(root, have.Index.FECs[i].Folder); err != nil {
 		return t, err
 	}
@@ -166,6 +167,16 @@ func (r *Reconciler) asServed(have observed.Root, fec string) (t tree.Tree, err 
 	if f.Content() != have.Index.FECs[i].Content {
 		return t, errors.New("what is served is damaged")
 	}
+	for _, m := range have.Index.Folders {
+		if tree.IsMonitoring(m.Path) {
+			nodes, err := observe.Folder(root, m.Folder)
+			if err != nil {
+				return t, err
+			}
+			monitoring = append(monitoring, nodes...)
+		}
+	}
+	f.WatchAsServed(fec, monitoring)
 	t.Folders = []tree.Folder{f}
 	t.Links = slices.DeleteFunc(slices.Clone(have.Index.Links), func(l tree.Link) bool { return l.Target != fec })
 	if f.Manifest.Data {

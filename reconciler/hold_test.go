@@ -686,6 +686,16 @@ func TestAHeldFECIsExplainedByTheCommitAsWhichItStays(t *testing.T) {
 	}
 }
 
+// watchedBy are the folders that monitoring systems read.
+func watchedBy(have observed.Root) (out []tree.IndexedFolder) {
+	for _, f := range have.Index.Folders {
+		if tree.IsMonitoring(f.Path) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse rewrites history, so that nobody can render the held FEC any more.
 func TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse(t *testing.T) {
 	f := newFollower(t)
@@ -700,6 +710,9 @@ func TestAHeldFECWhoseCommitIsGoneKeepsNobodyElse(t *testing.T) {
 	was, is := foldersOf(first), foldersOf(have)
 	if again.commitServed() != again.head() || is["kgp2cu02"] != was["kgp2cu02"] || is["kgp2cu01"] != was["kgp2cu01"] {
 		t.Errorf("%s is published, want %s; held FECs changed: %v, %v", again.commitServed(), again.head(), is["kgp2cu02"] != was["kgp2cu02"], is["kgp2cu01"] != was["kgp2cu01"])
+	}
+	if d := cmp.Diff(watchedBy(first), watchedBy(have)); d != "" || len(watchedBy(have)) != 2 {
+		t.Errorf("monitoring is told otherwise (-want +got):\n%s", d)
 	}
 	if !strings.Contains(again.log.String(), "held FEC stays as it is served") {
 		t.Errorf("nothing is said:\n%s", again.log)

@@ -362,6 +362,7 @@ func (w wanted) layOutFree(p parts, layout *tree.Layout) (tree.Tree, error) {
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
 		}),
+		Command: boot.Command(),
 	})
 }
 

@@ -46,11 +46,16 @@ var rooms = map[string][]string{
 	"announce":  {"durable", "desired", "observed", "report"},
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
+	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
+	"restart":   {"remote", "desired", "observed"},
 	"serve":     {"artifact", "durable", "store", "tree"},
+	// many FECs in one process, for demos and tests
+	"boot/crowd": {"artifact", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges and databases to test against
+	// forges, databases and ssh servers to test against
 	"forge/forgetest":   {},
+	"remote/sshtest":    {},
 	"ledger/ledgertest": {},
 }
 
@@ -61,15 +66,15 @@ var owners = map[string][]string{
 	"github.com/ProtonMail/":         {"repo"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
-	"golang.org/x/crypto/":           {"repo"},
+	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build"},
+	"github.com/klauspost/":          {"build", "collect"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"github.com/getkin/":             {"forge/forgetest"},
-	"golang.org/x/sync/":             {"", "build", "load", "boot", "observe", "repo", "serve"},
+	"golang.org/x/sync/":             {"", "build", "load", "boot", "boot/crowd", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {"", "announce"},
 	"github.com/prometheus/":         {"announce"},

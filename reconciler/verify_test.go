@@ -93,7 +93,7 @@ func TestWhatIsServedIsWhatTheCommitSays(t *testing.T) {
 		if d := cmp.Diff([]string(nil), texts(v)); d != "" {
 			t.Errorf("%s: differences (-want +got):\n%s", name, d)
 		}
-		if v.Folders != 6 || v.Objects < 8 {
+		if v.Folders != 8 || v.Objects < 8 {
 			t.Errorf("%s: compared %d folders, %d objects", name, v.Folders, v.Objects)
 		}
 	}

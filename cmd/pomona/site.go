@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"time"
@@ -27,7 +28,11 @@ type servedRoot struct {
 	unlock func()
 	watch  *watch                        // nil: nobody watches
 	beside []func(context.Context) error // run beside passes, until the context ends
+	does   map[string]answering          // for operators, beside what every service does
 }
+
+// answering does something for an operator.
+type answering = func(context.Context, json.RawMessage) serve.Answer
 
 // standBy waits until this process is the one service of a root. It is nil when the context ends before.
 func standBy(ctx context.Context, path string, log *slog.Logger) (*servedRoot, error) {
@@ -64,7 +69,7 @@ func takeRoot(path string) (*servedRoot, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve root %q: %w", path, err), dir.Close())
 	}
-	return &servedRoot{path: path, root: dir.Root(), unlock: unlock}, nil
+	return &servedRoot{path: path, root: dir.Root(), unlock: unlock, does: map[string]answering{}}, nil
 }
 
 // takeUploads has whoever has a token of a file put blobs into the root's store.
@@ -120,6 +125,8 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	}
 	defer loop.Records.Close() // everything has been written
 	defer s.takeReports(ctx, loop.Reconciler, &o)()
+	checks := reconciler.NewFECChecks(loop.Reconciler)
+	o.Check = func(fec string) (string, bool) { return checks.Of(ctx, fec) }
 	g, ctx := errgroup.WithContext(ctx)
 	if w := s.watch; w != nil {
 		w.loop.Store(loop)
@@ -134,7 +141,9 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
 	})
 	g.Go(func() error {
-		return serve.Run(ctx, control, serve.Control(does(loop)), o)
+		all := does(loop)
+		maps.Copy(all, s.does)
+		return serve.Run(ctx, control, serve.Control(all), o)
 	})
 	g.Go(func() error { return loop.Run(ctx) })
 	for _, do := range s.beside {

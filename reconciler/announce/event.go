@@ -40,7 +40,7 @@ var severities = []Severity{Info, Warning, Error}
 // Kind is what an event is about.
 type Kind string
 
-// Kinds of events. All but Published and DamageRepaired last until they have recovered.
+// Kinds of events. All but Published, DamageRepaired and FECFailed last until they have recovered.
 const (
 	PassFailed     Kind = "pass-failed"
 	SiteProblems   Kind = "site-problems" // the branch holds an invalid commit
@@ -48,14 +48,13 @@ const (
 	FetchFailing   Kind = "fetch-failing"
 	DamageRepaired Kind = "damage-repaired"
 	Published      Kind = "published"
-	WebhookSilent  Kind = "webhook-silent" // the branch moves, and no webhook says so
+	WebhookSilent  Kind = "webhook-silent"  // the branch moves, and no webhook says so
+	CollectFailing Kind = "collect-failing" // persistent data of FECs grows old
+	HookFailing    Kind = "hook-failing"    // a program is not told of what is published
 )
 
-// HookFailing says that a program is not told of what is published.
-const HookFailing Kind = "hook-failing"
-
 // lasts says whether a kind of event is over only when a later one says so.
-func (k Kind) lasts() bool { return k != DamageRepaired && k != Published }
+func (k Kind) lasts() bool { return k != DamageRepaired && k != Published && k != FECFailed }
 
 // Route says which events somebody is told. The zero value is all of them.
 type Route struct {
@@ -121,6 +120,7 @@ func OfPass(site string, rep report.Report, err error, now time.Time) (events []
 var recovered = map[Kind]string{
 	PassFailed: "passes succeed again", SiteProblems: "the branch is valid again", PruneRefused: "the commit is published or replaced",
 	FetchFailing: "the repository can be read again", WebhookSilent: "webhooks say again that the branch moves",
+	CollectFailing: "all persistent data is collected again",
 }
 
 func few[T any](all []T, line func(int) string) string {
@@ -160,6 +160,38 @@ func OfHooks(site string, failing []string, text string, now time.Time) Event {
 		return Event{Site: site, Kind: HookFailing, Recovered: true, Title: "every hook is told of what is published again", At: now}
 	}
 	return Event{Site: site, Severity: Error, Kind: HookFailing, Title: "not told of what is published: hook " + strings.Join(failing, ", "), Text: text, At: now}
+}
+
+// Uncollected is persistent data of a FEC that is not collected any more.
+type Uncollected struct {
+	FEC, Data string
+	Since     time.Time
+	Err       error
+}
+
+// Collects notices that persistent data is not collected. The zero value has seen none.
+type Collects struct {
+	told time.Time
+	what string
+}
+
+// collectPatience is how long people are left alone with more and more of the same.
+const collectPatience = 15 * time.Minute
+
+// Of is the event that what fails now gives, in the order of FECs; nil, if there is nothing new to say.
+func (c *Collects) Of(site string, failing []Uncollected, now time.Time) *Event {
+	if len(failing) == 0 {
+		c.what = ""
+		return &Event{Site: site, Kind: CollectFailing, Recovered: true, Title: recovered[CollectFailing], At: now}
+	}
+	text := few(failing, func(i int) string {
+		return fmt.Sprintf("%s %s since %s: %v", failing[i].FEC, failing[i].Data, failing[i].Since.UTC().Format("2006-01-02 15:04 UTC"), failing[i].Err)
+	})
+	if text == c.what || c.what != "" && now.Sub(c.told) < collectPatience {
+		return nil
+	}
+	c.told, c.what = now, text
+	return &Event{Site: site, Severity: Warning, Kind: CollectFailing, Title: "persistent data of FECs is not collected; what was collected stays", Text: text, At: now}
 }
 
 // problemsOf are the problems of a site that an error holds, if any.

@@ -39,13 +39,14 @@ func asProblems(err error) (ps desired.Problems, ok bool) { return ps, errors.As
 
 // The values that labels may have, so that nobody outside can make more series.
 var (
-	states         = []string{"fetching", "installed", "running", "fallback", "init-failed", "failed"}
-	damages        = []observed.Kind{observed.WrongMode, observed.Foreign, observed.Edited, observed.Gone, observed.Altered, observed.Unlinked}
-	fetchResults   = []string{"success", "noop", "error"}
-	webhookForges  = []string{"github", "gitea", "gitlab", "generic"}
-	webhookResults = []string{"accepted", "ignored", "forged", "malformed", "refused", "repeated"}
-	codes          = []string{"1xx", "2xx", "3xx", "4xx", "5xx"}
-	deliveries     = []string{"sent", "retried", "rejected", "dropped"}
+	states          = []string{"fetching", "installed", "running", "fallback", "init-failed", "failed"}
+	damages         = []observed.Kind{observed.WrongMode, observed.Foreign, observed.Edited, observed.Gone, observed.Altered, observed.Unlinked}
+	fetchResults    = []string{"success", "noop", "error"}
+	webhookForges   = []string{"github", "gitea", "gitlab", "generic"}
+	webhookResults  = []string{"accepted", "ignored", "forged", "malformed", "refused", "repeated"}
+	codes           = []string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+	collectOutcomes = []string{"collected", "unchanged", "nothing", "failed"}
+	deliveries      = []string{"sent", "retried", "rejected", "dropped"}
 )
 
 // NewRegistry holds what a whole process measures: itself, and with NewMetrics each of its sites.
@@ -88,6 +89,8 @@ type Metrics struct {
 	fetched  prometheus.Gauge
 	webhooks *prometheus.CounterVec
 	silent   prometheus.Gauge
+	collects *prometheus.CounterVec
+	old      prometheus.Gauge
 	reviews  *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	sent     prometheus.Counter
@@ -137,6 +140,8 @@ func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Me
 		}
 	}
 	m.silent = gauge(m.site, "webhook_silent", "1 if the branch moved and no webhook said so.")
+	m.collects = counters(m.site, "data_collections_total", "Attempts to collect a FEC's persistent data of one name by outcome; nothing: it has none yet.", "outcome", collectOutcomes)
+	m.old = gauge(m.site, "data_failing", "FECs' persistent data that is not collected any more, by FEC and name.")
 	m.reviews = counters(m.site, "reviews_total", "Reviews of pull requests by what was told of them; error: none could be looked at.", "outcome", reviewOutcomes)
 	m.requests = counters(m.site, "http_requests_total", "Requests that were answered, of FECs and of whoever else reads the tree.", "code", codes)
 	m.sent = counter(m.site, "http_response_bytes_total", "Bytes of the bodies of these answers.")
@@ -345,6 +350,14 @@ func seconds(t time.Time) float64 {
 	}
 	return float64(t.UnixMilli()) / 1000
 }
+
+// Collected counts an attempt to collect persistent data.
+func (m *Metrics) Collected(outcome string) {
+	m.collects.WithLabelValues(known(collectOutcomes, outcome)).Inc()
+}
+
+// Uncollected notes how much persistent data is not collected any more.
+func (m *Metrics) Uncollected(n int) { m.old.Set(float64(n)) }
 
 // Silent shows whether the branch moved and no webhook said so.
 func (m *Metrics) Silent(silent bool) {

@@ -10,6 +10,12 @@ import (
 //go:embed client.sh
 var client string
 
+//go:embed fec.sh
+var command []byte
+
+// Command is pomona-fec, which answers what a service asks a FEC over ssh: the same for every site.
+func Command() []byte { return command }
+
 // Settings are fixed in a site's boot client when it is rendered.
 type Settings struct {
 	Site            string

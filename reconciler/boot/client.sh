@@ -5,6 +5,9 @@
 # A boot fetches and verifies the manifest, fetches the objects that it names, unpacks them into a new slot, turns the
 # link `current` and runs the slot's init scripts. When delivery fails, the installed slot boots.
 #
+# pomona-boot --restart SOFTWARE... brings a running FEC to it, and restarts this software only.
+# pomona-boot --dev put|start|stop|drop SOFTWARE... has it run what a developer has put there, until the next boot.
+#
 # The state folder, POMONA_ROOT, is usable after a power cut at any moment:
 #   slots/SERIAL-HASH  an unpacked release; never changed or removed while a link names it
 #   current previous   links to two slots
@@ -12,6 +15,8 @@
 #   serial             the newest serial accepted; an older manifest is a replay
 #   clock              the time of the last report with a token; the next one's is later
 #   run/ work/         boot.log and state; scratch: both emptied at each boot
+#   run/.slots/        which slot each software was started from, and the rest (-): none of these is removed;
+#                      SOFTWARE:dev: the slot of a developer's, the one that it stands on, software and version
 #   lock               a link that names the client at work
 #   previews/N         likewise all of this, of the preview of a pull request
 #
@@ -56,6 +61,7 @@ settings() {
 	WAIT=${POMONA_WAIT:-2}       # seconds before the second round; doubles up to WAIT_MAX
 	WAIT_MAX=${POMONA_WAIT_MAX:-120}
 	STALL=${POMONA_STALL:-20} # seconds after which a transfer without progress is ended
+	STOP=${POMONA_STOP:-10}   # seconds after which a process that does not stop is killed
 	TOKEN=${POMONA_TOKEN_FILE:-/etc/pomona/token}
 	CLOCK=$ROOT/clock AT=''
 	PREVIEW=${POMONA_PREVIEW:-}
@@ -63,7 +69,7 @@ settings() {
 		CHANNEL=preview/$PREVIEW KEYS=${POMONA_PREVIEW_KEYS:-/etc/pomona/preview-keys} ROOT=$ROOT/previews/$PREVIEW POMONA_MIN_SERIAL=''
 	fi
 	RUN=$ROOT/run WORK=$ROOT/work LOG=/dev/null
-	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES=''
+	FEC=${NAME%%.*} SERIAL=0 SEEN=0 SLOT='' HAVE='' SERVER='' VERIFIER='' WHY='' NOTES='' ACTION='' DEV=''
 	if [ ! -e "$TOKEN" ]; then
 		TOKEN=''
 	elif ! head -n 1 "$TOKEN" | grep -Eqx '[0-9a-f]{128}'; then
@@ -84,7 +90,7 @@ why() { # keeps the reason of a failure, and fails
 note() { NOTES=${NOTES:+$NOTES, }$*; }
 refuse() {
 	say "refused: $*"
-	report failed "$*"
+	[ -n "$DEV" ] || report failed "$*"
 	exit 2
 }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -110,8 +116,10 @@ lock() {
 		rm -f "$ROOT/lock.$$"
 	done
 	trap 'rm -f "$ROOT/lock"' EXIT # and no other: a watcher that inherits one could miss its own end
-	rm -rf "$RUN" "$WORK"
-	mkdir -p "$RUN" "$WORK" && LOG=$RUN/boot.log
+	rm -rf "$WORK"
+	[ -n "$RESTART$DEV" ] || rm -rf "$RUN"
+	mkdir -p "$RUN/.slots" "$WORK" && LOG=$RUN/boot.log
+	cat /proc/sys/kernel/random/boot_id >"$RUN/.boot" # what run/ says, it says of this run of the kernel
 	[ -n "$PREVIEW" ] || rm -rf "$ROOT/previews"
 }
 
@@ -191,6 +199,8 @@ report() {
 	detail=$(echo "$detail" | cut -c 1-400 | tr -c 'A-Za-z0-9._:/,()\n-' ' ' | tr ' ' '+')
 	slot=$(echo "${SLOT##*/}" | sed 's/+/%2B/g')
 	form="fec=$FEC&serial=$SERIAL&state=$1&slot=$slot&detail=$detail&client=$CLIENT${PREVIEW:+&preview=$PREVIEW}"
+	dev=$(developed | tr ' \n' '+,')
+	form=$form${dev:+&dev=${dev%,}}
 	[ -z "$TOKEN" ] || prove
 	url=$SERVER/-/report answer=$WORK/answer
 	case $DOWNLOADER in
@@ -264,7 +274,7 @@ name='[A-Za-z0-9_][A-Za-z0-9._+@-]*'
 integer='(0|[1-9][0-9]{0,12})'
 archive="(gzip|xz|zstd) $integer [0-9a-f]{64}"
 path='(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+'
-boot_line="(site|fec|host|platform) $name|channel $name(/[1-9][0-9]{0,8})?|(serial|expires) $integer|data (yes|no)\
+boot_line="(site|fec|host|platform) $name|channel $name(/[1-9][0-9]{0,8})?|(serial|expires) $integer|data (yes|no)|persist $name $name $path\
 |software $name $name $archive $path (start|hold)|configuration $name $name $archive $path\
 |scripts $archive|init $name [0-9a-f]{64} (-|$name)"
 data_line="(site|fec) $name|data $name $name $archive $path"
@@ -428,7 +438,7 @@ prune_slots() {
 	for file in "$ROOT"/slots/*; do
 		case slots/${file##*/} in
 		"$(readlink "$ROOT/current")" | "$(readlink "$ROOT/previous")") ;;
-		*) rm -rf "$file" ;;
+		*) grep -qx "${file##*/}" "$RUN"/.slots/* 2>/dev/null || rm -rf "$file" ;;
 		esac
 	done
 }
@@ -503,27 +513,34 @@ data_manifest() {
 	[ "$(field site) $(field fec)" = "$SITE $FEC" ] || why "it is for $(field fec) of $(field site)"
 }
 
-# restore_data gives the slot the persistent data of this FEC, once: what was written in the slot since is newer. An
-# archive is unpacked only below its own path, because another key signs data.
+# restore_data gives the slot the persistent data of this FEC, once: what was written in the slot since is newer. What may be
+# restored where, and in which format, the boot manifest says: another key signs data.
 restore_data() {
 	if ! data_manifest; then
 		note "data skipped: $WHY"
 		return
 	fi
-	lines data >"$WORK/data"
-	while read -r item schema format bytes hash install; do
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
 		mark=$SLOT/.pomona/data/$item
+		if [ -L "$SLOT$install" ] && [ ! -e "$SLOT$install" ]; then rm -f "$SLOT$install" "$mark"; fi # it went with a later slot
 		[ ! -e "$mark" ] || continue
-		if object "$SERVER/data/$FEC/sha256/$hash" "$bytes" "$hash" &&
-			unpack "$ROOT/cache/$hash" "$format" "$SLOT" "${install#/}"; then
+		# shellcheck disable=SC2046 # words: format, size, digest, path, schema
+		set -- $(awk -v name="$item" -v schema="$schema" '$1 == "data" && $2 == name { if ($3 == schema || !found) line = $4 " " $5 " " $6 " " $7 " " $3; found = found || $3 == schema } END { print line }' "$WORK/body")
+		[ $# -gt 0 ] || continue # nothing was collected yet
+		if [ "$5 $4" != "$schema $install" ]; then
+			note "data $item skipped: $5 of $4 was collected, and $schema of $install is wanted"
+		elif object "$SERVER/data/$FEC/sha256/$3" "$2" "$3" && unpack "$ROOT/cache/$3" "$1" "$SLOT" "${install#/}"; then
 			say "restored data $item"
-			mkdir -p "${mark%/*}" && echo "$schema $hash" >"$mark"
+			mkdir -p "${mark%/*}" && echo "$schema $3 $install" >"$mark"
 		else
 			note "data $item skipped: $WHY"
 		fi
-		rm -f "$ROOT/cache/$hash"
-	done <"$WORK/data"
+		rm -f "$ROOT/cache/$3"
+	done <"$WORK/persist"
 }
+
+persistent() { sed -n 's/^persist //p' "$1/.pomona/manifest"; } # of a slot: name, schema and path of its data
 
 # run_script NAME [SOFTWARE VERSION INSTALL] executes one init script of SLOT. Its output goes to a file, so that a daemon
 # that it leaves behind keeps nobody waiting.
@@ -535,33 +552,182 @@ run_script() {
 		export POMONA_FEC="$FEC" POMONA_HOST="$HOST" POMONA_SITE="$SITE" POMONA_CHANNEL="$CHANNEL"
 		export POMONA_PLATFORM="$PLATFORM" POMONA_SERIAL="$SERIAL" POMONA_SLOT="$SLOT" POMONA_RUN="$RUN"
 		[ $# = 1 ] || export POMONA_SOFTWARE="$2" POMONA_VERSION="$3" POMONA_INSTALL="$SLOT$4"
-		exec "$SLOT/.pomona/init/$1"
+		exec "$SLOT/.pomona/init/$1" ${ACTION:+"$ACTION"}
 	) </dev/null >>"$LOG" 2>&1
 	status=$?
 	tail -n "+$((above + 1))" "$LOG"
 	return "$status"
 }
 
+# software_of NAME: its words in SLOT: name, version, install path, start or hold.
+software_of() { awk -v name="$1" '$1 == name' "$SLOT/.pomona/software"; }
+
 # run_scripts, in the order of their bytes. A script that starts software is skipped while that is on hold.
 run_scripts() {
+	[ -n "$RESTART" ] || echo "${SLOT##*/}" >"$RUN/.slots/-"
 	while read -r script hash starts; do
+		case $RESTART in '' | *" $starts "*) ;; *) continue ;; esac
 		set -- "$script"
 		if [ "$starts" != - ]; then
-			# shellcheck disable=SC2046 # words: name, version, install path, start or hold
-			set -- "$script" $(awk -v name="$starts" '$1 == name' "$SLOT/.pomona/software")
+			# shellcheck disable=SC2046 # words
+			set -- "$script" $(software_of "$starts")
 			if [ "${5:-hold}" = hold ]; then
 				say "$script skipped: $starts is on hold"
 				continue
 			fi
+			echo "${SLOT##*/}" >"$RUN/.slots/$starts"
 		fi
 		run_script "$@" && continue
 		say "$script failed with status $?"
+		[ -z "$DEV" ] || exit 1 # the FEC's state is what its boot came to
 		report init-failed "$script failed with status $status"
 		exit 1
 	done <"$WORK/init"
 }
 
+# --- Restarts -------------------------------------------------------------------------------------------------------
+
+# stop_all stops the software that is restarted, what was started last first. WORK/init is the new slot's.
+stop_all() {
+	next=$SLOT
+	for software in $({ sort -r "$WORK/init" | cut -d ' ' -f 3 && echo "$RESTART" | tr ' ' '\n'; } |
+		awk -v all="$RESTART" '$1 != "" && index(all, " " $1 " ") && !seen[$1]++'); do
+		stop "$software"
+	done
+	SLOT=$next
+}
+
+# stop SOFTWARE: by those of its init scripts that say in a line "# pomona: stop" that they do it when their argument is
+# stop, and then by ending its processes.
+stop() {
+	SLOT=$ROOT/slots/$(cat "$RUN/.slots/$1" 2>/dev/null)
+	if [ "$SLOT" != "$ROOT/slots/" ] && whole "$SLOT"; then
+		sort -r "$WORK/init" >"$WORK/stops"
+		while read -r script hash starts; do
+			if [ "$starts" = "$1" ] && grep -qx '# pomona: stop' "$SLOT/.pomona/init/$script"; then
+				ACTION=stop
+				# shellcheck disable=SC2046 # words
+				run_script "$script" $(software_of "$1") || say "$script failed to stop $1: status $status"
+				ACTION=''
+			fi
+		done <"$WORK/stops"
+	fi
+	for signal in TERM KILL; do
+		waited=0
+		while pids=$(processes "$1") && [ -n "$pids" ] && [ "$waited" -lt "$STOP" ]; do
+			# shellcheck disable=SC2086 # words
+			[ "$waited" -gt 0 ] || kill -s "$signal" $pids 2>/dev/null
+			sleep 1
+			waited=$((waited + 1))
+		done
+	done
+	[ -z "$pids" ] || say "$1 does not end: $(echo "$pids" | tr '\n' ' ')"
+	rm -f "$RUN/.slots/$1"
+	[ -n "$DEV" ] || rm -f "$RUN/.slots/$1:dev"
+}
+
+# processes SOFTWARE: all that have it in the environment that its init script gave them. One tail reads all: a process for
+# each would take a slow FEC half a minute.
+processes() {
+	tail -n +1 /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | awk -v software="POMONA_SOFTWARE=$1" -v run="POMONA_RUN=$RUN" '
+		/^==> \/proc\/[0-9]+\/environ <==$/ { split($2, path, "/"); seen = 0 }
+		$0 == software || $0 == run { if (++seen == 2) print path[3] }'
+}
+
+# carry_data moves the data of the slot that ran into the new one if that wants the same, and leaves a link: what goes on
+# running writes there, too.
+carry_data() {
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
+		if [ -L "$HAVE$install" ] || [ ! -d "$HAVE$install" ] || ! grep -qxF "persist $item $schema $install" "$HAVE/.pomona/manifest"; then continue; fi
+		rm -rf "$SLOT$install"
+		{ mkdir -p "$SLOT${install%/*}" "$SLOT/.pomona/data" && mv "$HAVE$install" "$SLOT$install" &&
+			ln -s "$SLOT$install" "$HAVE$install" && echo "$schema - $install" >"$SLOT/.pomona/data/$item"; } || note "data $item not carried over"
+	done <"$WORK/persist"
+}
+
+# --- Development ----------------------------------------------------------------------------------------------------
+
+# developed prints software and version of what developers have put here.
+developed() {
+	for file in "$RUN"/.slots/*:dev; do [ ! -f "$file" ] || sed -n 3p "$file"; done
+}
+
+# put SOFTWARE VERSION SHA256 PATH: a slot of its own for the archive on standard input. It stands on the one that is
+# installed, by links.
+put() {
+	cat >"$WORK/archive" || refuse "$ROOT cannot be written"
+	[ "$(digest "$WORK/archive")" = "$3" ] || refuse 'what came is not what was sent'
+	SLOT=$HAVE-dev-$1
+	while [ -e "$SLOT" ]; do SLOT=$SLOT+; done
+	branch "$HAVE" "$SLOT" "$4"
+	awk -v name="$1" '$1 != name' "$HAVE/.pomona/software" >"$SLOT/.pomona/software"
+	echo "$1 $2 $4 start" >>"$SLOT/.pomona/software"
+	if ! unpack "$WORK/archive" gzip "$SLOT" || [ ! -e "$SLOT$4" ]; then
+		rm -rf "$SLOT"
+		refuse "${WHY:-the archive has no $4}"
+	fi
+	rm -f "$WORK/archive"
+	printf '%s\n' "${SLOT##*/}" "${HAVE##*/}" "$1 $2" >"$RUN/.slots/$1:dev"
+	say "$1 $2 is in $SLOT$4"
+}
+
+# branch BASE SLOT PATH: SLOT is BASE, but the folders above PATH are its own, and PATH is not there.
+branch() {
+	mkdir -p "$2/.pomona"
+	for file in "$1"/.pomona/*; do [ "${file##*/}" = software ] || ln -s "$file" "$2/.pomona/"; done
+	from=$1 into=$2 rest=${3#/}/
+	while [ -n "$rest" ]; do
+		mkdir -p "$into"
+		for file in "$from"/* "$from"/.[!.]*; do
+			case ${file##*/} in
+			"${rest%%/*}" | .pomona | '*' | '.[!.]*') ;;
+			*) ln -s "$file" "$into/" ;;
+			esac
+		done
+		from=$from/${rest%%/*} into=$into/${rest%%/*} rest=${rest#*/}
+	done
+}
+
+# develop VERB SOFTWARE... changes what runs of it, and leaves the FEC's state as its boot has left it.
+develop() {
+	[ -n "$HAVE" ] || refuse 'nothing is installed'
+	DEV=$1 RESTART=" $2 "
+	shift
+	case $DEV in
+	put) put "$@" ;;
+	start | stop) [ -f "$RUN/.slots/$1:dev" ] || refuse "no $1 was put here since the last boot" ;;
+	drop) rm -f "$RUN/.slots/$1:dev" ;;
+	*) refuse "$DEV?" ;;
+	esac
+	[ "$DEV" = put ] || run_again "$1"
+	prune_slots
+	if read -r state SERIAL slot detail <"$RUN/state"; then
+		SLOT=$ROOT/slots/$slot
+		report "$state" "$detail"
+	fi
+}
+
+# run_again SOFTWARE stops it, and starts it unless that is all.
+run_again() {
+	SLOT=$HAVE
+	[ ! -f "$RUN/.slots/$1:dev" ] || SLOT=$ROOT/slots/$(head -n 1 "$RUN/.slots/$1:dev")
+	whole "$SLOT" || refuse "${SLOT##*/} cannot run: $WHY"
+	stop_all
+	[ "$DEV" != stop ] || return 0
+	whole "$SLOT" || refuse "${SLOT##*/} cannot run: $WHY"
+	grep -q " $1\$" "$WORK/init" || say "no init script starts $1"
+	run_scripts
+}
+
 settings
+RESTART=''
+[ "${1:-}" != --dev ] || DEV=yes
+if [ "${1:-}" = --restart ]; then
+	shift
+	RESTART=" $* " RETRIES=$TRIES
+fi
+case $RESTART in *[!A-Za-z0-9._+@\ -]*) refuse "malformed software $RESTART" ;; esac
 case $NAME in '' | [.-]* | *[!a-z0-9.-]*) refuse "malformed name $NAME" ;; esac
 case $PREVIEW in 0* | *[!0-9]*) refuse "malformed preview $PREVIEW" ;; esac
 [ -n "$SERVERS" ] || refuse 'no server is known'
@@ -569,9 +735,20 @@ lock
 SERVER=${SERVERS%% *}
 find_verifier
 find_installed
+if [ -n "$DEV" ]; then
+	shift
+	develop "$@"
+	exit 0
+fi
 choose
 reason=$WHY
+[ -z "$RESTART" ] || [ "$STATE" = running ] || refuse "nothing was restarted: $reason"
 whole "$SLOT" || refuse "${SLOT##*/} cannot boot: $WHY"
+if [ -n "$RESTART" ]; then
+	stop_all
+	[ "$HAVE" = "$SLOT" ] || carry_data
+	whole "$SLOT" || refuse "${SLOT##*/} cannot boot: $WHY"
+fi
 clock_set || note 'clock not set, expiry unchecked'
 ! expired || note stale
 [ "$DATA" = no ] || restore_data

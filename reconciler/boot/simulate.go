@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,6 +151,10 @@ func (f *FEC) prepare() error {
 		os.WriteFile(f.path("etc/boot.conf"), []byte(conf), 0o644),
 		os.WriteFile(f.path("etc/cmdline"), nil, 0o644), // not this machine's
 		os.WriteFile(f.path("etc/pomona-boot"), f.Client, 0o755),
+		os.WriteFile(f.path("etc/pomona-fec"), command, 0o755),
+		os.WriteFile(f.path("etc/boot"), f.script("exec "+quote(f.shell())+" "+quote(f.path("etc/pomona-boot"))+` "$@"`), 0o755),
+		os.WriteFile(f.path("etc/reboot"), f.script(">"+quote(f.path("reboot"))), 0o755),
+		os.WriteFile(f.Command(), f.script("exec "+quote(f.shell())+" "+quote(f.path("etc/pomona-fec"))+` "$@"`), 0o755),
 		os.RemoveAll(filepath.Join(f.Root(), "run")),
 	)
 }
@@ -175,15 +180,32 @@ func (f *FEC) applet(name string) error {
 	return os.WriteFile(f.path("bin", name), []byte("#!"+f.Emulator+" "+f.Busybox+"\n"), 0o755)
 }
 
-func (f *FEC) run(ctx context.Context, console *os.File) error {
-	shell := f.Shell
-	if shell == "" {
-		shell = f.path("bin/sh")
+// Command is a program of this machine that is pomona-fec in the FEC, for a forced command of ssh: it is there once the FEC
+// has booted. A reboot that it is asked for leaves the file reboot in Dir, for whoever boots the FEC.
+func (f *FEC) Command() string { return f.path("etc/command") }
+
+func (f *FEC) shell() string { return cmp.Or(f.Shell, f.path("bin/sh")) }
+
+func (f *FEC) environment() []string {
+	return append([]string{"PATH=" + f.path("bin"), "HOME=" + f.Dir, f.marker(),
+		"POMONA_CONF=" + f.path("etc/boot.conf"), "POMONA_CMDLINE=" + f.path("etc/cmdline"),
+		"POMONA_BOOT=" + f.path("etc/boot"), "POMONA_REBOOT=" + f.path("etc/reboot")}, f.Env...)
+}
+
+// script is a program of this machine that does something in the environment of the FEC.
+func (f *FEC) script(does string) []byte {
+	var b strings.Builder
+	b.WriteString("#!/bin/sh\n")
+	for _, entry := range f.environment() {
+		b.WriteString("export " + quote(entry) + "\n")
 	}
-	c := exec.CommandContext(ctx, shell, f.path("etc/pomona-boot"))
+	return []byte(b.String() + does + "\n")
+}
+
+func (f *FEC) run(ctx context.Context, console *os.File) error {
+	c := exec.CommandContext(ctx, f.shell(), f.path("etc/pomona-boot"))
 	c.Dir = f.Dir
-	c.Env = append([]string{"PATH=" + f.path("bin"), "HOME=" + f.Dir, f.marker(),
-		"POMONA_CONF=" + f.path("etc/boot.conf"), "POMONA_CMDLINE=" + f.path("etc/cmdline")}, f.Env...)
+	c.Env = f.environment()
 	c.Stdout, c.Stderr = console, console
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	c.Cancel = f.Stop

@@ -71,10 +71,32 @@ func (c *checker) memberships(name string, f FEC) {
 	members(c, "group", f.Groups, s.Groups, "site.groups", "fecs", name, "groups")
 	members(c, "monitoring group", f.Monitoring.Groups, s.MonitoringGroups, "site.monitoringGroups",
 		"fecs", name, "monitoring", "groups")
-	if _, ok := f.Monitoring.Services[MonitoringGroups]; ok {
-		c.problem(CUEPath("fecs", name, "monitoring", "services", MonitoringGroups),
-			fmt.Sprintf("a service cannot be named %q: its file would be that of the groups", MonitoringGroups),
-			"give it another name")
+	for _, service := range sortedKeys(f.Monitoring.Services) {
+		c.monitored(f.Monitoring.Services[service], service, func(field ...any) string {
+			return CUEPath(append([]any{"fecs", name, "monitoring", "services", service}, field...)...)
+		})
+	}
+}
+
+// ReleaseService is the service by which monitoring sees whether a FEC runs what is published for it.
+const ReleaseService = "pomona-release"
+
+// monitored checks that a service says what is looked at.
+func (c *checker) monitored(s MonitorService, name string, at func(...any) string) {
+	switch name {
+	case MonitoringGroups:
+		c.problem(at(), fmt.Sprintf("a service cannot be named %q: its file would be that of the groups", name), "give it another name")
+	case ReleaseService:
+		c.problem(at(), fmt.Sprintf("a service cannot be named %q: Pomona has one of that name", name), "give it another name")
+	}
+	if s.Port == 0 && (s.Check == CheckTCP || s.Check == CheckHTTP || s.Check == CheckMetrics) {
+		c.problem(at(), fmt.Sprintf("a check of %s needs a port", s.Check), "give port")
+	}
+	switch onNetwork := s.Check == CheckHTTP || s.Check == CheckMetrics; {
+	case s.Target == "" && (s.Check == CheckProcess || s.Check == CheckDBus):
+		c.problem(at(), fmt.Sprintf("a check of %s needs a name", s.Check), "give target")
+	case s.Target != "" && onNetwork && !strings.HasPrefix(s.Target, "/"):
+		c.problem(at("target"), fmt.Sprintf("%q is no path", s.Target), "begin it with /")
 	}
 }
 

@@ -28,6 +28,16 @@ func TestCheckReferences(t *testing.T) {
 			s.FECs["kgp2cu02"].Monitoring.Services["monitoring_groups"] = desired.MonitorService{Check: "ping"}
 		},
 			`fecs.kgp2cu02.monitoring.services.monitoring_groups: a service cannot be named "monitoring_groups": its file would be that of the groups; give it another name`},
+		{"service in the place of Pomona's own", func(s *state) {
+			s.FECs["kgp2cu02"].Monitoring.Services["pomona-release"] = desired.MonitorService{Check: "ping"}
+		}, `fecs.kgp2cu02.monitoring.services."pomona-release": a service cannot be named "pomona-release": Pomona has one of that name; give it another name`},
+		{"services that say too little", func(s *state) {
+			services := s.FECs["kgp2cu02"].Monitoring.Services
+			services["a"], services["b"] = desired.MonitorService{Check: "tcp"}, desired.MonitorService{Check: "process"}
+			services["c"] = desired.MonitorService{Check: "metrics", Port: 9100, Target: "m"}
+		}, `fecs.kgp2cu02.monitoring.services.a: a check of tcp needs a port; give port
+			fecs.kgp2cu02.monitoring.services.b: a check of process needs a name; give target
+			fecs.kgp2cu02.monitoring.services.c.target: "m" is no path; begin it with /`},
 		{"unknown software", func(s *state) { s.FECs["kgp2cu02"].Software["timin"] = desired.Pin{Version: "1.0"} },
 			`fecs.kgp2cu02.software.timin: unknown software "timin"; did you mean "timing"?`},
 		{"unknown version", func(s *state) { s.pin(desired.Pin{Version: "3.1.1"}) },

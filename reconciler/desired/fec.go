@@ -1,5 +1,10 @@
 package desired
 
+import (
+	"cmp"
+	"time"
+)
+
 // FEC is one front-end computer; its key in Site.FECs is its nomenclature.
 type FEC struct {
 	Description   string                 `json:"description,omitempty"`
@@ -58,11 +63,27 @@ type Persistence struct {
 	Keep     int    `json:"keep,omitempty"`
 }
 
+// Every is how often it is collected.
+func (p Persistence) Every() time.Duration { return mustDuration(or(p.Interval, "1h")) }
+
+// Kept is how many snapshots are kept.
+func (p Persistence) Kept() int { return cmp.Or(p.Keep, 3) }
+
 // Monitoring says how a FEC is watched.
 type Monitoring struct {
 	Groups   []string                  `json:"groups,omitempty"`
 	Services map[string]MonitorService `json:"services,omitempty"`
 }
+
+// What is checked of a monitored service.
+const (
+	CheckPing    = "ping"
+	CheckTCP     = "tcp"
+	CheckHTTP    = "http"
+	CheckProcess = "process"
+	CheckDBus    = "dbus"
+	CheckMetrics = "metrics"
+)
 
 // MonitorService is one thing to watch.
 type MonitorService struct {
@@ -72,3 +93,6 @@ type MonitorService struct {
 	Target      string `json:"target,omitempty"`
 	Interval    string `json:"interval,omitempty"`
 }
+
+// Every is how often it is checked.
+func (s MonitorService) Every() time.Duration { return mustDuration(or(s.Interval, "1m")) }

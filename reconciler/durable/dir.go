@@ -40,6 +40,9 @@ func Open(path string, hook Hook) (*Dir, error) { return open(path, Staging, hoo
 // OpenPreviews is Open for whoever writes previews: its temporaries are its own, and no pass removes them.
 func OpenPreviews(path string, hook Hook) (*Dir, error) { return open(path, previewStaging, hook) }
 
+// OpenData is Open for whoever writes what is collected from FECs, likewise.
+func OpenData(path string, hook Hook) (*Dir, error) { return open(path, dataStaging, hook) }
+
 func open(path, staging string, hook Hook) (*Dir, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -134,7 +137,7 @@ func (d *Dir) Append(name string, data []byte, mode fs.FileMode) error {
 // Create opens a new file for streaming; it must not exist.
 func (d *Dir) Create(name string) (f *os.File, err error) {
 	err = d.do("write", name, func() error {
-		f, err = d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		f, err = d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		return err
 	})
 	return f, err

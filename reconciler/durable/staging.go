@@ -19,6 +19,9 @@ const Staging = Private + "/staging"
 // previewStaging is the same for previews, which are made beside passes.
 const previewStaging = Private + "/previews"
 
+// dataStaging is the same for what is collected from FECs.
+const dataStaging = Private + "/collecting"
+
 const lockName = Private + "/lock"
 
 // ErrLocked says that another process writes this root.

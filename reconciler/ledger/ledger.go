@@ -108,6 +108,7 @@ func complete(ctx context.Context, db *sql.DB) error {
 		"reports", "latest_reports",
 		"published_fecs", "published_software", "published_releases",
 		"submissions",
+		"rollouts", "rollout_pauses",
 		"hooks",
 	} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); sqliteLacks(err) || postgresDamaged(err) {

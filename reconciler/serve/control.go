@@ -18,6 +18,9 @@ import (
 // ErrNoService says that no service of this root listens for operators.
 var ErrNoService = errors.New("no pomona serves this root")
 
+// ErrUnknown says that a service does not do what an operator asks for: its configuration does not say so.
+var ErrUnknown = errors.New("the service does not do that")
+
 const controlSocket = "control"
 
 // Answer is what a service tells an operator.
@@ -106,6 +109,9 @@ func Ask(ctx context.Context, root *os.Root, what string, request any) (Answer, 
 		return a, fmt.Errorf("%s: %w", what, errors.Unwrap(err))
 	}
 	defer resp.Body.Close() // read whole or reported below
+	if resp.StatusCode == http.StatusNotFound {
+		return a, fmt.Errorf("%s: %w", what, ErrUnknown)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return a, fmt.Errorf("%s: the service answers %s", what, resp.Status)
 	}

@@ -34,6 +34,8 @@ type Options struct {
 	Uploads Uploads
 	// Pull is the plan of a pull request as text, by number; nil: there are none
 	Pull func(number int) (text string, ok bool)
+	// Check says in a line for monitoring whether a FEC runs what is published for it, by nomenclature; nil: nobody knows
+	Check func(fec string) (text string, ok bool)
 }
 
 func (o Options) withDefaults() Options {
@@ -64,6 +66,7 @@ type published struct {
 	served  func(status int, bytes int64)
 	uploads *uploads
 	pull    func(number int) (text string, ok bool)
+	check   func(fec string) (text string, ok bool)
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -73,7 +76,7 @@ type published struct {
 // redirected before they get here.
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
-	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, reports: reports{log: o.Log, take: o.Reports, proofs: newProofs(o.Proofs, o.Log)}}
+	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, check: o.Check, reports: reports{log: o.Log, take: o.Reports, proofs: newProofs(o.Proofs, o.Log)}}
 	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {
@@ -151,10 +154,14 @@ func (p *published) limitBody(w http.ResponseWriter, r *http.Request) {
 
 // serveOwn answers what is not part of any tree.
 func (p *published) serveOwn(w http.ResponseWriter, r *http.Request, name string) {
-	if number, ok := strings.CutPrefix(name, "pulls/"); ok && p.pull != nil {
-		if allow(w, r, http.MethodGet, http.MethodHead) {
-			p.sendPull(w, number)
-		}
+	switch about, what, _ := strings.Cut(name, "/"); {
+	case about == "pulls" && p.pull != nil:
+		n, err := strconv.Atoi(what)
+		sendKnown(w, r, func() (string, bool) { return p.pull(n) }, err == nil)
+		return
+	case about == "fecs" && p.check != nil:
+		fec, ok := strings.CutSuffix(what, "/check")
+		sendKnown(w, r, func() (string, bool) { return p.check(fec) }, ok && fecName.MatchString(fec))
 		return
 	}
 	switch name {
@@ -173,18 +180,18 @@ func (p *published) serveOwn(w http.ResponseWriter, r *http.Request, name string
 	}
 }
 
-// sendPull sends the plan of a pull request.
-func (p *published) sendPull(w http.ResponseWriter, number string) {
-	n, err := strconv.Atoi(number)
-	text, ok := "", false
-	if err == nil {
-		text, ok = p.pull(n)
-	}
-	if !ok {
-		refuse(w, http.StatusNotFound)
+// sendKnown sends a text if there is one.
+func sendKnown(w http.ResponseWriter, r *http.Request, find func() (text string, ok bool), wellFormed bool) {
+	if !allow(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
-	sendText(w, http.StatusOK, text)
+	if wellFormed {
+		if text, ok := find(); ok {
+			sendText(w, http.StatusOK, text)
+			return
+		}
+	}
+	refuse(w, http.StatusNotFound)
 }
 
 func (p *published) sendReady(w http.ResponseWriter) {

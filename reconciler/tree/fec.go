@@ -10,9 +10,12 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 )
 
-// globalFolder is fecs/global: the scripts that FECs reuse, and the boot client.
+// globalFolder is fecs/global: the scripts that FECs reuse, and Pomona's own.
 func (b *builder) globalFolder() Folder {
 	f := Folder{Path: "fecs/" + desired.GlobalScripts, Nodes: []Node{{Path: Client, Mode: artifact.Executable, Data: b.want.Client}}}
+	if len(b.want.Command) > 0 {
+		f.Nodes = append(f.Nodes, Node{Path: Command, Mode: artifact.Executable, Data: b.want.Command})
+	}
 	for name, s := range b.want.Site.Settings.Scripts {
 		f.Nodes = append(f.Nodes, Node{Path: name, Object: b.part(Part{Kind: ScriptPart, Name: s.File}).Digest})
 	}
@@ -34,6 +37,9 @@ func (b *builder) fecFolder(name string, fec desired.FEC) Folder {
 		Site: b.want.Site.Settings.Name, Channel: b.want.Site.Settings.TheChannel(),
 		FEC: name, Host: fec.Host, Platform: fec.Platform, Data: len(fec.Persistence) > 0,
 	}
+	for _, data := range slices.Sorted(maps.Keys(fec.Persistence)) {
+		m.Persistence = append(m.Persistence, Persistent{data, fec.Persistence[data].Schema, fec.Persistence[data].Path})
+	}
 	f := Folder{Path: "fecs/" + name, Manifest: m}
 	f.Nodes = append(f.Nodes, b.fecSoftware(name, fec, m)...)
 	f.Nodes = append(f.Nodes, b.fecConfiguration(fec, m)...)
@@ -43,6 +49,7 @@ func (b *builder) fecFolder(name string, fec desired.FEC) Folder {
 		f.Nodes = append(f.Nodes, Node{Path: "persistent-data", Target: "data/" + name}, Node{Path: "data", Target: "data/" + name})
 	}
 	sortNodes(f.Nodes)
+	f.watched = watch(m.Site, name, fec)
 	return f
 }
 

@@ -11,7 +11,9 @@ func (t Tree) Keep(fecs map[string]bool, from Tree) (Tree, error) {
 	of := func(f Folder) bool { return f.Manifest != nil && fecs[f.Manifest.FEC] }
 	not := func(f Folder) bool { return !of(f) }
 	folders := slices.DeleteFunc(slices.Clone(from.Folders), not)
-	t.Folders = append(slices.DeleteFunc(slices.Clone(t.Folders), of), folders...)
+	t.Folders = append(slices.DeleteFunc(slices.Clone(t.Folders), func(f Folder) bool { return of(f) || IsMonitoring(f.Path) }), folders...)
+	slices.SortFunc(t.Folders, func(a, b Folder) int { return cmp.Compare(a.Path, b.Path) })
+	t.Folders = append(t.Folders, monitoringFolders(t.settings, t.Folders)...)
 
 	links := slices.DeleteFunc(slices.Clone(from.Links), func(l Link) bool { return !fecs[l.Target] })
 	taken := map[string]bool{}

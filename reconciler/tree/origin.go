@@ -37,6 +37,8 @@ func Origins(s desired.Site, releases map[string][]string, path string) map[stri
 		o.software(name, releases[name])
 	case top == "configuration" && s.Configuration[name].FEC == "":
 		o.configuration(name)
+	case top == monitoringTop:
+		o.monitoring(top + "/" + name)
 	case top == DataFolder:
 		o.data(name)
 	case path == IndexFile, path == SignatureFile, path == GenerationFile:
@@ -61,6 +63,9 @@ func Tops(s desired.Site) []string {
 		if item.FEC == "" {
 			out = append(out, "configuration/"+name)
 		}
+	}
+	if isWatched(s) {
+		out = append(out, icingaFolder, promFolder)
 	}
 	slices.Sort(out)
 	return out
@@ -98,6 +103,7 @@ func (o origins) global() {
 	o.folder(at, "scripts that every FEC may use", "scripts", "site", "scripts")
 	o.add(at+"/"+Client, "boot client, a part of Pomona; these settings are written into it",
 		value("site", "site", "name"), value("settings", "site", "boot"))
+	o.add(at+"/"+Command, "what FECs answer the service over ssh, a part of Pomona", value("site", "site", "name"))
 	for name, s := range o.site.Settings.Scripts {
 		o.add(at+"/"+name, "global script "+name, value("script", "site", "scripts", name, "file"), Source{Role: "content", File: s.File})
 	}
@@ -238,6 +244,30 @@ func (o origins) monitor(name string, fec desired.FEC) {
 	}
 	if len(m.Services)+len(m.Groups) > 0 {
 		o.folder(at, "monitoring of FEC "+name, "monitoring", "fecs", name, "monitoring")
+	}
+}
+
+// monitoring is one of the folders of monitoring systems.
+func (o origins) monitoring(at string) {
+	var watched []Source
+	for _, name := range slices.Sorted(maps.Keys(o.site.FECs)) {
+		if watch("", name, o.site.FECs[name]) != nil {
+			watched = append(watched, value("FEC", "fecs", name, "monitoring"))
+		}
+	}
+	groups, servers := value("groups", "site", "monitoringGroups"), value("servers", "site", "boot", "servers")
+	switch {
+	case len(watched) == 0:
+	case at == icingaFolder:
+		o.add(at, "FECs for Icinga", append(watched, groups, servers)...)
+		o.add(at+"/"+icingaGroups, "host groups for Icinga", groups)
+		o.add(at+"/"+icingaHosts, "FECs and their services for Icinga", watched...)
+		o.add(at+"/"+icingaTemplates, "how Icinga checks FECs, a part of Pomona", servers)
+		o.add(at+"/"+icingaPlugin, "check of what a FEC runs, a part of Pomona", value("site", "site", "name"))
+	case at == promFolder:
+		for path, what := range map[string]string{"": "FECs for Prometheus", "/" + promTargets: "targets for Prometheus", "/" + promProbes: "targets for a blackbox exporter"} {
+			o.add(at+path, what, watched...)
+		}
 	}
 }
 

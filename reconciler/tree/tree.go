@@ -22,6 +22,8 @@ type Tree struct {
 	Links   []Link   // by path; fecs/HOST beside fecs/FEC
 	Data    []string // FECs whose persistent data has a folder, sorted
 	Life    int64    // minutes that a manifest is valid
+
+	settings desired.Settings
 }
 
 // Folder is one folder of a tree, for instance fecs/kgp2cu02 or software/bpm.
@@ -31,6 +33,7 @@ type Folder struct {
 	Manifest *Manifest // of a FEC, without serial and expiry
 
 	content artifact.Digest // once it is laid out
+	watched *watched        // of a FEC: what monitoring systems are told of it
 }
 
 // Node is one file or link below a folder. Exactly one of Data, Object and Target says what it holds.
@@ -81,11 +84,15 @@ type Wanted struct {
 	Releases map[string][]string        // software to the versions that are served
 	Parts    map[Part]artifact.Artifact // everything built
 	Client   []byte                     // the boot client
+	Command  []byte                     // what FECs answer over ssh with; empty: none is served
 	Expired  map[string]bool            // CUE paths of permissions that have passed
 }
 
-// Client is the path of the boot client in the folder of global scripts.
-const Client = "pomona-boot"
+// Client and Command are paths in the folder of global scripts: the boot client, and what FECs answer over ssh with.
+const (
+	Client  = "pomona-boot"
+	Command = "pomona-fec"
+)
 
 // Of lays out the whole tree. Missing parts and two entries at one path are errors of Pomona's own: desired.Check has
 // already refused a site that would cause them.
@@ -95,7 +102,7 @@ func Of(w Wanted) (Tree, error) {
 
 // of lays out the whole tree. Folders of FECs that are known need not be laid out.
 func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
-	t := Tree{Site: w.Site.Settings.Name, Channel: w.Site.Settings.TheChannel(), Life: int64(w.Site.Settings.Boot.Life().Minutes())}
+	t := Tree{Site: w.Site.Settings.Name, Channel: w.Site.Settings.TheChannel(), Life: int64(w.Site.Settings.Boot.Life().Minutes()), settings: w.Site.Settings}
 	b := builder{want: w, known: known}
 	t.Folders = append(t.Folders, b.globalFolder())
 	for name, item := range w.Site.Configuration {
@@ -106,8 +113,8 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	for name := range w.Site.Software {
 		t.Folders = append(t.Folders, b.softwareFolder(name))
 	}
-	fecs := slices.Collect(maps.Keys(w.Site.FECs))
-	t.Folders = append(t.Folders, b.fecFolders(fecs)...)
+	fecs := b.fecFolders(slices.Sorted(maps.Keys(w.Site.FECs)))
+	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})
