@@ -32,6 +32,11 @@ func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Per
 	}
 	defer c.shelf.dir.Remove(temp) // it may have its place; else the next start removes it
 	next := Snapshot{FEC: fec, Name: name, Schema: p.Schema, Path: p.Path, At: c.Now().UTC().Truncate(time.Millisecond)}
+	for _, h := range have {
+		if h.Name == name && !next.At.After(h.At) {
+			next.At = h.At.Add(time.Millisecond) // the newest one is newest by any clock
+		}
+	}
 	site, of := c.now(fec)
 	err = errors.Join(c.fetch(ctx, of.Host, f, &next), f.Close())
 	before, known := last(have, name, next.Schema)
