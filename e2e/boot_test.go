@@ -93,7 +93,7 @@ func (f fec) boot() (int, string) {
 	cmd := exec.Command(f.busybox, "sh", filepath.Join(f.dir, "pomona-boot"))
 	cmd.Env = []string{
 		"PATH=" + filepath.Join(f.dir, "bin"), "POMONA_SERVER=" + f.server, "POMONA_FEC=" + f.name, "POMONA_RETRIES=3",
-		"POMONA_ROOT=" + filepath.Join(f.dir, "state"), "POMONA_KEYS=" + filepath.Join(f.dir, "keys"), "POMONA_CONF=/nonexistent",
+		"POMONA_ROOT=" + filepath.Join(f.dir, "state"), "POMONA_KEYS=" + filepath.Join(f.dir, "keys"), "POMONA_CONF=/nonexistent", "POMONA_TOKEN_FILE=" + filepath.Join(f.dir, "token"),
 		"TMPDIR=/tmp", "POMONA_E2E=" + f.dir,
 	}
 	cmd.Env = append(cmd.Env, f.env...)

@@ -289,14 +289,21 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 		s.Site = g.Site
 		s.Published = &report.Revision{Commit: g.Commit, Generation: g.Number, At: g.Published}
 	}
+	var said map[string]observed.Said
 	if r.Records != nil {
 		err := r.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
-			s.Passes, err = observe.Passes(ctx, l, fewPasses)
+			if s.Passes, err = observe.Passes(ctx, l, fewPasses); err == nil {
+				said, err = observe.Said(ctx, l)
+			}
 			return err
 		})
 		if err != nil && !errors.Is(err, ledger.ErrNone) {
 			s.Trouble = err.Error()
 		}
+	}
+	if have.Current > 0 {
+		fecs := report.FECsOf(have.Index.FECs, said, r.Now())
+		s.FECs = &fecs
 	}
 	if len(s.Passes) > 0 {
 		last := s.Passes[0]

@@ -54,6 +54,7 @@ type Reconciler struct {
 	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
 	Machines []observe.MachineSource // that say when changes must wait
+	Before   []publish.Hook          // may each prevent that a generation is published
 
 	Observers []Observer // are told how passes go
 	Pulse     *Pulse     // beats while they go; may be nil
@@ -159,6 +160,9 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 		return err
 	}
 	if err := r.compareWithCheck(ctx, have, &rep.Plan); err != nil {
+		return errors.Join(err, dir.Remove(durable.Unfinished))
+	}
+	if err := r.askHooks(ctx, have, rep.Plan); err != nil {
 		return errors.Join(err, dir.Remove(durable.Unfinished))
 	}
 	return r.act(ctx, dir, objects, parts, have, rep)

@@ -179,6 +179,11 @@ func (r *Records) rebuild(ctx context.Context, l *ledger.Ledger) error {
 			return err
 		}
 	}
+	if have.Current > 0 { // which FECs failed is not known any more
+		if err := l.PauseRollouts(ctx, ledger.RolloutPause{Reason: "the ledger was made anew, so that it is not known what failed before", At: time.Now()}); err != nil {
+			return err
+		}
+	}
 	for _, g := range have.Generations {
 		if g.Commit == "" || g.Number > have.Current {
 			continue

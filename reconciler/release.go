@@ -186,16 +186,25 @@ type packed struct {
 	archive, bill remote.Blob
 }
 
-// pack makes the archive, and then the bill of materials that will be published with it.
-func (r *Releaser) pack(ctx context.Context, rel Release) (packed, error) {
+// packFolder makes the archive of a build folder.
+func (r *Releaser) packFolder(ctx context.Context, rel Release) (artifact.Artifact, error) {
 	folder, err := openBuildFolder(rel.Folder)
 	if err != nil {
-		return packed{}, err
+		return artifact.Artifact{}, err
 	}
 	defer folder.close()
 	made, err := build.Make(ctx, folder, build.Spec{Folder: ".", Install: rel.Install, Format: rel.Format}, r.Payloads)
 	if err != nil {
-		return packed{}, rel.linted(err)
+		return artifact.Artifact{}, rel.linted(err)
+	}
+	return made, nil
+}
+
+// pack makes the archive, and then the bill of materials that will be published with it.
+func (r *Releaser) pack(ctx context.Context, rel Release) (packed, error) {
+	made, err := r.packFolder(ctx, rel)
+	if err != nil {
+		return packed{}, err
 	}
 	p := packed{archive: r.blob(made.Digest, made.Size), payload: desired.Payload{Blob: desired.Blob{SHA256: made.Digest.String()}, Install: rel.Install}}
 	if rel.Format != artifact.Gzip {

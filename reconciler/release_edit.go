@@ -151,9 +151,7 @@ func (e *edit) pinned() ([]string, error) {
 		_, has := fec.Software[e.rel.Name]
 		switch {
 		case !ok:
-			problems = append(problems, desired.Problem{
-				Path: desired.CUEPath("fecs", name), Text: "the site has no such FEC", Advice: didYouMean(name, site.FECs),
-			})
+			problems = append(problems, UnknownFEC(site, name))
 		case !has:
 			problems = append(problems, desired.Problem{
 				Path: desired.CUEPath("fecs", name, "software"), Text: fmt.Sprintf("this FEC has no %s that could be moved", e.rel.Name),

@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"propose":   {"desired"},
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
+	"restart":   {"remote", "desired", "observed"},
 	"serve":     {"artifact", "durable", "store", "tree"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},
@@ -82,7 +83,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
-	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve"},
+	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve", "publish"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.

@@ -8,6 +8,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/publish"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
@@ -63,8 +64,12 @@ func verdict(rep report.Report, err error) (forge.State, string) {
 func tellable(err error) string {
 	var away *remote.Unavailable
 	var wrong *remote.Wrong
+	var hook *publish.HookError
 	if errors.As(err, &away) || errors.As(err, &wrong) {
 		return err.Error()
+	}
+	if errors.As(err, &hook) { // what it said is for the log
+		return "hook " + hook.Name + " prevents it"
 	}
 	return "the log of the service says why"
 }

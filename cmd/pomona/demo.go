@@ -32,22 +32,43 @@ import (
 func demoCommand() *cobra.Command {
 	var d demo
 	var once bool
+	var n int
+	var failing string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show everything at once on this machine, from nothing, with simulated FECs",
 		Long: `Make a site, publish it, serve it, and boot a simulated FEC with nothing but busybox for each FEC that it declares. Then
-keep serving until Ctrl-C; with --once, leave when they have booted: exit code 0 if all run.`,
+keep serving until Ctrl-C; with --once, leave when they have booted: exit code 0 if all run.
+
+With --fecs the site has so many FECs, which one process simulates: each boots and reports as a real one, and answers over ssh, but
+unpacks and runs nothing. The init scripts of a share of them, --failing, fail. Exit code 0 then: all run but these.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out = cmd.OutOrStdout()
+			share, err := readShare(failing)
+			switch {
+			case err != nil:
+				return err
+			case n < 0 || n > maxCrowd:
+				return fmt.Errorf("cannot simulate %d FECs: want 1 to %d", n, maxCrowd)
+			case n > 0:
+				return (&crowdDemo{demo: d, n: n, failing: share}).run(cmd.Context(), once)
+			case share > 0:
+				return errors.New("--failing is for a crowd: give --fecs too")
+			}
 			return d.run(cmd.Context(), once)
 		},
 	}
 	cmd.Flags().StringVar(&d.dir, "dir", "", "where to put everything; default: a new temporary folder")
 	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:8080", "address to serve on; another free port of it if it is taken")
 	cmd.Flags().BoolVar(&once, "once", false, "leave when the FECs have booted")
+	cmd.Flags().IntVar(&n, "fecs", 0, "simulate so many FECs, without busybox; default: those of the template, each with busybox")
+	cmd.Flags().StringVar(&failing, "failing", "0%", "share of these whose init scripts fail")
 	return cmd
 }
+
+// maxCrowd is how many FECs one process simulates: each has an ssh server with a port of its own.
+const maxCrowd = 20000
 
 type demo struct {
 	dir, listen string

@@ -73,15 +73,20 @@ func (o order) carryOut(ctx context.Context, r *reconciler.Reconciler) (text str
 func does(loop *reconciler.Loop) map[string]func(context.Context, json.RawMessage) serve.Answer {
 	return map[string]func(context.Context, json.RawMessage) serve.Answer{
 		"kick":   func(ctx context.Context, b json.RawMessage) serve.Answer { return kick(ctx, loop, b) },
-		"status": func(ctx context.Context, _ json.RawMessage) serve.Answer { return statusOf(ctx, loop) },
+		"status": func(ctx context.Context, b json.RawMessage) serve.Answer { return statusOf(ctx, loop, b) },
+		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 	}
 }
 
-func statusOf(ctx context.Context, loop *reconciler.Loop) serve.Answer {
+func statusOf(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) serve.Answer {
 	st, err := loop.Status(ctx)
 	if err != nil {
 		return refusal(err)
+	}
+	var q statusQuery
+	if err := json.Unmarshal(b, &q); (err != nil || !q.FECs) && st.FECs != nil {
+		st.FECs.All = nil
 	}
 	next := loop.Times()
 	st.Service = &report.Service{
@@ -311,7 +316,7 @@ func holdCommand() *cobra.Command {
 		Long:  "List the holds in force, and the overrides. " + scopesText,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, err := status(cmd, f.root, f.output, nil)
+			st, err := status(cmd, f.root, f.output, nil, statusQuery{})
 			if err != nil {
 				return err
 			}

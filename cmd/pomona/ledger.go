@@ -1,6 +1,10 @@
 package main
 
 import (
+	"net/url"
+	"os"
+	"strings"
+
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
@@ -13,6 +17,13 @@ func placeLedger(site string, conf desired.ServedSite) error {
 	}
 	if err := outside(conf.Root, conf.Ledger.Postgres); err != nil {
 		return err
+	}
+	if b, err := os.ReadFile(conf.Ledger.Postgres); err == nil { // else whoever connects says so
+		conceal(b)
+		if u, err := url.Parse(strings.TrimSpace(string(b))); err == nil {
+			password, _ := u.User.Password()
+			secrets.Add(password)
+		}
 	}
 	return reconciler.PlaceLedger(conf.Root, &ledger.Postgres{File: conf.Ledger.Postgres, Schema: conf.Ledger.TheSchema(site)})
 }

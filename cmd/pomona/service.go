@@ -287,9 +287,13 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	root.endPreviews(conf.ServedSite, r)
+	if err := root.runHooks(name, conf.Hooks, r); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	if err := root.collectData(name, conf.ServedSite, r); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	root.restartFECs(conf.ServedSite, r)
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)

@@ -40,7 +40,7 @@ var severities = []Severity{Info, Warning, Error}
 // Kind is what an event is about.
 type Kind string
 
-// Kinds of events. All but Published and DamageRepaired last until they have recovered.
+// Kinds of events. All but Published, DamageRepaired and FECFailed last until they have recovered.
 const (
 	PassFailed     Kind = "pass-failed"
 	SiteProblems   Kind = "site-problems" // the branch holds an invalid commit
@@ -50,10 +50,11 @@ const (
 	Published      Kind = "published"
 	WebhookSilent  Kind = "webhook-silent"  // the branch moves, and no webhook says so
 	CollectFailing Kind = "collect-failing" // persistent data of FECs grows old
+	HookFailing    Kind = "hook-failing"    // a program is not told of what is published
 )
 
 // lasts says whether a kind of event is over only when a later one says so.
-func (k Kind) lasts() bool { return k != DamageRepaired && k != Published }
+func (k Kind) lasts() bool { return k != DamageRepaired && k != Published && k != FECFailed }
 
 // Route says which events somebody is told. The zero value is all of them.
 type Route struct {
@@ -151,6 +152,14 @@ func (f *Fetches) Of(site string, err error, patience time.Duration, now time.Ti
 	}
 	return &Event{Site: site, Severity: Error, Kind: FetchFailing, At: now, Text: err.Error(),
 		Title: "the repository cannot be read since " + f.failing.UTC().Format("2006-01-02 15:04 UTC")}
+}
+
+// OfHooks is the event that some hooks after publication fail, or that none does.
+func OfHooks(site string, failing []string, text string, now time.Time) Event {
+	if len(failing) == 0 {
+		return Event{Site: site, Kind: HookFailing, Recovered: true, Title: "every hook is told of what is published again", At: now}
+	}
+	return Event{Site: site, Severity: Error, Kind: HookFailing, Title: "not told of what is published: hook " + strings.Join(failing, ", "), Text: text, At: now}
 }
 
 // Uncollected is persistent data of a FEC that is not collected any more.

@@ -76,12 +76,20 @@ status() {
 	echo "fec $(sed -n 's/^fec //p' "$ROOT/current/.pomona/manifest" 2>/dev/null)"
 	[ -z "$PREVIEW" ] || echo "preview $PREVIEW"
 	id=$(cat /proc/sys/kernel/random/boot_id)
-	if [ -r "$RUN/state" ] && [ "$(cat "$RUN/.boot" 2>/dev/null)" = "$id" ]; then echo "state $(head -n 1 "$RUN/state")"; fi
+	if [ "$(cat "$RUN/.boot" 2>/dev/null)" = "$id" ]; then
+		[ ! -r "$RUN/state" ] || echo "state $(head -n 1 "$RUN/state")"
+		[ ! -r "$RUN/.asked" ] || echo "asked $(head -n 1 "$RUN/.asked")"
+	fi
 	current=$(readlink "$ROOT/current") && echo "current ${current##*/}"
 	echo "boot $id"
 	inhibited && echo "inhibit $WHY"
 	developed
 	echo end
+}
+
+# asked WHAT notes what is about to happen. The state before it is over: whatever is told from now on came after it.
+asked() {
+	[ ! -d "$RUN" ] || { echo "$1" >"$RUN/.asked" && rm -f "$RUN/state"; }
 }
 
 restart() { # SERIAL SOFTWARE...
@@ -92,6 +100,7 @@ restart() { # SERIAL SOFTWARE...
 	uninhibited
 	[ -x "$BOOT" ] || fail "$BOOT is not there"
 	log "restart of $* for serial $serial"
+	asked "restart $serial"
 	setsid "$BOOT" --restart "$@" </dev/null >/dev/null 2>&1 &
 	echo accepted
 }
@@ -100,6 +109,7 @@ reboot() { # SERIAL
 	number "$1" || refuse "malformed serial $1"
 	uninhibited
 	log "reboot for serial $1"
+	asked "reboot $1"
 	# shellcheck disable=SC2016 # $0 is the inner shell's; the answer goes out first
 	setsid sh -c 'sleep 1; sync; exec $0' "$REBOOT" </dev/null >/dev/null 2>&1 &
 	echo accepted

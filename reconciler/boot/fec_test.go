@@ -228,7 +228,7 @@ env -i sleep 1000 & echo $! >$POMONA_RUN/clean`,
 	if alive(clean) || alive(stubborn) {
 		t.Errorf("still there: %v, %v", alive(clean), alive(stubborn))
 	}
-	accepted(t, f, "restart 101 bpm") // which ends the process that Stop would not find
+	accepted(t, f, "restart 101 bpm") // once more, which ends the process that Stop would not find
 	awaits(t, "a restart", func() bool { return strings.Count(read(t, f.Root(), "run/said"), "\n") == 5 })
 	eventually(t, f, "running 101 ")
 	if err := exec.Command("kill", strings.TrimSpace(read(t, f.Root(), "run/clean"))).Run(); err != nil {
@@ -315,6 +315,9 @@ func TestInhibited(t *testing.T) {
 		t.Fatal(err)
 	}
 	accepted(t, f, "reboot 101")
+	if out, _ := ask(t, f, "status"); strings.Contains(out, "\nstate ") || !strings.Contains(out, "\nasked reboot 101\n") {
+		t.Errorf("after it was asked:\n%s", out)
+	}
 	awaits(t, "a reboot", func() bool {
 		_, err := os.Stat(filepath.Join(f.Dir, "reboot"))
 		return err == nil

@@ -34,3 +34,33 @@ func Passes(ctx context.Context, l *ledger.Ledger, n int) ([]observed.Pass, erro
 	}
 	return out, err
 }
+
+// Said is what each FEC said last, by FEC.
+func Said(ctx context.Context, l *ledger.Ledger) (map[string]observed.Said, error) {
+	latest, err := l.LatestReports(ctx)
+	if err != nil {
+		return nil, err
+	}
+	proven, err := l.Evidence(ctx)
+	out := make(map[string]observed.Said, len(latest))
+	for _, r := range latest {
+		last := observed.FECReport(r)
+		said := observed.Said{Last: &last}
+		if p, ok := proven[r.FEC]; ok {
+			p := observed.FECReport(p)
+			said.Proven = &p
+		}
+		out[r.FEC] = said
+	}
+	return out, err
+}
+
+// ReportsOf are the last n of a FEC, newest first.
+func ReportsOf(ctx context.Context, l *ledger.Ledger, fec string, n int) ([]observed.FECReport, error) {
+	reports, err := l.ReportsOf(ctx, fec, n)
+	out := make([]observed.FECReport, len(reports))
+	for i, r := range reports {
+		out[i] = observed.FECReport(r)
+	}
+	return out, err
+}

@@ -14,20 +14,25 @@ import (
 
 // PublishedFEC is what a generation publishes to a FEC, as a ledger keeps it.
 func PublishedFEC(root *os.Root, g observed.Generation, fec string) (ledger.PublishedFEC, error) {
-	p := ledger.PublishedFEC{FEC: fec, Commit: g.Commit, Generation: g.Number, At: g.Published, Software: map[string]string{}}
-	b, err := root.ReadFile(path.Join(tree.GenerationPath(g.Number), "fecs", fec, tree.ManifestName))
-	if err != nil {
-		return p, fmt.Errorf("read manifest of %s: %w", fec, err)
-	}
-	m, _, unsigned, err := tree.ParseManifest(b)
-	if err != nil {
-		return p, fmt.Errorf("read manifest of %s: %w", fec, err)
-	}
-	p.Serial, p.Manifest = m.Serial, unsigned
+	m, err := ManifestOf(root, g.Number, fec)
+	p := ledger.PublishedFEC{FEC: fec, Serial: m.Serial, Commit: g.Commit, Generation: g.Number, At: g.Published, Manifest: m.Marshal(), Software: map[string]string{}}
 	for _, s := range m.Software {
 		p.Software[s.Name] = s.Version
 	}
-	return p, nil
+	return p, err
+}
+
+// ManifestOf is the manifest of a FEC in a generation.
+func ManifestOf(root *os.Root, n int64, fec string) (tree.Manifest, error) {
+	b, err := root.ReadFile(path.Join(tree.GenerationPath(n), "fecs", fec, tree.ManifestName))
+	if err != nil {
+		return tree.Manifest{}, fmt.Errorf("read manifest of %s: %w", fec, err)
+	}
+	m, _, _, err := tree.ParseManifest(b)
+	if err != nil {
+		return m, fmt.Errorf("read manifest of %s: %w", fec, err)
+	}
+	return m, nil
 }
 
 // PublishedReleases are the versions of software that a generation holds.
@@ -56,3 +61,6 @@ func Now(root *os.Root) (observed.Past, error) {
 	}
 	return pastOne(root, n)
 }
+
+// Generation is one that is there.
+func Generation(root *os.Root, n int64) (observed.Past, error) { return pastOne(root, n) }

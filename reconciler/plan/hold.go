@@ -122,8 +122,9 @@ type Side struct {
 	Expired []string
 }
 
-// HeldFECs are the FECs that stay as an earlier commit says, by name. One that is held already stays as it is; any other, as
-// it is published now; one that only comes into a held group with the wanted commit, as that has it.
+// HeldFECs are the FECs that stay as an earlier commit says, by name. One that does not run what is published goes back to the
+// commit that its hold names. One that is held already stays as it is; any other, as it is published now; one that only comes
+// into a held group with the wanted commit, as that has it.
 func HeldFECs(in []observed.Hold, current observed.Generation, published, wanted Side) []observed.Held {
 	h := holder{held: map[string]*hold{}, was: map[string]observed.Held{}, published: published, wanted: wanted}
 	for _, held := range current.Givens.Held {
@@ -136,6 +137,9 @@ func HeldFECs(in []observed.Hold, current observed.Generation, published, wanted
 		switch what, name := desired.SplitScope(hold.Scope); what {
 		case desired.FECScope:
 			h.hold(name, hold.ID, true)
+			if hold.Bad != "" {
+				h.held[name].back = hold.Commit
+			}
 		case desired.GroupScope:
 			h.group(name, hold.ID)
 		}
@@ -157,6 +161,7 @@ type holder struct {
 type hold struct {
 	by          []string
 	asPublished bool
+	back        string // commit that it goes back to; empty for none
 }
 
 func (h *holder) hold(fec, id string, asPublished bool) {
@@ -171,7 +176,11 @@ func (h *holder) hold(fec, id string, asPublished bool) {
 func (h *holder) stays(fec string) observed.Held {
 	held := h.held[fec]
 	slices.Sort(held.by)
-	if was, ok := h.was[fec]; ok {
+	was, ok := h.was[fec]
+	if held.back != "" && held.back != was.Commit {
+		return observed.Held{FEC: fec, Commit: held.back, Expired: ExpiredOf(h.published.Expired, fec), By: held.by}
+	}
+	if ok {
 		return observed.Held{FEC: fec, Commit: was.Commit, Expired: append([]string{}, was.Expired...), By: held.by}
 	}
 	side := h.wanted

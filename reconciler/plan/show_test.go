@@ -55,6 +55,8 @@ func TestEqualChangesAreOneLine(t *testing.T) {
            host hosta1; in a; needs no restart; nothing to download
   added    c1: bpm + 1.0, configuration orbit + 1.0, script + 10-env, script + 50-bpm
            host hostc1; in a; first boot; downloads 2.00 MB
+  added    monitoring/icinga2
+  added    monitoring/prometheus
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Errorf("text (-want +got):\n%s", d)

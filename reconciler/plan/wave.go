@@ -62,6 +62,8 @@ type Waves struct {
 	Look     []string           // FECs to be asked what they run, because nobody knows
 	Watch    []string           // FECs that are restarting: to be asked how far they are
 	Failed   []observed.Rollout // of Set, those that have just failed
+	Late     []string           // of Failed, those that did not say so in time
+	Broken   []string           // FECs whose init scripts fail as they are published, whoever started them
 	Pause    string             // why nothing more is to be restarted; empty: nothing new
 	Standing []Standing         // by FEC
 }
@@ -130,6 +132,9 @@ func (d *decision) member(m Member) {
 		r, known = d.advance(m, r)
 	}
 	e := m.Evidence
+	if e != nil && e.Serial == m.Wanted && e.State == "init-failed" && !(known && r.Underway()) {
+		d.out.Broken = append(d.out.Broken, m.FEC)
+	}
 	switch {
 	case known && r.Underway():
 		s.State, s.Why = StandsUnderway, r.Need
@@ -200,8 +205,9 @@ func (d *decision) advance(m Member, r observed.Rollout) (observed.Rollout, bool
 		set(observed.RolloutFailed, why(*e))
 	case r.Underway() && d.Now.Sub(r.At) > limit:
 		set(observed.RolloutFailed, fmt.Sprintf("does not run %s after it was asked to %s", limit, r.Need))
+		d.out.Late = append(d.out.Late, m.FEC)
 	case r.State == observed.RolloutNow && runs(e, m.Wanted):
-		return r, false
+		set(observed.RolloutRuns, "")
 	}
 	if !r.Underway() && r.State != observed.RolloutNow && r.Wanted != m.Wanted {
 		return r, false // something else is published since

@@ -312,7 +312,7 @@ func TestStatusRestartReboot(t *testing.T) {
 		t.Error("a reboot does not show")
 	}
 	f.Inhibit("beam")
-	if out, status := d.run(f, "pomona-fec reboot 8", ""); out != "" || status == 0 {
+	if out, status := d.run(f, "pomona-fec reboot 8", ""); out != "" || status != 3 {
 		t.Errorf("an inhibited FEC answers %q, status %d", out, status)
 	}
 	if out, _ := d.run(f, "pomona-fec status", ""); line(out, "inhibit") != "inhibit beam" {
@@ -415,7 +415,7 @@ func TestDevIsGoneAtTheNextBoot(t *testing.T) {
 	s, d := newSite(t), newDialer(t)
 	s.publish(7, "fec0")
 	f := listening(t, s, d, "fec0").FEC("fec0")
-	put := "pomona-fec dev put bpm dev-1 " + artifact.Sum([]byte("archive")).String()
+	put := "pomona-fec dev put bpm dev-1 " + artifact.Sum([]byte("archive")).String() + " /opt/bpm"
 	if _, status := d.run(f, put, "archives"); status == 0 {
 		t.Error("it takes what is damaged")
 	}

@@ -9,7 +9,7 @@ import (
 // obeyDev answers dev, with the words that follow it.
 func (f *FEC) obeyDev(words []string, in io.Reader, stdout, stderr io.Writer) int {
 	name := words[1]
-	if words[0] == "put" && len(words) == 4 {
+	if words[0] == "put" && len(words) == 5 {
 		return f.put(name, words[2], words[3], in, stderr)
 	}
 	f.mu.Lock()

@@ -14,9 +14,10 @@ import (
 
 // Exit statuses, as those of pomona-fec.
 const (
-	ok      = 0
-	failed  = 1
-	refused = 126
+	ok        = 0
+	failed    = 1
+	inhibited = 3
+	refused   = 126
 )
 
 // obey does what pomona-fec does for the same command.
@@ -28,7 +29,7 @@ func (f *FEC) obey(command string, in io.Reader, stdout, stderr io.Writer) (stat
 	switch {
 	case len(words) == 1 && words[0] == "status":
 		f.tell(stdout)
-	case len(words) >= 2 && words[0] == "restart":
+	case len(words) >= 3 && words[0] == "restart":
 		return f.again(stdout, stderr, func(ctx context.Context) { f.start(ctx) })
 	case len(words) == 2 && words[0] == "reboot":
 		return f.again(stdout, stderr, func(ctx context.Context) { f.Boot(ctx) })
@@ -81,7 +82,7 @@ func (f *FEC) again(stdout, stderr io.Writer, what func(context.Context)) int {
 	inhibit := f.inhibit
 	f.mu.Unlock()
 	if inhibit != "" {
-		return refuse(stderr, failed, "inhibited: %s", inhibit)
+		return refuse(stderr, inhibited, "inhibited: %s", inhibit)
 	}
 	fmt.Fprintln(stdout, "accepted")
 	f.crowd.do(what)

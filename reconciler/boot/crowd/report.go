@@ -2,13 +2,14 @@ package crowd
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // report keeps the state and tells the server. Like the boot client's, it stops nothing when the server does not take it.
@@ -20,7 +21,7 @@ func (f *FEC) report(ctx context.Context, client *http.Client, s Status) {
 	form := fmt.Sprintf("fec=%s&serial=%d&state=%s&slot=%s&detail=%s&client=crowd", f.Name, s.Serial, s.State, s.Slot, url.QueryEscape(s.Detail))
 	if token := f.crowd.settings.Tokens[f.Name]; token != "" {
 		f.at = max(time.Now().Unix(), f.at+1) // each is newer than the last, also within a second
-		form = Authenticate(fmt.Sprintf("%s&at=%d", form, f.at), token)
+		form = tree.Token(token).Prove(form, time.Unix(f.at, 0))
 	}
 	f.mu.Unlock()
 	if mute {
@@ -35,12 +36,4 @@ func (f *FEC) report(ctx context.Context, client *http.Client, s Status) {
 		_, _ = io.Copy(io.Discard, io.LimitReader(got.Body, 1<<16)) // so that the connection is used again
 		got.Body.Close()
 	}
-}
-
-// Authenticate appends to a form the code that only who has the token can make: 128 hex digits, half for the inner hash and half for
-// the outer one.
-func Authenticate(form, token string) string {
-	inner := sha256.Sum256([]byte(token[:64] + form))
-	outer := sha256.Sum256(fmt.Appendf(nil, "%s%x", token[64:], inner))
-	return fmt.Sprintf("%s&mac=%x", form, outer)
 }
