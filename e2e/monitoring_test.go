@@ -146,6 +146,49 @@ func TestIcingaAcceptsWhatIsPublished(t *testing.T) {
 	}
 }
 
+// TestMonitoringSeesWhatAFECRuns asks the published plugin, as Icinga would, before and after boots.
+func TestMonitoringSeesWhatAFECRuns(t *testing.T) {
+	w := newWorld(t)
+	address, _ := w.serve("--admin", "", "--poll", never)
+	plugin := filepath.Join(w.root, "current/monitoring/icinga2/check_pomona_fec")
+	check := func(fec string, code int, says string, servers ...string) {
+		t.Helper()
+		args := []string{"-f", fec}
+		for _, s := range append(servers, "http://"+address) {
+			args = append(args, "-u", s)
+		}
+		eventually(t, "the plugin says "+says, func() bool {
+			out, _, got := runCommand(t, exec.Command(plugin, args...))
+			return got == code && strings.HasPrefix(out, says)
+		})
+	}
+	const name = "lin1mg01"
+	check(name, 3, "UNKNOWN: "+name+" does not run serial")
+	fec := w.newFEC(name, "http://"+address)
+	fec.mustBoot()
+	check(name, 0, "OK: "+name+" runs serial")
+	check(name, 0, "OK: "+name+" runs serial", "http://"+freeAddress(t)) // a server that is not there
+	w.edit("fecs/linac/linac.cue", `"1": "1.4.0"`, `"1": "1.5.0"`)
+	must(t, "kick", "--root", w.root)
+	check(name, 1, "WARNING: "+name+" does not run serial")
+	w.write("scripts/daemon", "#!/bin/sh\nexit 1\n", 0o755)
+	w.commit("broken")
+	must(t, "kick", "--root", w.root)
+	if code, _ := fec.boot(); code == 0 {
+		t.Fatal("a broken script lets a FEC boot")
+	}
+	check(name, 2, "CRITICAL: "+name+" does not run serial")
+	check("nobody1", 3, "UNKNOWN: cannot ask Pomona")
+	if out, _, code := runCommand(t, exec.Command(plugin, "-f", name)); code != 3 || !strings.Contains(out, "give -f FEC and -u SERVER") {
+		t.Errorf("without a server: %d, %s", code, out)
+	}
+	for _, path := range []string{"/-/fecs/", "/-/fecs/" + name, "/-/fecs/../check", "/-/fecs/nobody1/check", "/-/fecs//check"} {
+		if got := get("http://" + address + path); got != 404 {
+			t.Errorf("%s gives %d", path, got)
+		}
+	}
+}
+
 func (w world) read(name string) []byte {
 	w.t.Helper()
 	b, err := os.ReadFile(filepath.Join(w.root, name))

@@ -17,6 +17,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/publish"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -150,6 +151,18 @@ func (a *AfterHooks) told(ctx context.Context, name string) ledger.Hook {
 		return err
 	})
 	return state
+}
+
+// failingHooks are those that were not told of what is published.
+func failingHooks(ctx context.Context, l *ledger.Ledger) ([]report.Hook, error) {
+	all, err := l.Hooks(ctx)
+	failing := []report.Hook{}
+	for _, h := range all {
+		if h.Tries > 0 {
+			failing = append(failing, report.Hook{Name: h.Name, Tries: h.Tries, Since: h.Since, Trouble: h.Trouble})
+		}
+	}
+	return failing, err
 }
 
 var errNothingToTell = errors.New("nothing to tell")

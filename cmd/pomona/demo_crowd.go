@@ -55,9 +55,6 @@ func (d *crowdDemo) run(ctx context.Context, once bool) error {
 		return err
 	}
 	defer d.crowd.Close()
-	if _, err := d.publish(ctx); err != nil {
-		return err
-	}
 	log, err := os.OpenFile(d.path("service.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
@@ -110,7 +107,7 @@ func (d *crowdDemo) prepare() (err error) {
 		return err
 	}
 	d.crowd, err = crowd.New(crowd.Settings{
-		Server: "http://" + d.address, Keys: []tree.PublicKey{key.Public()}, Tokens: tokens, Failing: d.failing, Seed: 1, Authorized: login,
+		Server: "http://" + d.address, Keys: []tree.PublicKey{key.Public()}, Tokens: tokens, Failing: d.failing, Seed: 1, Off: true, Authorized: login,
 	}, names)
 	if err != nil {
 		return err
@@ -184,11 +181,13 @@ func (d *crowdDemo) tokens(names []string) (map[string]string, error) {
 
 // boot boots the crowd once the service is there, shows what became of it, and waits unless once is set.
 func (d *crowdDemo) boot(ctx context.Context, once bool) error {
+	began := time.Now()
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	d.say("4. Serving it at http://%s/ and booting %d simulated FECs.\n", d.address, d.n)
-	began := time.Now()
+	d.say("3. Its service has validated and published the site in %s, and serves it at http://%s/.", time.Since(began).Round(time.Millisecond), d.address)
+	d.say("4. Booting %d simulated FECs.\n", d.n)
+	began = time.Now()
 	progress := newProgress(os.Stderr, d.n)
 	states := map[string]crowd.Status{}
 	err := d.crowd.Boot(ctx, func(f *crowd.FEC, s crowd.Status) {
@@ -254,6 +253,7 @@ func (d *crowdDemo) show(states map[string]crowd.Status) error {
 			failed = append(failed, f.Name)
 		}
 	}
+	slices.Sort(failed)
 	for _, group := range slices.Sorted(maps.Keys(count)) {
 		n := count[group]
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t\n", group, n[""], n["running"], n["init-failed"], n[""]-n["running"]-n["init-failed"])
@@ -278,15 +278,17 @@ func (d *crowdDemo) odd(states map[string]crowd.Status) (names []string) {
 }
 
 func (d *crowdDemo) where() {
-	one := d.crowd.FECs()[0].Name
+	group := crowdGroups[0]
 	d.say(`
 Where to look:
-  %[3]s status --root %[2]s/root            what is published, and what FECs run
-  %[3]s fec %[4]s --root %[2]s/root    one of them
-  %[3]s restart status --root %[2]s/root    FECs on their way to what is published
-  %[2]s/site/fecs/*/*.cue                the site: change a version, commit, and watch
-  %[2]s/service.log                      what the service says
-  http://%[5]s/metrics                           its figures`, d.address, d.dir, os.Args[0], one, d.admin)
+  %[1]s status --root %[2]s/root               what is published, and what FECs run
+  %[1]s fec %[3]s --root %[2]s/root     one of them
+  %[2]s/service.log, http://%[4]s/metrics   what the service says of itself
+
+Release something, and watch it reach the FECs in waves:
+  sed -i s/1.0.0/1.1.0/ %[2]s/site/fecs/%[5]s/%[5]s.cue
+  git -C %[2]s/site commit -qam '%[6]s 1.1.0'
+  %[1]s restart status --root %[2]s/root`, os.Args[0], d.dir, d.crowd.FECs()[0].Name, d.admin, group.name, group.software)
 }
 
 // freeNear is an address that nobody listens on: the given one, or one with another port.

@@ -50,10 +50,8 @@ const (
 	Published      Kind = "published"
 	WebhookSilent  Kind = "webhook-silent"  // the branch moves, and no webhook says so
 	CollectFailing Kind = "collect-failing" // persistent data of FECs grows old
+	HookFailing    Kind = "hook-failing"    // a program is not told of what is published
 )
-
-// HookFailing says that a program is not told of what is published.
-const HookFailing Kind = "hook-failing"
 
 // lasts says whether a kind of event is over only when a later one says so.
 func (k Kind) lasts() bool { return k != DamageRepaired && k != Published && k != FECFailed }

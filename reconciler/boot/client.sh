@@ -274,7 +274,7 @@ name='[A-Za-z0-9_][A-Za-z0-9._+@-]*'
 integer='(0|[1-9][0-9]{0,12})'
 archive="(gzip|xz|zstd) $integer [0-9a-f]{64}"
 path='(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+'
-boot_line="(site|fec|host|platform) $name|channel $name(/[1-9][0-9]{0,8})?|(serial|expires) $integer|data (yes|no)\
+boot_line="(site|fec|host|platform) $name|channel $name(/[1-9][0-9]{0,8})?|(serial|expires) $integer|data (yes|no)|persist $name $name $path\
 |software $name $name $archive $path (start|hold)|configuration $name $name $archive $path\
 |scripts $archive|init $name [0-9a-f]{64} (-|$name)"
 data_line="(site|fec) $name|data $name $name $archive $path"
@@ -513,28 +513,44 @@ data_manifest() {
 	[ "$(field site) $(field fec)" = "$SITE $FEC" ] || why "it is for $(field fec) of $(field site)"
 }
 
-# restore_data gives the slot the persistent data of this FEC, once: what was written in the slot since is newer. An
-# archive is unpacked only below its own path, because another key signs data.
+# restore_data gives the slot the persistent data of this FEC, once: what was written in the slot since is newer. What may be
+# restored where, and in which format, the boot manifest says: another key signs data.
 restore_data() {
 	if ! data_manifest; then
 		note "data skipped: $WHY"
 		return
 	fi
-	lines data >"$WORK/data"
-	while read -r item schema format bytes hash install; do
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
 		mark=$SLOT/.pomona/data/$item
 		if [ -L "$SLOT$install" ] && [ ! -e "$SLOT$install" ]; then rm -f "$SLOT$install" "$mark"; fi # it went with a later slot
-		case $(cut -d ' ' -f 3 "$mark" 2>/dev/null) in "$install" | '') [ ! -e "$mark" ] || continue ;; esac
-		if object "$SERVER/data/$FEC/sha256/$hash" "$bytes" "$hash" &&
-			unpack "$ROOT/cache/$hash" "$format" "$SLOT" "${install#/}"; then
+		[ ! -e "$mark" ] || continue
+		# shellcheck disable=SC2046 # words: format, size, digest, path, schema
+		set -- $(awk -v name="$item" -v schema="$schema" '$1 == "data" && $2 == name { if ($3 == schema || !found) line = $4 " " $5 " " $6 " " $7 " " $3; found = found || $3 == schema } END { print line }' "$WORK/body")
+		[ $# -gt 0 ] || continue # nothing was collected yet
+		if [ "$5 $4" != "$schema $install" ]; then
+			note "data $item skipped: $5 of $4 was collected, and $schema of $install is wanted"
+		elif object "$SERVER/data/$FEC/sha256/$3" "$2" "$3" && unpack "$ROOT/cache/$3" "$1" "$SLOT" "${install#/}"; then
 			say "restored data $item"
-			mkdir -p "${mark%/*}" && echo "$schema $hash $install" >"$mark"
+			mkdir -p "${mark%/*}" && echo "$schema $3 $install" >"$mark"
 		else
 			note "data $item skipped: $WHY"
 		fi
-		rm -f "$ROOT/cache/$hash"
-	done <"$WORK/data"
+		rm -f "$ROOT/cache/$3"
+	done <"$WORK/persist"
 }
+
+# tag_data leaves in each folder of persistent data the format that this slot's software writes: who collects it cannot know
+# what a FEC runs.
+tag_data() {
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
+		[ ! -L "$SLOT$install" ] || continue # it went with a later slot
+		{ mkdir -p "$SLOT$install" && echo "$schema" >"$SLOT$install/.pomona-format"; } || note "data $item not tagged"
+	done <"$WORK/persist"
+}
+
+persistent() { sed -n 's/^persist //p' "$1/.pomona/manifest"; } # of a slot: name, schema and path of its data
 
 # run_script NAME [SOFTWARE VERSION INSTALL] executes one init script of SLOT. Its output goes to a file, so that a daemon
 # that it leaves behind keeps nobody waiting.
@@ -628,15 +644,16 @@ processes() {
 		$0 == software || $0 == run { if (++seen == 2) print path[3] }'
 }
 
-# carry_data moves the data of the slot that ran into the new one, and leaves a link: what goes on running writes there, too.
+# carry_data moves the data of the slot that ran into the new one if that wants the same, and leaves a link: what goes on
+# running writes there, too.
 carry_data() {
-	for mark in "$HAVE"/.pomona/data/*; do
-		install=$(cut -d ' ' -f 3 "$mark" 2>/dev/null)
-		if [ -z "$install" ] || [ -L "$HAVE$install" ] || [ ! -d "$HAVE$install" ]; then continue; fi
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
+		if [ -L "$HAVE$install" ] || [ ! -d "$HAVE$install" ] || ! grep -qxF "persist $item $schema $install" "$HAVE/.pomona/manifest"; then continue; fi
 		rm -rf "$SLOT$install"
 		{ mkdir -p "$SLOT${install%/*}" "$SLOT/.pomona/data" && mv "$HAVE$install" "$SLOT$install" &&
-			ln -s "$SLOT$install" "$HAVE$install" && cp "$mark" "$SLOT/.pomona/data/"; } || note "data ${mark##*/} not carried over"
-	done
+			ln -s "$SLOT$install" "$HAVE$install" && echo "$schema - $install" >"$SLOT/.pomona/data/$item"; } || note "data $item not carried over"
+	done <"$WORK/persist"
 }
 
 # --- Development ----------------------------------------------------------------------------------------------------
@@ -744,7 +761,10 @@ if [ -n "$RESTART" ]; then
 fi
 clock_set || note 'clock not set, expiry unchecked'
 ! expired || note stale
-[ "$DATA" = no ] || restore_data
+if [ "$DATA" = yes ]; then
+	restore_data
+	tag_data
+fi
 run_scripts
 say "$STATE: serial $SERIAL${NOTES:+, $NOTES}"
 report "$STATE" "$reason"

@@ -1,7 +1,6 @@
 package boot_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,17 +29,28 @@ func (s *site) dataFEC() *boot.FEC {
 
 func (s *site) withData(serial int64) tree.Manifest {
 	m := s.release(serial)
-	m.Data = true
+	m.Data, m.Persistence = true, []tree.Persistent{{Name: "offsets", Schema: "v2", Path: "/opt/fesa/data"}}
 	return m
 }
 
 // data serves a data.manifest of one item.
 func (s *site) data(k tree.SecretKey, fec string, files map[string]string) {
 	s.t.Helper()
+	s.dataOf(k, fec, s.item("v2", "/opt/fesa/data", files))
+}
+
+// item serves an archive of data.
+func (s *site) item(schema, path string, files map[string]string) tree.DataItem {
+	s.t.Helper()
 	b := archive(s.t, artifact.Gzip, files)
-	d := artifact.Sum(b)
-	s.put("/data/"+fecName+"/sha256/"+d.String(), b)
-	body := fmt.Appendf(nil, "pomona-data 1\nsite linac\nfec %s\ndata offsets v2 gzip %d %s /opt/fesa/data\nend 4\n", fec, len(b), d)
+	o := tree.Object{Format: artifact.Gzip, Size: int64(len(b)), Digest: artifact.Sum(b)}
+	s.put("/data/"+fecName+"/sha256/"+o.Digest.String(), b)
+	return tree.DataItem{Name: "offsets", Schema: schema, Object: o, Path: path}
+}
+
+func (s *site) dataOf(k tree.SecretKey, fec string, items ...tree.DataItem) {
+	s.t.Helper()
+	body := tree.DataManifest{Site: "linac", FEC: fec, Data: items}.Marshal()
 	s.put("/data/"+fecName+"/data.manifest", append(tree.Sign(body, []tree.SecretKey{k}), body...))
 }
 
@@ -73,6 +83,16 @@ func TestData(t *testing.T) {
 			t.Errorf("data is %q in the new slot", read(t, o.Slot, file))
 		}
 	})
+	t.Run("of several formats", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		f := s.dataFEC()
+		s.dataOf(dataKey, fecName, s.item("v3", "/opt/fesa/data", map[string]string{file: "too new"}),
+			s.item("v2", "/opt/fesa/data", map[string]string{file: "right"}), s.item("v1", "/opt/fesa/data", map[string]string{file: "too old"}))
+		if o := boots(t, f, "running", 100, ""); read(t, o.Slot, file) != "right" {
+			t.Errorf("restored %q", read(t, o.Slot, file))
+		}
+	})
 	for name, spoil := range map[string]struct {
 		how    func(*site)
 		detail string
@@ -88,6 +108,13 @@ func TestData(t *testing.T) {
 			s.data(dataKey, fecName, map[string]string{file: "x"})
 			s.fail(only("/sha256/", onlyData(flip)))
 		}, "data offsets skipped"},
+		"of another format": {func(s *site) {
+			s.dataOf(dataKey, fecName, s.item("v1", "/opt/fesa/data", map[string]string{file: "x"}))
+		},
+			"data offsets skipped: v1 of /opt/fesa/data was collected, and v2 of /opt/fesa/data is wanted"},
+		"for another path": {func(s *site) {
+			s.dataOf(dataKey, fecName, s.item("v2", "/opt/fesa/bpm", map[string]string{file: "x", "/opt/fesa/bpm/1.0.100/bin/bpm": "x"}))
+		}, "data offsets skipped: v2 of /opt/fesa/bpm was collected"},
 		"other paths": {func(s *site) { s.data(dataKey, fecName, map[string]string{"/opt/fesa/bpm/1.0.100/bin/bpm": "x"}) }, "data offsets skipped"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,8 +103,14 @@ func (l *Ledger) prepare(ctx context.Context) error {
 
 // complete finds tables that somebody removed.
 func complete(ctx context.Context, db *sql.DB) error {
-	for _, table := range []string{"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
-		"reports", "latest_reports", "published_fecs", "published_software", "published_releases", "rollouts", "rollout_pauses", "hooks"} {
+	for _, table := range []string{
+		"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
+		"reports", "latest_reports",
+		"published_fecs", "published_software", "published_releases",
+		"submissions",
+		"rollouts", "rollout_pauses",
+		"hooks",
+	} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); sqliteLacks(err) || postgresDamaged(err) {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		} else if err != nil {

@@ -249,6 +249,8 @@ func others(was, now tree.Manifest) []string {
 		out = append(out, "gets persistent data")
 	case was.Data && !now.Data:
 		out = append(out, "gets no persistent data any more")
+	case !slices.Equal(now.Persistence, was.Persistence):
+		out = append(out, "its persistent data has other names, formats or paths")
 	}
 	return out
 }

@@ -21,7 +21,7 @@ func needs(s desired.Site, f FEC, was, now tree.Manifest) (string, []string) {
 	for _, i := range f.Scripts {
 		n.script(i, was, now)
 	}
-	was.Data = now.Data // is fetched at each boot, and collected without one
+	was.Data, was.Persistence = now.Data, now.Persistence // it is fetched at each boot, and collected without one
 	n.reboot = n.reboot || len(others(was, now)) > 0
 	switch {
 	case n.reboot:

@@ -74,6 +74,15 @@ func lineOf(f tree.IndexedFEC, said observed.Said, now time.Time) FECLine {
 	return line
 }
 
+// Check is the line for monitoring: its first word is OK, WARNING, CRITICAL or UNKNOWN, as plugins of Nagios and its kin say it.
+func (l FECLine) Check() string {
+	word := map[plan.Condition]string{plan.Runs: "OK", plan.Boots: "WARNING", plan.Stale: "WARNING", plan.Fails: "CRITICAL", plan.Silent: "UNKNOWN"}[l.Condition]
+	if l.Condition == plan.Runs {
+		return fmt.Sprintf("%s: %s runs serial %d, which is published, as of %s\n", word, l.FEC, l.Running, observed.Minute(l.At))
+	}
+	return fmt.Sprintf("%s: %s does not run serial %d, which is published: %s\n", word, l.FEC, l.Published, observed.Printable(l.Why))
+}
+
 func joinWhy(a, b string) string {
 	if a == "" {
 		return b

@@ -23,6 +23,7 @@ type Status struct {
 	Blocked   []plan.Blocked      `json:"blocked"` // by holds, at the last pass
 	Passes    []observed.Pass     `json:"passes"`  // the last ones, newest first
 	FECs      *FECs               `json:"fecs"`    // nil: nothing is published
+	Hooks     []Hook              `json:"hooks"`   // after publication that were not told yet
 	Service   *Service            `json:"service"` // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`
 }
@@ -34,6 +35,14 @@ type Revision struct {
 	At         time.Time `json:"at"`
 	Outcome    string    `json:"outcome,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
+}
+
+// Hook is a program that could not be told of what is published.
+type Hook struct {
+	Name    string    `json:"name"`
+	Tries   int       `json:"tries"`
+	Since   time.Time `json:"since"`
+	Trouble string    `json:"trouble"` // of the last try
 }
 
 // Service is what a running service does next.
@@ -83,6 +92,9 @@ func (s Status) Text(w io.Writer) error {
 		for _, line := range s.FECs.Worst {
 			row("", "%s %s: %s", line.FEC, line.Condition, observed.Printable(line.Why))
 		}
+	}
+	for _, h := range s.Hooks {
+		row("hook", "%s: failed %d times since %s: %s", h.Name, h.Tries, observed.Minute(h.Since), observed.Printable(h.Trouble))
 	}
 	s.service(row)
 	if s.Trouble != "" {

@@ -37,6 +37,9 @@ func (b *builder) fecFolder(name string, fec desired.FEC) Folder {
 		Site: b.want.Site.Settings.Name, Channel: b.want.Site.Settings.TheChannel(),
 		FEC: name, Host: fec.Host, Platform: fec.Platform, Data: len(fec.Persistence) > 0,
 	}
+	for _, data := range slices.Sorted(maps.Keys(fec.Persistence)) {
+		m.Persistence = append(m.Persistence, Persistent{data, fec.Persistence[data].Schema, fec.Persistence[data].Path})
+	}
 	f := Folder{Path: "fecs/" + name, Manifest: m}
 	f.Nodes = append(f.Nodes, b.fecSoftware(name, fec, m)...)
 	f.Nodes = append(f.Nodes, b.fecConfiguration(fec, m)...)

@@ -25,6 +25,7 @@ func manifest() tree.Manifest {
 	return tree.Manifest{
 		Site: "linac", Channel: "production", FEC: "kgp2cu02", Host: "kgp2cu02.acc.example.org", Platform: "yocto-ppc",
 		Serial: 29_384_756, Expires: 29_514_356, Data: true,
+		Persistence: []tree.Persistent{{Name: "offsets", Schema: "v2", Path: "/opt/fesa/data"}},
 		Software: []tree.Item{
 			{Name: "bpm", Version: "3.1.0", Object: tree.Object{Format: artifact.Gzip, Size: 1585539, Digest: digest("bpm")}, Install: "/opt/fesa/bpm/3.1.0", Start: true},
 			{Name: "diag", Version: "dev", Object: tree.Object{Format: artifact.Xz, Size: 7, Digest: digest("diag")}, Install: "/opt/diag"},
@@ -66,13 +67,14 @@ func TestManifestRefuses(t *testing.T) {
 		"another version":    {"pomona-boot 1", "pomona-boot 2"},
 		"missing line":       {"platform yocto-ppc\n", ""},
 		"wrong count":        {"\nend ", "\nend 1"},
-		"truncated":          {"\nend 15\n", "\nend 15"},
+		"truncated":          {"\nend 16\n", "\nend 16"},
 		"second space":       {"fec kgp2cu02", "fec  kgp2cu02"},
 		"unknown line":       {"data yes", "data yes\nextra 1"},
 		"shell in a name":    {"fec kgp2cu02", "fec $(reboot)"},
 		"large serial":       {"serial 29384756", "serial 2147483648"},
 		"leading zero":       {"serial 29384756", "serial 029384756"},
 		"negative":           {"expires 29514356", "expires -1"},
+		"data elsewhere":     {"/opt/fesa/data", "/opt/../etc"},
 		"escaping path":      {"/opt/fesa/bpm/3.1.0", "/opt/../etc"},
 		"relative path":      {"/opt/fesa/bpm/3.1.0", "opt/fesa"},
 		"root path":          {"/opt/fesa/bpm/3.1.0", "/"},
@@ -254,4 +256,24 @@ func FuzzLinkNode(f *testing.F) {
 			t.Errorf("%q -> %q is read as %+v", path, target, n)
 		}
 	})
+}
+
+func TestDataManifestSurvivesMarshalAndParse(t *testing.T) {
+	m := tree.DataManifest{Site: "linac", FEC: "kgp2cu02", Data: []tree.DataItem{
+		{Name: "offsets", Schema: "v2", Object: tree.Object{Format: artifact.Gzip, Size: 812, Digest: digest("offsets")}, Path: "/opt/fesa/data"},
+		{Name: "offsets", Schema: "v1", Object: tree.Object{Format: artifact.Gzip, Size: 7, Digest: digest("old")}, Path: "/opt/fesa/data"},
+	}}
+	body := m.Marshal()
+	got, sigs, signed, err := tree.ParseDataManifest(append(tree.Sign(body, []tree.SecretKey{key(1)}), body...))
+	if d := cmp.Diff(m, got); d != "" || err != nil {
+		t.Errorf("%v, manifest differs (-want +got):\n%s", err, d)
+	}
+	if !bytes.Equal(signed, body) || !tree.Verify(signed, sigs, []tree.PublicKey{key(1).Public()}) {
+		t.Error("its signature does not verify")
+	}
+	for _, change := range [][2]string{{"pomona-data 1", "pomona-boot 1"}, {"fec kgp2cu02\n", ""}, {"/opt/fesa/data", "/"}, {"end 5", "end 6"}, {"v2 gzip", "v2"}} {
+		if _, _, _, err := tree.ParseDataManifest([]byte(strings.Replace(string(body), change[0], change[1], 1))); err == nil {
+			t.Errorf("takes %q for %q", change[1], change[0])
+		}
+	}
 }

@@ -20,6 +20,7 @@ type Manifest struct {
 	Expires  int64 // minutes since 1970; below 2^31
 	Data     bool  // fetch persistent data too
 
+	Persistence   []Persistent // data that the software writes; some exactly if Data
 	Software      []Item
 	Configuration []Item
 	Scripts       Object // archive of all init scripts; zero when there are none
@@ -40,6 +41,9 @@ type Item struct {
 	Install string // where the archive unpacks to; the archive's entries carry it already
 	Start   bool   // software only: may be started at boot
 }
+
+// Persistent is data that a FEC writes and gets back after a reboot: in this format, below this path, or not at all.
+type Persistent struct{ Name, Schema, Path string }
 
 // Script is one init script, by the name that orders it.
 type Script struct {
@@ -76,6 +80,7 @@ const MaxMinutes = 1<<31 - 1
 //	serial NUMBER
 //	expires MINUTES
 //	data yes|no
+//	persist NAME SCHEMA PATH
 //	software NAME VERSION FORMAT SIZE SHA256 INSTALL start|hold
 //	configuration NAME VERSION FORMAT SIZE SHA256 INSTALL
 //	scripts FORMAT SIZE SHA256
@@ -94,6 +99,9 @@ func (m Manifest) Marshal() []byte {
 	w.add("serial", m.Serial)
 	w.add("expires", m.Expires)
 	w.add("data", word(m.Data, "yes", "no"))
+	for _, p := range m.Persistence {
+		w.add("persist", p.Name, p.Schema, p.Path)
+	}
 	for _, i := range m.Software {
 		w.add("software", i.Name, i.Version, i.Format, i.Size, i.Digest, i.Install, word(i.Start, "start", "hold"))
 	}
@@ -141,6 +149,9 @@ func (m *Manifest) parse(r *lineReader) {
 	m.Serial = r.number("serial", MaxMinutes)
 	m.Expires = r.number("expires", MaxMinutes)
 	m.Data = r.choice("data", "yes", "no")
+	for r.next("persist", 3) {
+		m.Persistence = append(m.Persistence, Persistent{Name: r.word(), Schema: r.word(), Path: r.installPath()})
+	}
 	for r.next("software", 7) {
 		i := Item{Name: r.word(), Version: r.word(), Object: r.object(), Install: r.installPath()}
 		i.Start = r.either("start", "hold")

@@ -103,6 +103,7 @@ func (o origins) global() {
 	o.folder(at, "scripts that every FEC may use", "scripts", "site", "scripts")
 	o.add(at+"/"+Client, "boot client, a part of Pomona; these settings are written into it",
 		value("site", "site", "name"), value("settings", "site", "boot"))
+	o.add(at+"/"+Command, "what FECs answer the service over ssh, a part of Pomona", value("site", "site", "name"))
 	for name, s := range o.site.Settings.Scripts {
 		o.add(at+"/"+name, "global script "+name, value("script", "site", "scripts", name, "file"), Source{Role: "content", File: s.File})
 	}

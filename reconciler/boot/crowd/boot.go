@@ -47,7 +47,7 @@ func (f *FEC) start(ctx context.Context) Status {
 	switch {
 	case serial == 0:
 		f.report(ctx, client, f.about("failed", detail))
-	case f.fails(serial):
+	case f.fails():
 		f.report(ctx, client, f.about("init-failed", "50-start failed with status 1"))
 	case detail != "":
 		f.report(ctx, client, f.about("fallback", detail))
@@ -98,6 +98,7 @@ func (f *FEC) deliver(ctx context.Context, client *http.Client) error {
 	}
 	f.mu.Lock()
 	f.installed, f.body = m, body
+	f.installs++
 	f.slot = fmt.Sprintf("%d-%s", m.Serial, artifact.Sum(body).String()[:8])
 	f.mu.Unlock()
 	f.report(ctx, client, f.about("installed", ""))

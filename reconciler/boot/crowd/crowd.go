@@ -23,10 +23,11 @@ type Settings struct {
 	Server     string            // address of the served tree, http://HOST:PORT
 	Keys       []tree.PublicKey  // that sign manifests; none: nothing is verified
 	Tokens     map[string]string // by FEC: 128 hex digits; a FEC without one reports unauthenticated
-	Failing    float64           // share, 0 to 1, of the serials whose init scripts fail: of each FEC others
+	Failing    float64           // share, 0 to 1, of releases whose init scripts fail: of each FEC others
 	Seed       uint64
 	Scripts    time.Duration // how long the init scripts of a boot take
 	Width      int           // boots at once; 0: 64
+	Off        bool          // a FEC answers over ssh only once it has begun to boot
 	Authorized []byte        // public keys that may log in over ssh, like a file authorized_keys; none: nobody may
 }
 

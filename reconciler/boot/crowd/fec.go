@@ -33,6 +33,7 @@ type FEC struct {
 	status    Status
 	installed tree.Manifest
 	body      []byte // the manifest that is installed, with its signatures
+	installs  int    // how often another one was installed
 	at        int64  // of the last authenticated report, seconds
 	slot      string
 	inhibit   string
@@ -126,11 +127,10 @@ func (f *FEC) Commands() []string {
 	return slices.Clone(f.log)
 }
 
-// fails says whether the init scripts of a serial fail on this FEC.
-func (f *FEC) fails(serial int64) bool {
+// fails says whether the init scripts of what is installed fail: of each release of this FEC, which it counts, alike in every run.
+func (f *FEC) fails() bool {
 	f.mu.Lock()
-	broken := f.broken
-	f.mu.Unlock()
-	sum := sha256.Sum256(fmt.Appendf(nil, "fails %d %s %d", f.crowd.settings.Seed, f.Name, serial))
-	return broken || float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < f.crowd.settings.Failing
+	defer f.mu.Unlock()
+	sum := sha256.Sum256(fmt.Appendf(nil, "fails %d %s %d", f.crowd.settings.Seed, f.Name, f.installs))
+	return f.broken || float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < f.crowd.settings.Failing
 }

@@ -210,3 +210,6 @@ func (p *Postgres) TryQuery(role, database, statements string) (string, error) {
 	}
 	return strings.TrimSpace(string(out)), nil
 }
+
+// Address is where the server listens.
+func (p *Postgres) Address() (host, port string) { return "127.0.0.1", p.port }
