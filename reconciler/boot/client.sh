@@ -540,6 +540,16 @@ restore_data() {
 	done <"$WORK/persist"
 }
 
+# tag_data leaves in each folder of persistent data the format that this slot's software writes: who collects it cannot know
+# what a FEC runs.
+tag_data() {
+	persistent "$SLOT" >"$WORK/persist"
+	while read -r item schema install; do
+		[ ! -L "$SLOT$install" ] || continue # it went with a later slot
+		{ mkdir -p "$SLOT$install" && echo "$schema" >"$SLOT$install/.pomona-format"; } || note "data $item not tagged"
+	done <"$WORK/persist"
+}
+
 persistent() { sed -n 's/^persist //p' "$1/.pomona/manifest"; } # of a slot: name, schema and path of its data
 
 # run_script NAME [SOFTWARE VERSION INSTALL] executes one init script of SLOT. Its output goes to a file, so that a daemon
@@ -751,7 +761,10 @@ if [ -n "$RESTART" ]; then
 fi
 clock_set || note 'clock not set, expiry unchecked'
 ! expired || note stale
-[ "$DATA" = no ] || restore_data
+if [ "$DATA" = yes ]; then
+	restore_data
+	tag_data
+fi
 run_scripts
 say "$STATE: serial $SERIAL${NOTES:+, $NOTES}"
 report "$STATE" "$reason"

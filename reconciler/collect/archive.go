@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -28,9 +29,14 @@ func (r *Refused) Error() string { return r.Text }
 
 func refuse(format string, args ...any) error { return &Refused{fmt.Sprintf(format, args...)} }
 
+// FormatFile is what the boot client leaves in a folder of persistent data: the tag of the format that the software writes which
+// it has booted. What is published may be further.
+const FormatFile = ".pomona-format"
+
 // contents are what is in an archive.
 type contents struct {
 	Files, Bytes int64
+	Format       string // that FormatFile says; empty: there is none
 }
 
 // rewrite reads the tar that a FEC sends of a path, to its very end, and writes one of its own that holds the same files: what
@@ -98,8 +104,30 @@ func (w *rewriting) entry(h *tar.Header) error {
 		return w.out.WriteHeader(&next)
 	}
 	next.Size = h.Size
+	if name == w.below+"/"+FormatFile {
+		return w.format(h.Size)
+	}
 	return w.file(&next)
 }
+
+// format reads the file that says which format the data has. It is no data itself.
+func (w *rewriting) format(size int64) error {
+	if size > maxFormat+1 {
+		return refuse("%s has %d bytes: it is not the boot client's", FormatFile, size)
+	}
+	b, err := io.ReadAll(w.in)
+	if err != nil {
+		return err
+	}
+	w.Format = strings.TrimSuffix(string(b), "\n")
+	if !formatForm.MatchString(w.Format) {
+		return refuse("%s is not the boot client's: it says %q", FormatFile, w.Format)
+	}
+	return nil
+}
+
+// formatForm is that of #Name of the schema.
+var formatForm = regexp.MustCompile(`^[a-z][a-z0-9._-]*$`)
 
 // place judges where an entry lies, and what it is.
 func (w *rewriting) place(name string, h *tar.Header) error {

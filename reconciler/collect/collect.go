@@ -307,21 +307,31 @@ func (c *Collector) now(fec string) (string, FEC) {
 
 // visit does for one FEC what is due.
 func (c *Collector) visit(ctx context.Context, fec string, names []string) {
-	site, f := c.now(fec)
-	c.mu.Lock()
-	settle := c.jobs[fec].settle
-	c.jobs[fec].settle = false
-	c.mu.Unlock()
-	if settle {
-		if err := c.shelf.settle(site, fec, f.Data, c.Keys); err != nil {
-			c.Log.Error("persistent data not put in order", "fec", fec, "err", err)
-			time.AfterFunc(10*time.Second, func() { c.unsettle(fec) })
-		}
-	}
+	c.settle(fec)
+	_, f := c.now(fec)
 	for _, name := range names {
 		if p, ok := f.Data[name]; ok && ctx.Err() == nil {
 			_, _ = c.once(ctx, fec, name, p, false) // its status says how it went
 		}
+	}
+}
+
+// settle puts a FEC's snapshots in order, if they may not be.
+func (c *Collector) settle(fec string) {
+	c.mu.Lock()
+	j := c.jobs[fec]
+	needed := j != nil && j.settle
+	if needed {
+		j.settle = false
+	}
+	c.mu.Unlock()
+	if !needed {
+		return
+	}
+	site, f := c.now(fec)
+	if err := c.shelf.settle(site, fec, f.Data, c.Keys); err != nil {
+		c.Log.Error("persistent data not put in order", "fec", fec, "err", err)
+		time.AfterFunc(10*time.Second, func() { c.unsettle(fec) })
 	}
 }
 
@@ -437,6 +447,7 @@ func (c *Collector) Collect(ctx context.Context, fec, name string, shrunken bool
 	if !ok {
 		return Failed, fmt.Errorf("nothing published says that %s has persistent data %q", fec, name)
 	}
+	c.settle(fec)
 	return c.once(ctx, fec, name, p, shrunken)
 }
 

@@ -26,15 +26,20 @@ func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Per
 	if err != nil {
 		return Failed, err
 	}
-	before, known := last(have, name, p.Schema)
 	f, temp, err := c.shelf.temp()
 	if err != nil {
 		return Failed, err
 	}
 	defer c.shelf.dir.Remove(temp) // it may have its place; else the next start removes it
 	next := Snapshot{FEC: fec, Name: name, Schema: p.Schema, Path: p.Path, At: c.Now().UTC().Truncate(time.Millisecond)}
+	for _, h := range have {
+		if h.Name == name && !next.At.After(h.At) {
+			next.At = h.At.Add(time.Millisecond) // the newest one is newest by any clock
+		}
+	}
 	site, of := c.now(fec)
 	err = errors.Join(c.fetch(ctx, of.Host, f, &next), f.Close())
+	before, known := last(have, name, next.Schema)
 	switch {
 	case !known && isAbsent(err):
 		return Nothing, nil
@@ -60,10 +65,10 @@ func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Per
 	return Collected, nil
 }
 
-// isAbsent says whether a FEC has nothing at the path.
+// isAbsent says whether a FEC has nothing at the path, as tar or pomona-fec says it.
 func isAbsent(err error) bool {
 	var exit *remote.ExitError
-	return errors.As(err, &exit) && strings.Contains(exit.Said, "No such file or directory")
+	return errors.As(err, &exit) && (strings.Contains(exit.Said, "No such file or directory") || strings.HasSuffix(exit.Said, " is not there"))
 }
 
 // shrunken says why a snapshot must not replace the one before it.
@@ -95,6 +100,9 @@ func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *
 		return said
 	} else if err != nil {
 		return fmt.Errorf("%s: %w", host, err)
+	}
+	if found.Format != "" {
+		s.Schema = found.Format
 	}
 	s.Files, s.Bytes, s.Content = found.Files, found.Bytes, artifact.Digest(content.Sum(nil))
 	return seal(f, s)

@@ -109,9 +109,10 @@ func (f *fec) fault(script string) {
 // collector is one that runs, and whose clock stands still unless somebody moves it.
 type collector struct {
 	*collect.Collector
-	t    testing.TB
-	root string
-	stop func()
+	t     testing.TB
+	root  string
+	stop  func()
+	ended chan error
 
 	mu   sync.Mutex
 	site *collect.Published
@@ -126,7 +127,7 @@ func newCollector(t testing.TB, f *fec, root string, change func(*collect.Option
 	c := &collector{t: t, root: root, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	c.want(f, map[string]desired.Persistence{"offsets": offsets})
 	o := collect.Options{
-		Root: root, Keys: []tree.SecretKey{dataKey}, SSH: &remote.SSH{Key: f.server.Key, Timeout: 2 * time.Second}, Folder: f.dir + "/current",
+		Root: root, Keys: []tree.SecretKey{dataKey}, SSH: &remote.SSH{Key: f.server.Key, Timeout: 5 * time.Second}, Folder: f.dir + "/current",
 		AtOnce: 4, Largest: 1 << 20, Room: 1 << 30, Least: 50, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Site: func(context.Context) (*collect.Published, error) {
 			c.mu.Lock()
@@ -144,17 +145,20 @@ func newCollector(t testing.TB, f *fec, root string, change func(*collect.Option
 	}
 	c.Collector = collect.New(o)
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
+	c.ended = make(chan error, 1)
+	go func() { c.ended <- c.Run(ctx) }()
 	c.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-c.ended; err != nil && o.Hook == nil {
 			t.Errorf("collector ends with %v", err)
 		}
 	})
 	t.Cleanup(c.stop)
 	return c
 }
+
+// failed says that it did not begin.
+func (c *collector) failed() bool { return len(c.ended) > 0 }
 
 // want publishes what is collected of the FEC, and waits until that is known.
 func (c *collector) want(f *fec, data map[string]desired.Persistence) {
@@ -177,17 +181,21 @@ func (c *collector) pass(d time.Duration) {
 // collect collects once, some time after the last time.
 func (c *collector) collect(want collect.Outcome) error {
 	c.t.Helper()
-	c.pass(time.Minute)
-	var got collect.Outcome
-	var err error
-	eventually(c.t, "the site is known", func() bool {
-		got, err = c.Collect(c.t.Context(), fecName, "offsets", false)
-		return err == nil || !strings.Contains(err.Error(), "nothing published")
-	})
+	got, err := c.once()
 	if got != want {
 		c.t.Errorf("outcome %s, %v; want %s", got, err, want)
 	}
 	return err
+}
+
+func (c *collector) once() (got collect.Outcome, err error) {
+	c.t.Helper()
+	c.pass(time.Millisecond)
+	eventually(c.t, "the site is known", func() bool {
+		got, err = c.Collect(c.t.Context(), fecName, "offsets", false)
+		return err == nil || !strings.Contains(err.Error(), "nothing published")
+	})
+	return got, err
 }
 
 // refused collects once, which must fail with these words, and change nothing that is served.

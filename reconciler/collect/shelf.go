@@ -190,8 +190,8 @@ func (s *shelf) restored(have []Snapshot) (out []Snapshot) {
 	return out
 }
 
-// drop removes what there is too much of. The one before the newest stays: a FEC may be fetching it. So does the newest in
-// each other format, for software that wants that again, and what an operator chose.
+// drop removes what there is too much of, in each format: software that is rolled back wants its own. The one before the newest
+// stays, since a FEC may be fetching it, and so does what an operator chose.
 func (s *shelf) drop(have []Snapshot, want map[string]desired.Persistence) error {
 	count := map[[2]string]int{}
 	for _, h := range have {
@@ -201,12 +201,8 @@ func (s *shelf) drop(have []Snapshot, want map[string]desired.Persistence) error
 		}
 		kind := [2]string{h.Name, h.Schema}
 		count[kind]++
-		most := max(p.Kept(), 2)
-		if h.Schema != p.Schema {
-			most = 1
-		}
 		pin, pinned := s.pins.of(h.FEC, h.Name)
-		if count[kind] <= most || pinned && pin == h.Object {
+		if count[kind] <= max(p.Kept(), 2) || pinned && pin == h.Object {
 			continue
 		}
 		if err := s.dir.Remove(h.place()); err != nil {

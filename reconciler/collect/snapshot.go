@@ -48,8 +48,11 @@ func folderOf(fec string, archived bool) string {
 
 // comment is what the header of its file says. Its length does not depend on what is known only at the end.
 func (s Snapshot) comment() string {
-	return fmt.Sprintf("pomona-data 1 %s %s %s %s %d %010d %019d %s", s.FEC, s.Name, s.Schema, s.Path, s.At.UnixMilli(), s.Files, s.Bytes, s.Content)
+	return fmt.Sprintf("pomona-data 1 %s %s %-*s %s %d %010d %019d %s", s.FEC, s.Name, maxFormat, s.Schema, s.Path, s.At.UnixMilli(), s.Files, s.Bytes, s.Content)
 }
+
+// maxFormat is the longest tag of a format, in bytes.
+const maxFormat = 63
 
 // commentAt is where a comment begins in a gzip file that has neither extra fields nor a name (RFC 1952).
 const commentAt = 10

@@ -114,7 +114,7 @@ func (p Postgres) config() (*pgx.ConnConfig, error) {
 }
 
 // patience is how long a server may take to answer anything.
-const patience = 15 * time.Second
+const patience = 10 * time.Second
 
 // impatient is a connection that breaks when the other side is silent.
 type impatient struct{ net.Conn }
