@@ -105,6 +105,8 @@ func (p Postgres) config() (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	// Statements over many rows are hardly ever the same: nothing is kept of them.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
