@@ -90,6 +90,7 @@ type job struct {
 type Collector struct {
 	Options
 	wakes chan struct{} // holds one
+	slots chan struct{} // has room for each FEC that is asked at once
 	ready chan struct{} // closed when the shelf is open
 
 	shelf *shelf // once ready is closed
@@ -104,7 +105,7 @@ const longest = time.Hour
 
 // New is a Collector that does not run yet.
 func New(o Options) *Collector {
-	return &Collector{Options: o, wakes: make(chan struct{}, 1), ready: make(chan struct{}), jobs: map[string]*job{}}
+	return &Collector{Options: o, wakes: make(chan struct{}, 1), slots: make(chan struct{}, o.AtOnce), ready: make(chan struct{}), jobs: map[string]*job{}}
 }
 
 // Run collects until the context ends. Only one process may do so with a root.
@@ -228,11 +229,14 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rand.Int64N(int64(d/5)+1))
 }
 
-// due marks FECs for which there is something to do as busy, as many as may be at once, and says what that is.
+// ahead is how many FECs are busy for each that is asked: the others wait for the disk.
+const ahead = 4
+
+// due marks FECs for which there is something to do as busy, not too many, and says what that is.
 func (c *Collector) due() map[string]func(context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	free, now := c.AtOnce, c.Now()
+	free, now := ahead*c.AtOnce, c.Now()
 	for _, j := range c.jobs {
 		if j.busy {
 			free--

@@ -18,7 +18,7 @@ import (
 )
 
 // level is quick: a service compresses for many FECs at once.
-const level = 3
+const level = gzip.BestSpeed
 
 // collect brings one FEC's data of one name. What is there already is read whole before it counts as the same.
 func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Persistence, shrunken bool) (Outcome, error) {
@@ -83,6 +83,21 @@ func (c *Collector) shrunken(before, next Snapshot) error {
 
 // fetch has a FEC pack its data, and writes it to f as a snapshot, synced.
 func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	err := c.transfer(ctx, host, f, s)
+	<-c.slots // syncing takes nothing from FECs
+	if err != nil {
+		return err
+	}
+	return seal(f, s)
+}
+
+// transfer has a FEC pack its data, and writes to f what is good of it.
+func (c *Collector) transfer(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
 	z, err := gzip.NewWriterLevel(f, level)
 	if err != nil {
 		return err
@@ -105,7 +120,7 @@ func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *
 		s.Schema = found.Format
 	}
 	s.Files, s.Bytes, s.Content = found.Files, found.Bytes, artifact.Digest(content.Sum(nil))
-	return seal(f, s)
+	return nil
 }
 
 // run runs a command on a FEC, whose output is read from in. It is to be closed; then ran says how it ended.
