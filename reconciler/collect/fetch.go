@@ -81,8 +81,8 @@ func (c *Collector) shrunken(before, next Snapshot) error {
 	if next.Files > 0 && !less(next.Files, before.Files) && !less(next.Bytes, before.Bytes) {
 		return nil
 	}
-	return refuse("it has %d files with %d bytes, and had %d with %d: the last snapshot stays; if this is right, say so with pomona data collect %s %s --shrunken",
-		next.Files, next.Bytes, before.Files, before.Bytes, next.FEC, next.Name)
+	return refuse("it has %d bytes, files: %d, and had %d bytes, files: %d; the last snapshot stays; if this is right, say so with pomona data collect %s %s --shrunken",
+		next.Bytes, next.Files, before.Bytes, before.Files, next.FEC, next.Name)
 }
 
 // fetch has a FEC pack its data, and writes it to f as a snapshot, synced.
