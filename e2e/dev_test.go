@@ -99,6 +99,11 @@ func TestDevelopOnAFEC(t *testing.T) {
 				t.Errorf("status: %s", got)
 			}
 			eventually(t, "the service hears of it", func() bool { return strings.Contains(log(), "dev=\"magnet-psc dev-") })
+			for _, args := range [][]string{{"fec", f.name, "--root", w.root}, {"status", "--root", w.root}} {
+				if got := must(t, args...); !strings.Contains(got, "pomona dev has put magnet-psc dev-") {
+					t.Errorf("pomona %s does not tell of it:\n%s", args[0], got)
+				}
+			}
 			if got := must(t, append([]string{"dev", "magnet-psc", w.built(t, "one"), f.name}, access...)...); !strings.Contains(got, "is there already") {
 				t.Errorf("the same build again: %s", got)
 			}
