@@ -77,4 +77,9 @@ func TestReleaseBySSH(t *testing.T) {
 	if _, errs, code := release("3.3.0", "--known-hosts", known); code != 2 || !strings.Contains(errs, "the server does not take the commit") {
 		t.Errorf("a hook: exit code %d\n%s", code, errs)
 	}
+	// Other commands read a site from there too.
+	if _, errs, code := pomona(t, "dev", "status", "kgp1bp99", "--site", "ssh://"+strings.TrimSpace(string(who))+"@"+address+bare,
+		"--credential", address+"="+filepath.Join(r.dir, "user"), "--known-hosts", known); code != 1 || !strings.Contains(errs, `no such FEC; did you mean "kgp1bp01"`) {
+		t.Errorf("pomona dev: exit code %d\n%s", code, errs)
+	}
 }

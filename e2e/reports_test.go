@@ -166,7 +166,7 @@ func TestWhatFECsRun(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
 	r.shows([]string{"tim1rx01 failed: init-failed with serial", "99-fail failed with status 3"}, "status")
-	r.shows([]string{"differs    init-failed", "99-fail failed with status 3", "running    unknown"}, "fec", "tim1rx01")
+	r.shows([]string{"differs    init-failed", "99-fail failed with status 3", "running    unknown: its last boot"}, "fec", "tim1rx01")
 
 	// Without a service the ledger tells.
 	if err := r.end(syscall.SIGTERM); err != nil {

@@ -11,7 +11,8 @@
 // decision, pure, with a reason), then the verbs.
 //
 // What holds something back is judged in plan/hold.go alone; hold.go brings together what it judges by and renders held FECs,
-// operate.go is what operators do to holds, records.go keeps the ledger open.
+// operate.go is what operators do to holds, records.go keeps the ledger open,
+// records_place.go says where it lies, records_published.go enters what is published.
 //
 // loop.go says when a service makes passes, follow.go when it fetches what another host has; observer.go tells others how
 // they go; tell.go tells the forge what became of each commit, redeliver.go asks it for deliveries that were missed. Top-level
@@ -19,6 +20,8 @@
 //
 // review.go says on pull requests what their merge would do; check.go makes that plan, and compares what is about to be
 // published with what a check has seen. preview.go serves the trees of open pull requests, which it makes beside passes.
+//
+// hook.go asks hooks before publication, and tells them after it, beside passes.
 //
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.

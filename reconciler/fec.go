@@ -104,7 +104,7 @@ func (x *fecSeen) wanted(ctx context.Context) {
 	if !ok {
 		return
 	}
-	x.Host, x.Platform = f.Host, f.Platform
+	x.Host, x.Platform, x.Inhibit = f.Host, f.Platform, f.Inhibit
 	x.Wanted = &report.Release{Commit: w.commit.ID, Known: true, Software: map[string]string{}, Configuration: f.Configuration}
 	for name, pin := range f.Software {
 		x.Wanted.Software[name] = pin.Version
@@ -121,8 +121,22 @@ func (x *fecSeen) said(ctx context.Context) error {
 		if err == nil {
 			x.Reports, err = observe.ReportsOf(ctx, l, x.Name, shownReports)
 		}
+		if err == nil {
+			err = x.restart(ctx, l)
+		}
 		return err
 	})
+}
+
+// restart is how far the service has come with restarting it for what is published.
+func (x *fecSeen) restart(ctx context.Context, l *ledger.Ledger) error {
+	all, pause, err := l.Rollouts(ctx)
+	r, f := all[x.Name], x.indexed(x.current, x.Name)
+	if err != nil || f == nil || r.State == "" || r.Wanted != f.Serial {
+		return err
+	}
+	x.Restart = &report.Restart{State: r.State, Need: r.Need, Wave: r.Wave, Group: r.Group, Detail: r.Detail, Since: r.At, Paused: pause.Reason}
+	return nil
 }
 
 // published is what the root serves, and why that is not what is wanted.

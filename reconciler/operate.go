@@ -280,7 +280,7 @@ const fewPasses = 10
 
 // Status is how a root is, from what lies in it and, with a Repo, what its branch names.
 func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
-	s := report.Status{Holds: []observed.Hold{}, Overrides: []observed.Override{}, Blocked: []plan.Blocked{}, Passes: []observed.Pass{}}
+	s := report.Status{Holds: []observed.Hold{}, Overrides: []observed.Override{}, Blocked: []plan.Blocked{}, Passes: []observed.Pass{}, Hooks: []report.Hook{}}
 	have, err := r.see()
 	if err != nil {
 		return s, err
@@ -295,6 +295,7 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 			if s.Passes, err = observe.Passes(ctx, l, fewPasses); err == nil {
 				said, err = observe.Said(ctx, l)
 			}
+			s.Hooks, _ = failingHooks(ctx, l) // a ledger of an older version, which is only read, knows none
 			return err
 		})
 		if err != nil && !errors.Is(err, ledger.ErrNone) {

@@ -135,13 +135,13 @@ func (r *Records) ready(ctx context.Context) error {
 	return nil
 }
 
-// slow is how long something may take to fail before the ledger is left alone for ten times as long: a database that hangs
+// slow is how long something may take to fail before the ledger is left alone, for half a minute at most: a database that hangs
 // must not hold up one pass after the other.
 const slow = 2 * time.Second
 
 func (r *Records) spare(began time.Time, err error) error {
 	if took := time.Since(began); err != nil && took > slow {
-		r.spareUntil, r.spareFor = time.Now().Add(min(10*took, time.Minute)), err
+		r.spareUntil, r.spareFor = time.Now().Add(min(10*took, 30*time.Second)), err
 	}
 	return err
 }

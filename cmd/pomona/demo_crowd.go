@@ -107,7 +107,7 @@ func (d *crowdDemo) prepare() (err error) {
 		return err
 	}
 	d.crowd, err = crowd.New(crowd.Settings{
-		Server: "http://" + d.address, Keys: []tree.PublicKey{key.Public()}, Tokens: tokens, Failing: d.failing, Seed: 1, Authorized: login,
+		Server: "http://" + d.address, Keys: []tree.PublicKey{key.Public()}, Tokens: tokens, Failing: d.failing, Seed: 1, Off: true, Authorized: login,
 	}, names)
 	if err != nil {
 		return err

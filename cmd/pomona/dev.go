@@ -23,6 +23,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // benches is how many FECs a developer works on at once.
@@ -30,22 +31,23 @@ const benches = 16
 
 // devFlags say which site a FEC is in, and how it is reached.
 type devFlags struct {
-	site, rev, cache string
-	access           desired.Access
-	knownHosts       []string
-	timeout          time.Duration
+	site, rev string
+	payloads  payloadFlags // a site at an address is fetched like a payload
+	access    desired.Access
+	hostKeys  []string // files
+	timeout   time.Duration
 }
 
 func (f *devFlags) add(cmd *cobra.Command) {
-	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.site, "site", ".", "folder of the site's repository")
-	flags.StringVar(&f.rev, "rev", "", "commit, branch or tag of it; default: the files as they are now")
+	flags := cmd.Flags()
+	flags.StringVar(&f.site, "site", ".", "the site's repository: a folder on this machine, or an https or ssh address")
+	flags.StringVar(&f.rev, "rev", "", "commit, branch or tag of a folder, default: the files as they are now; branch of an address")
 	flags.StringVar(&f.access.Key, "ssh-key", "", "file of a private ssh key without a passphrase; default: ssh-agent has it")
-	flags.StringSliceVar(&f.knownHosts, "known-hosts", nil, "files of host keys as ssh has them; default those of ssh. Keys that the site has of a FEC count alone")
+	flags.StringSliceVar(&f.hostKeys, "ssh-known-hosts", nil, "files of host keys as ssh has them; default those of ssh. Keys that the site has of a FEC count alone")
 	flags.StringVar(&f.access.User, "ssh-user", "root", "who logs into FECs that say no other")
 	flags.IntVar(&f.access.Port, "ssh-port", 22, "port of FECs that say no other")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "to connect, and of silence")
-	addCache(cmd, &f.cache, ownCache)
+	f.payloads.add(cmd, ownCache)
 }
 
 func devCommand() *cobra.Command {
@@ -85,7 +87,7 @@ Exit code 0: done on every FEC. 1: not on every one, or something must be change
 
 // verb is a command that has FECs do one thing to a software.
 func (f *devFlags) verb(verb, short string) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: verb + " NAME FEC...", Short: short, Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := f.open(cmd, args[1:])
@@ -95,10 +97,12 @@ func (f *devFlags) verb(verb, short string) *cobra.Command {
 			return b.do(cmd.Context(), verb, args[0])
 		},
 	}
+	f.add(cmd)
+	return cmd
 }
 
 func (f *devFlags) logCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "log NAME FEC...", Short: "Show what a software and the boot client log, until Ctrl-C", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := f.open(cmd, args[1:])
@@ -108,10 +112,12 @@ func (f *devFlags) logCommand() *cobra.Command {
 			return b.follow(cmd.Context(), args[0])
 		},
 	}
+	f.add(cmd)
+	return cmd
 }
 
 func (f *devFlags) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "status FEC...", Short: "Show what developers have put on FECs since they booted", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := f.open(cmd, args)
@@ -121,6 +127,8 @@ func (f *devFlags) statusCommand() *cobra.Command {
 			return b.status(cmd.Context())
 		},
 	}
+	f.add(cmd)
+	return cmd
 }
 
 // bench is what a developer works on.
@@ -135,9 +143,9 @@ type bench struct {
 
 // open reads the site, and finds out how its FECs are reached.
 func (f *devFlags) open(cmd *cobra.Command, fecs []string) (*bench, error) {
-	cache := cacheFolder(f.cache, "", false)
+	cache := cacheFolder(f.payloads.cache, "", false)
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	site, problems, err := validate(cmd.Context(), f.site, f.rev, cache, nil, log)
+	site, problems, err := f.read(cmd.Context(), cache, log)
 	if err != nil {
 		return nil, err
 	}
@@ -159,10 +167,32 @@ func (f *devFlags) open(cmd *cobra.Command, fecs []string) (*bench, error) {
 	return b, nil
 }
 
+// read reads the site, where it lies or from elsewhere.
+func (f *devFlags) read(ctx context.Context, cache string, log *slog.Logger) (desired.Site, desired.Problems, error) {
+	if !repo.IsAddress(f.site) {
+		return validate(ctx, f.site, f.rev, cache, nil, log)
+	}
+	client, err := f.payloads.client("")
+	if err != nil {
+		return desired.Site{}, nil, err
+	}
+	dir, err := os.MkdirTemp("", "pomona-dev-")
+	if err != nil {
+		return desired.Site{}, nil, err
+	}
+	defer os.RemoveAll(dir) // what is left is in the folder for temporary files
+	from := repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true}
+	_, tip, _, err := repo.Tip(ctx, dir, from, f.rev)
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("read site %q: %w", f.site, err)
+	}
+	return validate(ctx, dir, tip.ID, cache, nil, log)
+}
+
 // known are the files of known hosts: given ones, or those of ssh that there are.
 func (f *devFlags) known() []string {
-	if len(f.knownHosts) > 0 {
-		return f.knownHosts
+	if len(f.hostKeys) > 0 {
+		return f.hostKeys
 	}
 	files := []string{"/etc/ssh/ssh_known_hosts"}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -280,7 +310,7 @@ func (b *bench) each(ctx context.Context, atOnce int, do func(context.Context, s
 	for _, name := range b.fecs {
 		g.Go(func() error {
 			if err := do(ctx, name, b.on[name]); err != nil {
-				b.write(b.errs, name, cmp.Or(ctx.Err(), err).Error())
+				b.write(b.errs, name, strings.TrimPrefix(cmp.Or(ctx.Err(), err).Error(), b.on[name].Host.String()+": "))
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				failed = append(failed, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -42,11 +43,12 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 			s.watch.metrics.Said(l.FEC, l.State)
 		}
 	}
-	o.Proofs.Clocks = map[string]time.Time{}
+	o.Proofs.Clocks, o.Proofs.Since = map[string]time.Time{}, time.Now().Add(-time.Minute) // clocks are off by a little
 	for fec, p := range proven {
 		o.Proofs.Clocks[fec] = p.Clock
 	}
-	o.Reports = func(said serve.Report) { s.take(entered, said) }
+	known := &knownFECs{root: s.root}
+	o.Reports = func(said serve.Report) { s.take(known, entered, said) }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // transfers may last longer than ctx
 	var done sync.WaitGroup
 	done.Go(func() { entered.Run(ctx) })
@@ -57,13 +59,10 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 }
 
 // take takes a report of a FEC of the tree, which it may name by its host.
-func (s *servedRoot) take(entered *reconciler.Reports, said serve.Report) {
-	folder, err := s.root.Readlink(tree.CurrentLink + "/fecs/" + said.FEC)
-	if err != nil {
+func (s *servedRoot) take(known *knownFECs, entered *reconciler.Reports, said serve.Report) {
+	var ok bool
+	if said.FEC, ok = known.name(said.FEC); !ok {
 		return
-	}
-	if !strings.Contains(folder, "/") {
-		said.FEC = folder // the link of a host leads to that of its FEC
 	}
 	if s.watch != nil && said.Preview == 0 {
 		s.watch.metrics.Reported(said.FEC, string(said.State))
@@ -74,4 +73,38 @@ func (s *servedRoot) take(entered *reconciler.Reports, said serve.Report) {
 	}
 	entered.Take(ledger.FECReport{FEC: said.FEC, Serial: said.Serial, State: string(said.State), Slot: said.Slot, Detail: said.Detail, Client: said.Client,
 		Source: source, From: said.From.String(), Preview: said.Preview, Dev: said.Dev, Clock: said.Clock, At: said.At})
+}
+
+// knownFECs are the FECs of the current generation.
+type knownFECs struct {
+	root *os.Root
+
+	mu      sync.Mutex
+	current string            // link
+	names   map[string]string // FEC or host to FEC, as far as somebody asked
+}
+
+// name is the FEC of a name; false if the tree has none.
+func (k *knownFECs) name(given string) (string, bool) {
+	current, err := k.root.Readlink(tree.CurrentLink)
+	if err != nil {
+		return "", false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if current != k.current {
+		k.current, k.names = current, map[string]string{}
+	}
+	if name, ok := k.names[given]; ok {
+		return name, true
+	}
+	folder, err := k.root.Readlink(tree.CurrentLink + "/fecs/" + given)
+	if err != nil {
+		return "", false
+	}
+	if strings.Contains(folder, "/") { // else it is the link of a host to its FEC
+		folder = given
+	}
+	k.names[given] = folder
+	return folder, true
 }

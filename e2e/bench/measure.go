@@ -45,6 +45,15 @@ func (table) count(what string, ours float64, unit string, target float64) {
 	fmt.Printf("| %s | %.4g %s | – | – | ≤ %g | %s |\n", what, ours, unit, target, verdict)
 }
 
+// rate prints a figure without a peer that is to be at least the target.
+func (table) rate(what string, ours float64, unit string, target float64) {
+	verdict := "reached"
+	if ours < target {
+		verdict = "missed"
+	}
+	fmt.Printf("| %s | %.4g %s | – | – | ≥ %g | %s |\n", what, ours, unit, target, verdict)
+}
+
 func median(xs []float64) float64 {
 	slices.Sort(xs)
 	return xs[len(xs)/2]

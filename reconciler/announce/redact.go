@@ -43,19 +43,24 @@ func (s *Secrets) Add(secret string) {
 	s.forms = slices.Compact(s.forms)
 }
 
-// looks are what credentials look like, and what stays of them.
+// looks are what credentials look like, what stays of them, and what a text has that may hold one, in lower case: most lines of
+// a log hold none, and are not searched further.
 var looks = []struct {
 	like *regexp.Regexp
 	left string
+	hint []string
 }{
-	{regexp.MustCompile(`(?i)(\bhttps?://)[^\s"'/?#@]*@`), "${1}" + masked + "@"},
-	{regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://[^\s"'/?#@:]*:)[^\s"'/?#@]*@`), "${1}" + masked + "@"},
-	{regexp.MustCompile(`(?i)((?:authorization|private-token|x-api-key)\\*["']?\s*[:=]\s*\[?\\*["']?)(?:(basic|bearer|token|digest|negotiate)\s+)?[^\s"'\\,\]}]+`), "${1}" + masked},
-	{regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9+/=._~-]{16,}`), "${1}" + masked},
-	{regexp.MustCompile(`(?i)([?&](?:access_token|private_token|token|password|passwd|secret|client_secret|api_key|apikey|signature)=)[^&\s"'#\\]+`), "${1}" + masked},
-	{regexp.MustCompile(`\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,})`), masked},
-	{regexp.MustCompile(`(https?://hooks\.slack\.com/)[^\s"'\\]+`), "${1}" + masked},
-	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), masked},
+	{regexp.MustCompile(`(?i)(\bhttps?://)[^\s"'/?#@]*@`), "${1}" + masked + "@", []string{"://"}},
+	{regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://[^\s"'/?#@:]*:)[^\s"'/?#@]*@`), "${1}" + masked + "@", []string{"://"}},
+	{regexp.MustCompile(`(?i)((?:authorization|private-token|x-api-key)\\*["']?\s*[:=]\s*\[?\\*["']?)(?:(basic|bearer|token|digest|negotiate)\s+)?[^\s"'\\,\]}]+`),
+		"${1}" + masked, []string{"authorization", "private-token", "x-api-key"}},
+	{regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9+/=._~-]{16,}`), "${1}" + masked, []string{"bearer", "basic"}},
+	{regexp.MustCompile(`(?i)([?&](?:access_token|private_token|token|password|passwd|secret|client_secret|api_key|apikey|signature)=)[^&\s"'#\\]+`),
+		"${1}" + masked, []string{"?", "&"}},
+	{regexp.MustCompile(`\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,})`),
+		masked, []string{"gho_", "ghp_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xox"}},
+	{regexp.MustCompile(`(https?://hooks\.slack\.com/)[^\s"'\\]+`), "${1}" + masked, []string{"://hooks.slack.com/"}},
+	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), masked, []string{"private key"}},
 }
 
 // Mask is the text without secrets: the registered ones, and credentials in URLs, in headers and by their look.
@@ -67,8 +72,11 @@ func (s *Secrets) Mask(text string) string {
 		}
 		s.mu.RUnlock()
 	}
+	lower := strings.ToLower(text)
 	for _, l := range looks {
-		text = l.like.ReplaceAllString(text, l.left)
+		if slices.ContainsFunc(l.hint, func(h string) bool { return strings.Contains(lower, h) }) {
+			text = l.like.ReplaceAllString(text, l.left)
+		}
 	}
 	return text
 }

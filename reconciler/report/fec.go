@@ -25,8 +25,21 @@ type FEC struct {
 	Running   *Release             `json:"running"`             // nil: it is not known what
 	Differs   []string             `json:"differs"`             // why what is wanted is not published, and that not running
 	Holds     []observed.Hold      `json:"holds"`               // that keep it as it is
+	Restart   *Restart             `json:"restart"`             // of the service, of what is published; nil: none is on record
+	Inhibit   string               `json:"inhibit,omitempty"`   // why the site lets nobody restart it
 	Said      observed.Said        `json:"said"`
 	Reports   []observed.FECReport `json:"reports"` // the last ones, newest first
+}
+
+// Restart is how far a FEC has come that the service restarts.
+type Restart struct {
+	State  string    `json:"state"` // of observed.Rollout
+	Need   string    `json:"need"`  // desired.Restart or desired.Reboot
+	Wave   int64     `json:"wave,omitempty"`
+	Group  string    `json:"group,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	Since  time.Time `json:"since"`
+	Paused string    `json:"paused,omitempty"` // why all restarts are
 }
 
 // Release is what a FEC has at one stage.
@@ -87,7 +100,9 @@ func (f FEC) Text(w io.Writer) error {
 		row("published", "serial %d since %s, commit %s%s", r.Serial, observed.Minute(r.Since), orNone(r.Commit), generation(r.Generation))
 		row("", "%s", r.versions())
 	}
-	if r := f.Running; r == nil {
+	if r := f.Running; r == nil && f.Condition == plan.Fails {
+		row("running", "unknown: its last boot did not succeed")
+	} else if r == nil {
 		row("running", "unknown")
 	} else {
 		row("running", "serial %d since %s, %s", r.Serial, observed.Minute(r.Since), by(r.Source, r.From))
@@ -109,12 +124,33 @@ func (f FEC) Text(w io.Writer) error {
 	for _, h := range f.Holds {
 		row("hold", "%s of %s: %s", h.Kind, h.Scope, h)
 	}
+	if f.Inhibit != "" {
+		row("inhibit", "%s", f.Inhibit)
+	}
+	if r := f.Restart; r != nil {
+		row("restart", "%s", r)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	f.reports(&b)
 	_, err := b.WriteTo(w)
 	return err
+}
+
+// String is a restart in a few words.
+func (r Restart) String() string {
+	s := fmt.Sprintf("%s: %s since %s", r.Need, r.State, observed.Minute(r.Since))
+	if r.Wave > 0 && r.Group != "" {
+		s += fmt.Sprintf(", wave %d of %s", r.Wave, r.Group)
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	if r.Paused != "" {
+		s += "; all are paused: " + r.Paused
+	}
+	return s
 }
 
 func (f FEC) reports(b *bytes.Buffer) {

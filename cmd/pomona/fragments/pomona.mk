@@ -5,6 +5,7 @@
 #   POMONA_VERSION  its version; default: the tag of the commit that is checked out, without a leading v
 #   POMONA_FOLDER   what is packed, as it lies there; default: build
 #   POMONA_ARGS     more options, for instance --platform yocto-ppc --pin kgp1bp01
+#   POMONA_FECS     for `make pomona-dev`: puts it straight on these FECs, until they boot; default: releases it as dev
 #
 # Where to, from the environment: POMONA_SITE, POMONA_TO or POMONA_ROOT, POMONA_CREDENTIAL.
 
@@ -22,4 +23,5 @@ pomona-release:
 	$(POMONA) release $(POMONA_ARGS) -- '$(POMONA_NAME)' '$(POMONA_VERSION)' '$(POMONA_FOLDER)'
 
 pomona-dev:
-	$(POMONA) release --dev $(POMONA_ARGS) -- '$(POMONA_NAME)' dev '$(POMONA_FOLDER)'
+	$(if $(POMONA_FECS),$(POMONA) dev --start $(POMONA_ARGS) -- '$(POMONA_NAME)' '$(POMONA_FOLDER)' $(POMONA_FECS),\
+	$(POMONA) release --dev $(POMONA_ARGS) -- '$(POMONA_NAME)' dev '$(POMONA_FOLDER)')

@@ -18,7 +18,7 @@ import (
 func (f *FEC) Boot(ctx context.Context) Status {
 	f.mu.Lock()
 	f.status.Boots++
-	f.dev = map[string]Dev{}
+	f.dev, f.asked = map[string]Dev{}, ""
 	f.mu.Unlock()
 	return f.start(ctx)
 }

@@ -27,6 +27,7 @@ type Settings struct {
 	Seed       uint64
 	Scripts    time.Duration // how long the init scripts of a boot take
 	Width      int           // boots at once; 0: 64
+	Off        bool          // a FEC answers over ssh only once it has begun to boot
 	Authorized []byte        // public keys that may log in over ssh, like a file authorized_keys; none: nobody may
 }
 

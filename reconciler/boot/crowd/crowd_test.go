@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -431,5 +432,27 @@ func TestDevIsGoneAtTheNextBoot(t *testing.T) {
 	f.Boot(t.Context())
 	if out, _ := d.run(f, "pomona-fec status", ""); line(out, "dev") != "" {
 		t.Errorf("it is still there: %s", out)
+	}
+}
+
+func TestOffUntilItBoots(t *testing.T) {
+	s, d := newSite(t), newDialer(t)
+	s.publish(7, "fec0")
+	c := newCrowd(t, crowd.Settings{Server: s.URL, Authorized: d.authorized(), Off: true}, "fec0")
+	if err := c.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	f := c.FEC("fec0")
+	conn, err := net.Dial("tcp", f.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if b, _ := io.ReadAll(conn); len(b) > 0 {
+		t.Errorf("it says %q", b)
+	}
+	f.Boot(t.Context())
+	if out, status := d.run(f, "status", ""); status != 0 {
+		t.Errorf("once it has booted: status %d, %s", status, out)
 	}
 }

@@ -37,6 +37,7 @@ type FEC struct {
 	at        int64  // of the last authenticated report, seconds
 	slot      string
 	inhibit   string
+	asked     string // the last restart or reboot since the boot
 	broken    bool
 	mute      bool
 	answer    Answer

@@ -30,9 +30,9 @@ func (f *FEC) obey(command string, in io.Reader, stdout, stderr io.Writer) (stat
 	case len(words) == 1 && words[0] == "status":
 		f.tell(stdout)
 	case len(words) >= 3 && words[0] == "restart":
-		return f.again(stdout, stderr, func(ctx context.Context) { f.start(ctx) })
+		return f.again(words, stdout, stderr, func(ctx context.Context) { f.start(ctx) })
 	case len(words) == 2 && words[0] == "reboot":
-		return f.again(stdout, stderr, func(ctx context.Context) { f.Boot(ctx) })
+		return f.again(words, stdout, stderr, func(ctx context.Context) { f.Boot(ctx) })
 	case len(words) == 6 && slices.Equal(words[:5], []string{"tar", "-cf", "-", "-C", Data}):
 		return f.archive(words[5], stdout, stderr)
 	case len(words) >= 3 && words[0] == "dev":
@@ -57,6 +57,9 @@ func (f *FEC) tell(stdout io.Writer) {
 	if s.State != "" {
 		fmt.Fprintln(stdout, strings.TrimSpace(fmt.Sprintf("state %s %d %s %s", s.State, s.Serial, s.Slot, s.Detail)))
 	}
+	if f.asked != "" {
+		fmt.Fprintf(stdout, "asked %s\n", f.asked)
+	}
 	if f.slot != "" {
 		fmt.Fprintf(stdout, "current %s\n", f.slot)
 	}
@@ -76,10 +79,13 @@ func (f *FEC) bootID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
-// again accepts to start what is published once more, and does it when that is said.
-func (f *FEC) again(stdout, stderr io.Writer, what func(context.Context)) int {
+// again accepts to start what is published once more, and does it when that is said. What it told of itself before is over.
+func (f *FEC) again(words []string, stdout, stderr io.Writer, what func(context.Context)) int {
 	f.mu.Lock()
 	inhibit := f.inhibit
+	if inhibit == "" {
+		f.asked, f.status.State = words[0]+" "+words[1], ""
+	}
 	f.mu.Unlock()
 	if inhibit != "" {
 		return refuse(stderr, inhibited, "inhibited: %s", inhibit)

@@ -61,6 +61,7 @@ func (f *FEC) hangUp() {
 func (f *FEC) serve(conn net.Conn) {
 	f.mu.Lock()
 	f.conns[conn] = true
+	off := f.crowd.settings.Off && f.status.Boots == 0
 	f.mu.Unlock()
 	defer func() {
 		conn.Close()
@@ -68,7 +69,7 @@ func (f *FEC) serve(conn net.Conn) {
 		delete(f.conns, conn)
 		f.mu.Unlock()
 	}()
-	if f.crowd.ctx.Err() != nil {
+	if off || f.crowd.ctx.Err() != nil {
 		return
 	}
 	_, channels, requests, err := ssh.NewServerConn(conn, f.config())

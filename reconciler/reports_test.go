@@ -1,0 +1,131 @@
+package reconciler_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+)
+
+// entering runs what enters reports; end enters those that wait.
+func entering(t *testing.T, q *reconciler.Reports) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { q.Run(ctx) })
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+func (f *follower) known() map[string]ledger.FECReport {
+	f.t.Helper()
+	out := map[string]ledger.FECReport{}
+	must(f.t, f.Records.Use(f.t.Context(), func(l *ledger.Ledger) error {
+		all, err := l.LatestReports(f.t.Context())
+		for _, r := range all {
+			out[r.FEC] = r
+		}
+		return err
+	}))
+	return out
+}
+
+// TestReportsAreEntered and pin releases: of a FEC that has proven a report, also before the service began, nothing else does.
+func TestReportsAreEntered(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	f.said(running(1, "token", f.Now()))
+	var lost atomic.Int64
+	q := reconciler.NewReports(f.Reconciler, func(n int) { lost.Add(int64(n)) })
+	if latest, proven := q.Known(t.Context()); len(latest) != 1 || proven["kgp2cu02"].Serial != 1 {
+		t.Errorf("known are %+v and %+v", latest, proven)
+	}
+	end := entering(t, q)
+	preview := running(4, "token", f.Now())
+	preview.Preview = 7
+	failed := running(5, "token", f.Now())
+	failed.State = "init-failed"
+	other := running(6, "report", f.Now())
+	other.FEC = "kgp2cu03"
+	for _, r := range []ledger.FECReport{running(2, "report", f.Now()), running(3, "token", f.Now()), preview, failed, other} {
+		q.Take(r)
+	}
+	end()
+	if got := f.known(); got["kgp2cu02"].Serial != 5 || got["kgp2cu03"].Serial != 6 || lost.Load() != 0 {
+		t.Errorf("known are %+v, %d lost", got, lost.Load())
+	}
+	want := map[string][]int64{"kgp2cu02": {3}, "kgp2cu03": {6}}
+	if d := cmp.Diff(want, observeRoot(t, f.Root).Reported); d != "" {
+		t.Errorf("pinned (-want +got):\n%s", d)
+	}
+}
+
+// TestAnswersOverSSHPinReleases like reports.
+func TestAnswersOverSSHPinReleases(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	f.Proved(t.Context(), running(3, "ssh", f.Now()))
+	if got := f.known()["kgp2cu02"]; got.Serial != 3 || got.Source != "ssh" {
+		t.Errorf("known is %+v", got)
+	}
+	if d := cmp.Diff(map[string][]int64{"kgp2cu02": {3}}, observeRoot(t, f.Root).Reported); d != "" {
+		t.Errorf("pinned (-want +got):\n%s", d)
+	}
+}
+
+// TestTooManyReportsAreCounted, and what is proven still finds room.
+func TestTooManyReportsAreCounted(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	lost := 0
+	q := reconciler.NewReports(f.Reconciler, func(n int) { lost += n })
+	for range 40_000 {
+		q.Take(running(1, "report", f.Now()))
+	}
+	if want := 40_000 - 24_576; lost != want {
+		t.Errorf("%d lost, want %d", lost, want)
+	}
+	lost = 0
+	for range 9_000 {
+		q.Take(running(2, "token", f.Now()))
+	}
+	if want := 9_000 - 8_192; lost != want {
+		t.Errorf("%d proven ones lost, want %d", lost, want)
+	}
+	entering(t, q)()
+	if got := f.known()["kgp2cu02"]; got.Serial != 2 {
+		t.Errorf("known is %+v", got)
+	}
+}
+
+// TestReportsWithoutALedgerAreLostAndCounted; what they pin is remembered.
+func TestReportsWithoutALedgerAreLostAndCounted(t *testing.T) {
+	f := newFollower(t)
+	must(t, os.MkdirAll(filepath.Join(f.Root, ".pomona/ledger.db"), 0o700))
+	lost := 0
+	q := reconciler.NewReports(f.Reconciler, func(n int) { lost += n })
+	end := entering(t, q)
+	q.Take(running(1, "report", f.Now()))
+	end()
+	if lost != 1 {
+		t.Errorf("%d lost, want 1", lost)
+	}
+	if d := cmp.Diff(map[string][]int64{"kgp2cu02": {1}}, observeRoot(t, f.Root).Reported); d != "" {
+		t.Errorf("pinned (-want +got):\n%s", d)
+	}
+	must(t, os.Remove(filepath.Join(f.Root, ".pomona/ledger.db")))
+	end = entering(t, q)
+	q.Take(running(2, "report", f.Now()))
+	end()
+	if got := f.known()["kgp2cu02"]; got.Serial != 2 || lost != 1 {
+		t.Errorf("known is %+v, %d lost", got, lost)
+	}
+}
