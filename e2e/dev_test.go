@@ -28,8 +28,12 @@ func (f fec) overSSH() string {
 		"PATH=" + filepath.Join(f.dir, "bin"), "POMONA_SERVER=" + f.server, "POMONA_FEC=" + f.name, "POMONA_RETRIES=3",
 		"POMONA_ROOT=" + filepath.Join(f.dir, "state"), "POMONA_KEYS=" + filepath.Join(f.dir, "keys"), "POMONA_CONF=/nonexistent",
 		"TMPDIR=/tmp", "POMONA_E2E=" + f.dir, "POMONA_BOOT=" + filepath.Join(f.dir, "boot"),
+		"POMONA_REBOOT=" + filepath.Join(f.dir, "reboot"), // never this machine's
 	} {
 		env.WriteString("export " + e + "\n")
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "reboot"), []byte("#!/bin/sh\n>"+filepath.Join(f.dir, "rebooted")+"\n"), 0o755); err != nil {
+		f.t.Fatal(err)
 	}
 	for name, program := range map[string]string{"boot": "pomona-boot", "over-ssh": "pomona-fec"} {
 		script := fmt.Sprintf("#!/bin/sh\n%sexec %s sh %s \"$@\"\n", env.String(), f.busybox, filepath.Join(f.dir, program))
@@ -95,6 +99,11 @@ func TestDevelopOnAFEC(t *testing.T) {
 				t.Errorf("status: %s", got)
 			}
 			eventually(t, "the service hears of it", func() bool { return strings.Contains(log(), "dev=\"magnet-psc dev-") })
+			for _, args := range [][]string{{"fec", f.name, "--root", w.root}, {"status", "--root", w.root}} {
+				if got := must(t, args...); !strings.Contains(got, "pomona dev has put magnet-psc dev-") {
+					t.Errorf("pomona %s does not tell of it:\n%s", args[0], got)
+				}
+			}
 			if got := must(t, append([]string{"dev", "magnet-psc", w.built(t, "one"), f.name}, access...)...); !strings.Contains(got, "is there already") {
 				t.Errorf("the same build again: %s", got)
 			}

@@ -95,6 +95,8 @@ type Collector struct {
 
 	shelf *shelf // once ready is closed
 
+	refreshing sync.Mutex // before mu
+
 	mu   sync.Mutex
 	site *Published
 	jobs map[string]*job
@@ -155,6 +157,8 @@ func (c *Collector) wake() {
 
 // refresh takes over what is published.
 func (c *Collector) refresh(ctx context.Context) error {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
 	next, err := c.Site(ctx)
 	if err != nil || next == nil {
 		return err
@@ -482,12 +486,15 @@ func (c *Collector) Restore(ctx context.Context, fec, name string, object artifa
 	return c.shelf.settle(site, fec, f.Data, c.Keys)
 }
 
-// take waits until the shelf is open and nobody else is busy with a FEC.
+// take waits until the shelf is open and nobody else is busy with a FEC, and looks at what is published now.
 func (c *Collector) take(ctx context.Context, fec string) error {
 	select {
 	case <-c.ready:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if err := c.refresh(ctx); err != nil {
+		return err
 	}
 	if !c.hold(ctx, fec) {
 		return ctx.Err()
