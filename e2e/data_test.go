@@ -210,3 +210,90 @@ func TestPersistentDataSurvives(t *testing.T) {
 		})
 	}
 }
+
+// fault has the FEC's ssh server answer with what a shell script does; empty: as it should.
+func (c *collected) fault(script string) {
+	c.t.Helper()
+	file := filepath.Join(c.fec.dir, "fault")
+	if err := os.RemoveAll(file); err != nil {
+		c.t.Fatal(err)
+	}
+	if script != "" {
+		c.put(file, []byte("#!/bin/sh\n"+script+"\n"))
+	}
+}
+
+// TestServiceDiesWhileItCollects: killed at any moment, it leaves the last snapshot, and the next one needs no help.
+func TestServiceDiesWhileItCollects(t *testing.T) {
+	c := newCollected(t, sshtest.Sshd, "")
+	c.anew()
+	c.writes("first")
+	c.collect()
+	for _, how := range []string{"sleep 60", "busybox tar -cf - -C %[1]s/current opt/data/orbit | head -c 700; sleep 60",
+		"busybox tar -cf - -C %[1]s/current opt/data/orbit | head -c 9000; sleep 60"} {
+		c.fault(strings.ReplaceAll(how, "%[1]s", filepath.Join(c.fec.dir, "state")) + " # " + c.fec.dir)
+		c.writes(strings.Repeat("second", 10_000))
+		asked := exec.Command(binary, "data", "collect", dataFEC, "orbit", "--root", c.root)
+		if err := asked.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "something is on its way", func() bool {
+			names, _ := os.ReadDir(filepath.Join(c.root, ".pomona/collecting"))
+			return len(names) > 0
+		})
+		if err := c.end(syscall.SIGKILL); err == nil {
+			t.Error("it was not killed")
+		}
+		if err := asked.Wait(); err == nil {
+			t.Error("whoever asked thinks that it was done")
+		}
+		c.fault("")
+		c.serve()
+		if got, said := c.anew(); got != "first" {
+			t.Fatalf("%s: restored %q\n%s", how, got, said)
+		}
+	}
+	c.writes("second")
+	if out := c.collect(); out != dataFEC+" orbit: collected\n" {
+		t.Error(out)
+	}
+	if names, err := os.ReadDir(filepath.Join(c.root, ".pomona/collecting")); err != nil || len(names) > 0 {
+		t.Errorf("left: %v, %v", names, err)
+	}
+	if got, _ := c.anew(); got != "second" {
+		t.Errorf("restored %q", got)
+	}
+}
+
+// TestWhatFailsIsToldWithWhatToDo: a host key that is another one, or unknown, and data that is much less than before.
+func TestWhatFailsIsToldWithWhatToDo(t *testing.T) {
+	c := newCollected(t, sshtest.Dropbear, "")
+	c.anew()
+	c.writes("1 2 3 4")
+	c.collect()
+	fails := func(words ...string) {
+		t.Helper()
+		_, errs, code := pomona(t, "data", "collect", dataFEC, "orbit", "--root", c.root)
+		for _, w := range words {
+			if code != 2 || !strings.Contains(errs, w) {
+				t.Errorf("exit code %d, want %q\n%s", code, w, errs)
+			}
+		}
+	}
+	c.writes("1")
+	fails("it has 1 bytes, files: 1, and had 7 bytes, files: 1", "pomona data collect kgp2bp01 orbit --shrunken")
+	must(t, "data", "collect", dataFEC, "orbit", "--shrunken", "--root", c.root)
+	c.server.Rekey()
+	fails("shows another host key than the known one: nothing was run", c.server.HostKey)
+	eventually(t, "it is measured", func() bool {
+		return strings.Contains(string(download(t, "http://"+c.addrs["admin"]+"/metrics")), "pomona_data_failing{site=\"one\"} 1")
+	})
+	c.world.edit("fecs/ring/reach.cue", `, hostKeys: .*\]`, "")
+	c.kick()
+	fails("nothing says which host key kgp2bp01", c.server.HostKey)
+	c.reach()
+	c.kick()
+	if out := c.collect(); !strings.Contains(out, "unchanged") {
+		t.Error(out)
+	}
+}

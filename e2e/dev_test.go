@@ -28,8 +28,12 @@ func (f fec) overSSH() string {
 		"PATH=" + filepath.Join(f.dir, "bin"), "POMONA_SERVER=" + f.server, "POMONA_FEC=" + f.name, "POMONA_RETRIES=3",
 		"POMONA_ROOT=" + filepath.Join(f.dir, "state"), "POMONA_KEYS=" + filepath.Join(f.dir, "keys"), "POMONA_CONF=/nonexistent",
 		"TMPDIR=/tmp", "POMONA_E2E=" + f.dir, "POMONA_BOOT=" + filepath.Join(f.dir, "boot"),
+		"POMONA_REBOOT=" + filepath.Join(f.dir, "reboot"), // never this machine's
 	} {
 		env.WriteString("export " + e + "\n")
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "reboot"), []byte("#!/bin/sh\n>"+filepath.Join(f.dir, "rebooted")+"\n"), 0o755); err != nil {
+		f.t.Fatal(err)
 	}
 	for name, program := range map[string]string{"boot": "pomona-boot", "over-ssh": "pomona-fec"} {
 		script := fmt.Sprintf("#!/bin/sh\n%sexec %s sh %s \"$@\"\n", env.String(), f.busybox, filepath.Join(f.dir, program))

@@ -194,6 +194,7 @@ func TestAHookKeepsADatabase(t *testing.T) {
 	}
 	a.commit("gone")
 	eventually(t, "it is gone", func() bool { return one() == "" })
+	eventually(t, "the log says so of three generations", func() bool { return strings.Count(a.log(), "told hook") == 3 })
 	a.kick()
 	if n := strings.Count(a.log(), "told hook"); n != 3 {
 		t.Errorf("it was told %d times of three generations", n)

@@ -84,35 +84,44 @@ func (q *Reports) enter(ctx context.Context) {
 	if len(batch) == 0 {
 		return
 	}
-	entered := false
-	q.r.Records.Try(ctx, func(l *ledger.Ledger) error {
-		err := l.AddReports(ctx, batch)
-		entered = err == nil
-		return err
-	})
-	if !entered {
+	if !q.r.enter(ctx, batch, q.counts) {
 		q.lost(len(batch))
-	}
-	if err := q.r.Reported(q.runs(batch)...); err != nil {
-		q.r.Log.Warn("reports not remembered", "err", err)
 	}
 }
 
-// runs are the releases that FECs say they have, each once in a row.
-func (q *Reports) runs(batch []ledger.FECReport) (out []store.Run) {
-	last := map[string]int64{}
-	for _, r := range batch {
-		if r.Proven() {
-			q.proves[r.FEC] = true
-		}
-		has := r.State == "running" || r.State == "fallback" || r.State == "installed"
-		if r.Preview > 0 || !has || q.proves[r.FEC] && !r.Proven() || last[r.FEC] == r.Serial {
-			continue
-		}
-		last[r.FEC] = r.Serial
-		out = append(out, store.Run{FEC: r.FEC, Serial: r.Serial})
+// counts says whether a report tells what its FEC runs.
+func (q *Reports) counts(r ledger.FECReport) bool {
+	if r.Proven() {
+		q.proves[r.FEC] = true
 	}
-	return out
+	return r.Proven() || !q.proves[r.FEC]
+}
+
+// Proved enters what FECs have answered over ssh. What cannot be entered is not known: they can be asked again.
+func (r *Reconciler) Proved(ctx context.Context, said ...ledger.FECReport) {
+	r.enter(ctx, said, ledger.FECReport.Proven)
+}
+
+// enter enters reports, and remembers which releases the FECs run that those name which count.
+func (r *Reconciler) enter(ctx context.Context, said []ledger.FECReport, counts func(ledger.FECReport) bool) (entered bool) {
+	r.Records.Try(ctx, func(l *ledger.Ledger) error {
+		err := l.AddReports(ctx, said)
+		entered = err == nil
+		return err
+	})
+	var runs []store.Run
+	last := map[string]int64{} // each release once in a row
+	for _, s := range said {
+		has := s.State == "running" || s.State == "fallback" || s.State == "installed"
+		if counts(s) && has && s.Preview == 0 && last[s.FEC] != s.Serial {
+			last[s.FEC] = s.Serial
+			runs = append(runs, store.Run{FEC: s.FEC, Serial: s.Serial})
+		}
+	}
+	if err := r.Reported(runs...); err != nil {
+		r.Log.Warn("reports not remembered", "err", err)
+	}
+	return entered
 }
 
 // Known is what the ledger knows of earlier reports: the last of each FEC, and the last that was proven.

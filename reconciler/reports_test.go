@@ -68,6 +68,19 @@ func TestReportsAreEntered(t *testing.T) {
 	}
 }
 
+// TestAnswersOverSSHPinReleases like reports.
+func TestAnswersOverSSHPinReleases(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	f.Proved(t.Context(), running(3, "ssh", f.Now()))
+	if got := f.known()["kgp2cu02"]; got.Serial != 3 || got.Source != "ssh" {
+		t.Errorf("known is %+v", got)
+	}
+	if d := cmp.Diff(map[string][]int64{"kgp2cu02": {3}}, observeRoot(t, f.Root).Reported); d != "" {
+		t.Errorf("pinned (-want +got):\n%s", d)
+	}
+}
+
 // TestTooManyReportsAreCounted, and what is proven still finds room.
 func TestTooManyReportsAreCounted(t *testing.T) {
 	f := newFollower(t)

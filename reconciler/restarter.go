@@ -417,7 +417,7 @@ func (s *Restarter) talk(ctx context.Context, f fleetNow, w plan.Waves) {
 	}
 	_ = g.Wait() // each has noted its error
 	if len(said) > 0 {
-		s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.AddReports(ctx, said) })
+		s.Proved(ctx, said...)
 	}
 }
 
@@ -474,7 +474,7 @@ func (s *Restarter) begin(ctx context.Context, r observed.Rollout) {
 		return
 	case answer.Dev != "", answer.State != "" && answer.Serial == r.Wanted && (answer.State == "running" || r.Wave > 0):
 		// A developer is there, or it has come to this serial by itself: the next decision heeds that.
-		s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.AddReports(ctx, []ledger.FECReport{*s.proof(r.FEC, answer)}) })
+		s.Proved(ctx, *s.proof(r.FEC, answer))
 		return
 	}
 	r.Boot, r.At = answer.Boot, s.Now()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -91,7 +90,7 @@ func (f *failingHooks) told(hook string, err error) {
 	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(f.why)) {
-		lines = append(lines, cmp.Or(f.why[name], name))
+		lines = append(lines, f.why[name])
 	}
 	f.tell(announce.OfHooks(f.site, slices.Sorted(maps.Keys(f.why)), strings.Join(lines, "\n"), time.Now()))
 }

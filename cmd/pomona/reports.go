@@ -43,7 +43,7 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 			s.watch.metrics.Said(l.FEC, l.State)
 		}
 	}
-	o.Proofs.Clocks = map[string]time.Time{}
+	o.Proofs.Clocks, o.Proofs.Since = map[string]time.Time{}, time.Now().Add(-time.Minute) // clocks are off by a little
 	for fec, p := range proven {
 		o.Proofs.Clocks[fec] = p.Clock
 	}

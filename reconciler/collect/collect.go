@@ -90,9 +90,12 @@ type job struct {
 type Collector struct {
 	Options
 	wakes chan struct{} // holds one
+	slots chan struct{} // has room for each FEC that is asked at once
 	ready chan struct{} // closed when the shelf is open
 
 	shelf *shelf // once ready is closed
+
+	refreshing sync.Mutex // before mu
 
 	mu   sync.Mutex
 	site *Published
@@ -104,7 +107,7 @@ const longest = time.Hour
 
 // New is a Collector that does not run yet.
 func New(o Options) *Collector {
-	return &Collector{Options: o, wakes: make(chan struct{}, 1), ready: make(chan struct{}), jobs: map[string]*job{}}
+	return &Collector{Options: o, wakes: make(chan struct{}, 1), slots: make(chan struct{}, o.AtOnce), ready: make(chan struct{}), jobs: map[string]*job{}}
 }
 
 // Run collects until the context ends. Only one process may do so with a root.
@@ -154,6 +157,8 @@ func (c *Collector) wake() {
 
 // refresh takes over what is published.
 func (c *Collector) refresh(ctx context.Context) error {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
 	next, err := c.Site(ctx)
 	if err != nil || next == nil {
 		return err
@@ -228,11 +233,14 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rand.Int64N(int64(d/5)+1))
 }
 
-// due marks FECs for which there is something to do as busy, as many as may be at once, and says what that is.
+// ahead is how many FECs are busy for each that is asked: the others wait for the disk.
+const ahead = 4
+
+// due marks FECs for which there is something to do as busy, not too many, and says what that is.
 func (c *Collector) due() map[string]func(context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	free, now := c.AtOnce, c.Now()
+	free, now := ahead*c.AtOnce, c.Now()
 	for _, j := range c.jobs {
 		if j.busy {
 			free--
@@ -478,12 +486,15 @@ func (c *Collector) Restore(ctx context.Context, fec, name string, object artifa
 	return c.shelf.settle(site, fec, f.Data, c.Keys)
 }
 
-// take waits until the shelf is open and nobody else is busy with a FEC.
+// take waits until the shelf is open and nobody else is busy with a FEC, and looks at what is published now.
 func (c *Collector) take(ctx context.Context, fec string) error {
 	select {
 	case <-c.ready:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if err := c.refresh(ctx); err != nil {
+		return err
 	}
 	if !c.hold(ctx, fec) {
 		return ctx.Err()

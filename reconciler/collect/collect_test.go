@@ -95,11 +95,11 @@ func TestWorseDataReplacesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.data(nil)
-			c.refused("it has 0 files with 0 bytes, and had 4 with 10003")
+			c.refused("it has 0 bytes, files: 0, and had 10003 bytes, files: 4")
 			f.data(map[string]string{"a": strings.Repeat("a", 20_000)})
 			c.refused("--shrunken")
 			f.data(map[string]string{"a": "a", "b": "b", "c": "c", "d": "d"})
-			c.refused("it has 4 files with 4 bytes")
+			c.refused("it has 4 bytes, files: 4")
 			if err := os.RemoveAll(filepath.Join(f.dir, "current", path)); err != nil {
 				t.Fatal(err)
 			}

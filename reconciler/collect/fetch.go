@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -17,8 +18,11 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
-// level is quick: a service compresses for many FECs at once.
-const level = 3
+// compressors are used again: each has large tables. They are quick, because a service compresses for many FECs at once.
+var compressors = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // there is such a level
+	return z
+}}
 
 // collect brings one FEC's data of one name. What is there already is read whole before it counts as the same.
 func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Persistence, shrunken bool) (Outcome, error) {
@@ -77,16 +81,30 @@ func (c *Collector) shrunken(before, next Snapshot) error {
 	if next.Files > 0 && !less(next.Files, before.Files) && !less(next.Bytes, before.Bytes) {
 		return nil
 	}
-	return refuse("it has %d files with %d bytes, and had %d with %d: the last snapshot stays; if this is right, say so with pomona data collect %s %s --shrunken",
-		next.Files, next.Bytes, before.Files, before.Bytes, next.FEC, next.Name)
+	return refuse("it has %d bytes, files: %d, and had %d bytes, files: %d; the last snapshot stays; if this is right, say so with pomona data collect %s %s --shrunken",
+		next.Bytes, next.Files, before.Bytes, before.Files, next.FEC, next.Name)
 }
 
 // fetch has a FEC pack its data, and writes it to f as a snapshot, synced.
 func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
-	z, err := gzip.NewWriterLevel(f, level)
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	err := c.transfer(ctx, host, f, s)
+	<-c.slots // syncing takes nothing from FECs
 	if err != nil {
 		return err
 	}
+	return seal(f, s)
+}
+
+// transfer has a FEC pack its data, and writes to f what is good of it.
+func (c *Collector) transfer(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	z.Reset(f)
 	z.Comment, z.OS = s.comment(), 255
 	content := sha256.New()
 	below := strings.TrimPrefix(s.Path, "/")
@@ -105,7 +123,7 @@ func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *
 		s.Schema = found.Format
 	}
 	s.Files, s.Bytes, s.Content = found.Files, found.Bytes, artifact.Digest(content.Sum(nil))
-	return seal(f, s)
+	return nil
 }
 
 // run runs a command on a FEC, whose output is read from in. It is to be closed; then ran says how it ended.

@@ -21,7 +21,7 @@ import (
 
 // Postgres is a ledger that is a schema of a PostgreSQL database.
 type Postgres struct {
-	File   string `json:"postgres"` // that holds the connection string: read at each opening, so that a password may change
+	File   string `json:"postgres"` // that holds the connection string: read for each connection, so that a password may change
 	Schema string `json:"schema"`
 }
 
@@ -82,7 +82,7 @@ func (p Postgres) connect(write bool) (*sql.DB, error) {
 	config.RuntimeParams["tcp_keepalives_idle"] = "20"
 	config.RuntimeParams["tcp_keepalives_interval"] = "10"
 	config.RuntimeParams["tcp_keepalives_count"] = "4"
-	var options []stdlib.OptionOpenDB
+	options := []stdlib.OptionOpenDB{stdlib.OptionBeforeConnect(p.again)}
 	if write {
 		options = append(options, stdlib.OptionAfterConnect(p.lock))
 	} else {
@@ -105,12 +105,23 @@ func (p Postgres) config() (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	// Statements over many rows are hardly ever the same: nothing is kept of them.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		return impatient{conn}, err
 	}
 	return config, nil
+}
+
+// again has a connection made with the name and the password that the file holds then.
+func (p Postgres) again(_ context.Context, c *pgx.ConnConfig) error {
+	now, err := p.config()
+	if err == nil {
+		c.User, c.Password = now.User, now.Password
+	}
+	return err
 }
 
 // patience is how long a server may take to answer anything.

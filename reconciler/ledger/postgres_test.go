@@ -116,8 +116,10 @@ func TestAServerThatIsAwayIsNoDamage(t *testing.T) {
 		t.Errorf("opened: %v", err)
 	}
 	server.Start()
+	server.Query("postgres", "postgres", "ALTER ROLE pomona PASSWORD 'another'")
+	rewrite(t, p.File, []byte(strings.Replace(server.URL("pomona"), ledgertest.Password, "another", 1)))
 	if _, err := l.Place(t.Context(), hold("site")); err != nil {
-		t.Errorf("it is back: %v", err)
+		t.Errorf("it is back, with another password: %v", err)
 	}
 }
 

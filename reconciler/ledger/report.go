@@ -65,6 +65,9 @@ func (l *Ledger) AddReports(ctx context.Context, rs []FECReport) error {
 				latest[key{r.FEC, 0}] = r
 			}
 			if r.Preview == 0 && r.Proven() {
+				if was := latest[key{r.FEC, 1}]; was.Clock.After(r.Clock) {
+					r.Clock = was.Clock // an answer over ssh has none
+				}
 				latest[key{r.FEC, 1}] = r
 			}
 		}
@@ -75,7 +78,8 @@ func (l *Ledger) AddReports(ctx context.Context, rs []FECReport) error {
 		if err == nil {
 			err = inBatches(ctx, tx, "INSERT INTO latest_reports (fec, proven, "+reportColumns+") VALUES ", latestRows,
 				` ON CONFLICT (fec, proven) DO UPDATE SET serial = excluded.serial, state = excluded.state, slot = excluded.slot, detail = excluded.detail,
-				client = excluded.client, source = excluded.source, sender = excluded.sender, dev = excluded.dev, clock = excluded.clock, at = excluded.at`)
+				client = excluded.client, source = excluded.source, sender = excluded.sender, dev = excluded.dev, at = excluded.at,
+				clock = CASE WHEN excluded.clock > latest_reports.clock THEN excluded.clock ELSE latest_reports.clock END`)
 		}
 		if err == nil {
 			err = inBatches(ctx, tx, fmt.Sprintf(`DELETE FROM reports WHERE number <= (SELECT MAX(number) FROM reports AS newer WHERE newer.fec = reports.fec) - %d
@@ -127,7 +131,7 @@ func (l *Ledger) LatestReports(ctx context.Context) ([]FECReport, error) {
 	return read(ctx, l, "read reports", scanReport, "SELECT fec, "+reportColumns+" FROM latest_reports WHERE proven = 0 ORDER BY fec")
 }
 
-// Evidence is the last report of each FEC of which it is certain who sent it.
+// Evidence is the last report of each FEC of which it is certain who sent it; its Clock is that of the last one with a token.
 func (l *Ledger) Evidence(ctx context.Context) (map[string]FECReport, error) {
 	rs, err := read(ctx, l, "read reports", scanReport, "SELECT fec, "+reportColumns+" FROM latest_reports WHERE proven = 1")
 	out := make(map[string]FECReport, len(rs))

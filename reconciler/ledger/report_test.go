@@ -46,6 +46,21 @@ func TestReportsAreKeptByFECAndTheLastOfEachIsKnown(t *testing.T) {
 	}
 }
 
+// TestTheClockOfTheLastTokenStays, whatever a FEC answers over ssh after it: else what was sent with a token could come again.
+func TestTheClockOfTheLastTokenStays(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "l.db"))
+	ssh := said("a", "ssh", 2)
+	ssh.Clock = time.Time{}
+	for _, batch := range [][]ledger.FECReport{{said("a", "token", 1), ssh}, {ssh}} {
+		if err := l.AddReports(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := l.Evidence(t.Context()); err != nil || e["a"].Source != "ssh" || !e["a"].Clock.Equal(now.Add(-time.Second)) {
+			t.Errorf("evidence %+v, %v", e["a"], err)
+		}
+	}
+}
+
 // TestOneFECCannotPushOutOthersOrWhatIsProven: history is bounded by FEC.
 func TestOneFECCannotPushOutOthersOrWhatIsProven(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "l.db"))

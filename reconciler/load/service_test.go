@@ -58,6 +58,7 @@ func TestServiceProblems(t *testing.T) {
 		"dots":               {`root:   "/srv/test"`, `root:   "/srv/../test"`, `pomona.cue:81:11: sites.test.root:`},
 		"same listener":      {`listen: ":8090"`, `listen: ":8080"`, `pomona.cue:82:11: sites.test.listen: sites.gsi.listen listens on :8080 already`},
 		"wildcard listener":  {`listen: ":8090"`, `listen: "0.0.0.0:9090"`, `sites.test.listen: admin listens on 127.0.0.1:9090 already`},
+		"same schema":        {`knownHosts:     "/etc/pomona/known_hosts"`, `ledger: {postgres: "/etc/pomona/postgres", schema: "pomona_test"}`, `sites.test.ledger: site gsi has schema pomona_test too; give each site a schema of its own`},
 		"root in root":       {`root:   "/srv/test"`, `root:   "/srv/fec/data"`, `pomona.cue:81:11: sites.test.root: it lies with /srv/fec of sites.gsi.root`},
 		"key in root":        {`keys: ["/etc/pomona/gsi.sec"]`, `keys: ["/srv/fec/gsi.sec"]`, `pomona.cue:15:10: sites.gsi.keys[0]: the key lies in the root`},
 		"preview signs all":  {`key:     "/etc/pomona/preview.sec"`, `key:     "/etc/pomona/gsi.sec"`, `sites.gsi.previews.key: it signs productive trees too`},

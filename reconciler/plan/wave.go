@@ -131,6 +131,9 @@ func (d *decision) member(m Member) {
 	if known {
 		r, known = d.advance(m, r)
 	}
+	if known && r.Need != "" {
+		s.Need = r.Need
+	}
 	e := m.Evidence
 	if e != nil && e.Serial == m.Wanted && e.State == "init-failed" && !(known && r.Underway()) {
 		d.out.Broken = append(d.out.Broken, m.FEC)

@@ -302,16 +302,10 @@ func TestRestartOf(t *testing.T) {
 		Software: map[string]desired.Software{
 			"bpm": {OnUpdate: desired.Restart, OnFail: desired.OnFailPrevious}, "tool": {OnUpdate: desired.Nothing}, "base": {}, "cam": {OnUpdate: desired.Restart},
 		},
-		Configuration: map[string]desired.Configuration{
-			"table": {Versions: map[string]desired.ConfigurationVersion{"1": {For: map[string]string{"bpm": "*"}}}},
-			"other": {Versions: map[string]desired.ConfigurationVersion{"1": {For: map[string]string{"tool": "*"}}}},
-		},
 	}
 	item := func(name, version string) tree.Item { return tree.Item{Name: name, Version: version, Start: true} }
 	now := tree.Manifest{Host: "h", Platform: "p", Serial: 2,
-		Software:      []tree.Item{item("base", "1"), item("bpm", "1"), item("cam", "1"), item("tool", "1")},
-		Configuration: []tree.Item{item("other", "1"), item("table", "1")},
-		Init:          []tree.Script{{Name: "10-env"}, {Name: "50-bpm", Starts: "bpm"}, {Name: "60-cam", Starts: "cam"}},
+		Software: []tree.Item{item("base", "1"), item("bpm", "1"), item("cam", "1"), item("tool", "1")},
 	}
 	for name, c := range map[string]struct {
 		change   func(*tree.Manifest)
@@ -320,28 +314,18 @@ func TestRestartOf(t *testing.T) {
 		why      string
 		previous bool
 	}{
-		"nothing":             {func(*tree.Manifest) {}, desired.Nothing, "", "", false},
-		"a version":           {func(m *tree.Manifest) { m.Software[1].Version = "0" }, desired.Restart, "bpm", "software bpm 0 → 1", true},
-		"two versions":        {func(m *tree.Manifest) { m.Software[1].Version, m.Software[2].Version = "0", "0" }, desired.Restart, "bpm cam", "software bpm 0 → 1, software cam 0 → 1", true},
-		"content":             {func(m *tree.Manifest) { m.Software[2].Size = 7 }, desired.Restart, "cam", "software cam 1 changed", false},
-		"a tool":              {func(m *tree.Manifest) { m.Software[3].Version = "0" }, desired.Nothing, "", "", false},
-		"a base":              {func(m *tree.Manifest) { m.Software[0].Version, m.Software[1].Version = "0", "0" }, desired.Reboot, "", "software base 0 → 1, software bpm 0 → 1", true},
-		"unknown software":    {func(m *tree.Manifest) { m.Software = append(m.Software, item("gone", "3")) }, desired.Reboot, "", "software gone 3 removed", false},
-		"configuration":       {func(m *tree.Manifest) { m.Configuration[1].Version = "0" }, desired.Restart, "bpm", "configuration table 0 → 1", false},
-		"a tool's":            {func(m *tree.Manifest) { m.Configuration[0].Version = "0" }, desired.Nothing, "", "", false},
-		"nobody's":            {func(m *tree.Manifest) { m.Configuration = append(m.Configuration, item("x", "1")) }, desired.Reboot, "", "configuration x 1 removed", false},
-		"a script":            {func(m *tree.Manifest) { m.Init[1].Digest = artifact.Sum(nil) }, desired.Restart, "bpm", "init script 50-bpm changed", false},
-		"a script of none":    {func(m *tree.Manifest) { m.Init[0].Digest = artifact.Sum(nil) }, desired.Reboot, "", "init script 10-env changed", false},
-		"a script of another": {func(m *tree.Manifest) { m.Init[1].Starts = "cam" }, desired.Restart, "bpm cam", "init script 50-bpm changed", false},
-		"a new script":        {func(m *tree.Manifest) { m.Init = m.Init[:2] }, desired.Restart, "cam", "init script 60-cam changed", false},
-		"the host":            {func(m *tree.Manifest) { m.Host = "g" }, desired.Reboot, "", "its host or platform changed", false},
-		"its data":            {func(m *tree.Manifest) { m.Data = true }, desired.Nothing, "", "", false},
+		"a version":    {func(m *tree.Manifest) { m.Software[1].Version = "0" }, desired.Restart, "bpm", "bpm 0 → 1", true},
+		"two versions": {func(m *tree.Manifest) { m.Software[1].Version, m.Software[2].Version = "0", "0" }, desired.Restart, "bpm cam", "bpm 0 → 1, cam 0 → 1", true},
+		"content":      {func(m *tree.Manifest) { m.Software[2].Digest = artifact.Sum(nil) }, desired.Restart, "cam", "cam 1 rebuilt", false},
+		"a tool":       {func(m *tree.Manifest) { m.Software[3].Version = "0" }, desired.Nothing, "", "tool 0 → 1", false},
+		"a base":       {func(m *tree.Manifest) { m.Software[0].Version, m.Software[1].Version = "0", "0" }, desired.Reboot, "", "base 0 → 1, bpm 0 → 1", true},
+		"its data":     {func(m *tree.Manifest) { m.Data = true }, desired.Nothing, "", "gets no persistent data any more", false},
 	} {
 		was := now
-		was.Software, was.Configuration, was.Init = slices.Clone(now.Software), slices.Clone(now.Configuration), slices.Clone(now.Init)
+		was.Software = slices.Clone(now.Software)
 		c.change(&was)
 		got := plan.RestartOf(site, &was, now)
-		if got.What != c.what || strings.Join(got.Software, " ") != c.software || got.Previous != c.previous || c.what != desired.Nothing && strings.Join(got.Why, ", ") != c.why {
+		if got.What != c.what || strings.Join(got.Software, " ") != c.software || got.Previous != c.previous || strings.Join(got.Why, ", ") != c.why {
 			t.Errorf("%s: %+v, want %+v", name, got, c)
 		}
 	}

@@ -78,6 +78,10 @@ func (s *SSH) Run(ctx context.Context, h Host, command string, in io.Reader, out
 	silence := time.AfterFunc(most, func() { cancel(errSilent) })
 	defer silence.Stop()
 	client, err := s.connect(ctx, h)
+	var other *HostKeyError
+	if errors.As(err, &other) {
+		return other
+	}
 	if err != nil {
 		return s.reason(ctx, fmt.Sprintf("connect to %s", h), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,8 +22,10 @@ type Proofs struct {
 	TokenFile string
 	// Require refuses what is not believed.
 	Require bool
-	// Clocks are those of the last believed report of each FEC, as far as they are known.
+	// Clocks are those of the last believed report of each FEC, as far as they are known. Of others nothing is believed that is
+	// older than Since: it may have come before.
 	Clocks map[string]time.Time
+	Since  time.Time
 }
 
 const (
@@ -43,7 +46,7 @@ type proofs struct {
 
 	mu      sync.Mutex
 	clocks  map[string]time.Time
-	last    map[string]string // FEC to its last believed form
+	last    map[string]string // FEC to the code of its last believed form
 	tokens  map[string][]tree.Token
 	looked  time.Time
 	info    fs.FileInfo
@@ -82,10 +85,12 @@ func (p *proofs) check(form string, r Report, now time.Time) error {
 	switch last := p.clocks[r.FEC]; {
 	case !good:
 		return errors.New("another token was used")
-	case form == p.last[r.FEC]:
+	case codeOf(form) == p.last[r.FEC]:
 		return errRepeated
 	case skew.Abs() > maxSkew:
 		return fmt.Errorf("the FEC's clock is off by %s", skew.Round(time.Second))
+	case last.IsZero() && r.Clock.Before(p.Since):
+		return fmt.Errorf("it may be a replay: its time is %s, and what came before %s is not known", r.Clock.Format(time.DateTime), p.Since.UTC().Format(time.DateTime))
 	case !r.Clock.After(last):
 		return fmt.Errorf("it may be a replay: its time is %s, the last one's was %s", r.Clock.Format(time.DateTime), last.Format(time.DateTime))
 	}
@@ -99,9 +104,12 @@ func (p *proofs) accept(form string, r Report) bool {
 	if !r.Clock.After(p.clocks[r.FEC]) {
 		return false
 	}
-	p.clocks[r.FEC], p.last[r.FEC] = r.Clock, form
+	p.clocks[r.FEC], p.last[r.FEC] = r.Clock, codeOf(form)
 	return true
 }
+
+// codeOf is the code of a form that a token has proven, a copy that does not keep the form.
+func codeOf(form string) string { return strings.Clone(form[len(form)-64:]) }
 
 // read reads the tokens if their file has changed. While it cannot be read, those that were read last count.
 func (p *proofs) read(now time.Time) {

@@ -35,7 +35,7 @@ func TestOnlyItsTokenProvesAReportAndOnlyOnce(t *testing.T) {
 		now := time.Now()
 		var took []serve.Report
 		h := serve.Tree(root, serve.Options{Log: log, Reports: func(r serve.Report) { took = append(took, r) },
-			Proofs: serve.Proofs{TokenFile: file, Clocks: map[string]time.Time{"fec-b": now}}})
+			Proofs: serve.Proofs{TokenFile: file, Clocks: map[string]time.Time{"fec-b": now}, Since: now.Add(-time.Minute)}})
 		first := tokenA.Prove(running+"fec-a", now)
 		for _, c := range []struct {
 			what, form string
@@ -44,6 +44,7 @@ func TestOnlyItsTokenProvesAReportAndOnlyOnce(t *testing.T) {
 			log        string
 		}{
 			{"no token", running + "fec-a", true, false, "proven=false"},
+			{"from before anything is known", tokenA.Prove(running+"fec-a", now.Add(-2*time.Minute)), true, false, "what came before"},
 			{"its token", first, true, true, "proven=true"},
 			{"sent twice, as the answer was lost", first, false, false, ""},
 			{"its other token", tokenC.Prove(running+"fec-a", now.Add(time.Second)), true, true, ""},
