@@ -260,7 +260,7 @@ func (x *fecSeen) lastRunning(counts *observed.FECReport) *observed.FECReport {
 		return nil
 	}
 	for i, r := range x.Reports {
-		if r.Preview == 0 && r.Proven() == counts.Proven() && (r.State == "running" || r.State == "fallback") {
+		if r.Preview == 0 && (r.Proven() || !counts.Proven()) && (r.State == "running" || r.State == "fallback") {
 			return &x.Reports[i]
 		}
 	}

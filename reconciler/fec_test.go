@@ -110,6 +110,39 @@ func TestWhyAFECDiffers(t *testing.T) {
 	}
 }
 
+// TestAFECThatOnlyAnswersOverSSHBootsAgain: it has no token, so that what it reports of a boot since is the best that is known.
+func TestAFECThatOnlyAnswersOverSSHBootsAgain(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	first := f.fec("kgp2cu02").Published
+	f.said(running(first.Serial, "ssh", f.Now()))
+	f.later(time.Hour)
+	f.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo again;echo")
+	f.pass()
+	second := f.fec("kgp2cu02").Published
+	if x := f.fec("kgp2cu02"); x.Condition != plan.Stale {
+		t.Errorf("before its boot: %+v", x)
+	}
+	fetching := running(second.Serial, "report", f.Now().Add(time.Second))
+	fetching.State = "fetching"
+	f.said(fetching)
+	if x := f.fec("kgp2cu02"); x.Condition != plan.Boots || x.Running == nil || x.Running.Serial != first.Serial {
+		t.Errorf("while it boots: %+v", x)
+	}
+	f.said(running(second.Serial, "report", f.Now().Add(time.Minute)))
+	x := f.fec("kgp2cu02")
+	has(t, x)
+	if x.Condition != plan.Runs || x.Running.Serial != second.Serial || x.Running.Source != "report" {
+		t.Errorf("after its boot: %+v", x)
+	}
+
+	// Once it has proven a report by a token, an answer over ssh changes nothing about that.
+	proven := running(second.Serial, "token", f.Now().Add(2*time.Minute))
+	proven.Clock = proven.At
+	f.said(proven, running(second.Serial, "ssh", f.Now().Add(3*time.Minute)), running(first.Serial, "report", f.Now().Add(4*time.Minute)))
+	has(t, f.fec("kgp2cu02"), "without its token: running")
+}
+
 // TestAFECIsFoundByItsHost, and one that is not there is not made up.
 func TestAFECIsFoundByItsHost(t *testing.T) {
 	f := newFollower(t)

@@ -80,6 +80,14 @@ func TestAnswersOverSSHPinReleases(t *testing.T) {
 	if d := cmp.Diff(map[string][]int64{"kgp2cu02": {3}}, observeRoot(t, f.Root).Reported); d != "" {
 		t.Errorf("pinned (-want +got):\n%s", d)
 	}
+	q := reconciler.NewReports(f.Reconciler, func(int) {})
+	q.Known(t.Context())
+	end := entering(t, q)
+	q.Take(running(4, "report", f.Now())) // it has no token to prove what it reports of a boot since
+	end()
+	if d := cmp.Diff(map[string][]int64{"kgp2cu02": {3, 4}}, observeRoot(t, f.Root).Reported); d != "" {
+		t.Errorf("pinned after a boot (-want +got):\n%s", d)
+	}
 }
 
 // TestTooManyReportsAreCounted, and what is proven still finds room.

@@ -48,6 +48,7 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 		o.Proofs.Clocks[fec] = p.Clock
 	}
 	known := &knownFECs{root: s.root}
+	o.Known = func(fec string) bool { _, ok := known.name(fec); return ok }
 	o.Reports = func(said serve.Report) { s.take(known, entered, said) }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // transfers may last longer than ctx
 	var done sync.WaitGroup
