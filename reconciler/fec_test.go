@@ -2,10 +2,12 @@ package reconciler_test
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -143,6 +145,21 @@ func TestAFECThatOnlyAnswersOverSSHBootsAgain(t *testing.T) {
 	has(t, f.fec("kgp2cu02"), "without its token: running")
 }
 
+// TestALedgerThatIsAwaySilencesNoFEC: what is wanted and published is told, and what FECs run is not known.
+func TestALedgerThatIsAwaySilencesNoFEC(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	must(t, reconciler.PlaceLedger(f.Root, &ledger.Postgres{File: filepath.Join(t.TempDir(), "connection"), Schema: "pomona"}))
+	x := f.fec("kgp2cu02")
+	has(t, x, "it is not known what it runs: open ledger")
+	if x.Condition != "" || x.Wanted == nil || x.Published == nil || !x.Published.Known {
+		t.Errorf("%+v", x)
+	}
+	if st, err := f.Status(t.Context()); err != nil || st.FECs != nil || !strings.Contains(st.Trouble, "open ledger") || st.Published == nil {
+		t.Errorf("status %+v, %v", st, err)
+	}
+}
+
 // TestAFECIsFoundByItsHost, and one that is not there is not made up.
 func TestAFECIsFoundByItsHost(t *testing.T) {
 	f := newFollower(t)
@@ -164,6 +181,9 @@ func TestWhatIsSaidOfAFECSteersNoTerminal(t *testing.T) {
 	x := report.FEC{Name: hostile, Differs: []string{hostile}, Inhibit: hostile, Reports: []observed.FECReport{r},
 		Running: &report.Release{Dev: hostile, Known: true, Software: map[string]string{hostile: hostile}}, Restart: &report.Restart{Detail: hostile}}
 	all := report.FECs{Count: map[plan.Condition]int{}, All: []report.FECLine{{Why: hostile}}, Worst: []report.FECLine{{Why: hostile}}}
+	if line := (report.FECLine{Condition: plan.Fails, Why: "up|load=1e9"}).Check(); strings.Contains(line, "|") {
+		t.Errorf("monitoring reads figures: %s", line)
+	}
 	var b bytes.Buffer
 	must(t, x.Text(&b), all.Text(&b), report.Status{FECs: &all}.Text(&b))
 	if strings.Contains(b.String(), hostile) {

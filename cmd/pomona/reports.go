@@ -23,7 +23,7 @@ func (s *servedRoot) believe(conf *desired.Reports, o *serve.Options) error {
 	if conf == nil || conf.Tokens == "" {
 		return nil
 	}
-	if err := outside(s.path, conf.Tokens); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := outside(s.path, conf.Tokens); err != nil && !errors.As(err, new(*fs.PathError)) {
 		return fmt.Errorf("read tokens of FECs: %w", err)
 	}
 	o.Proofs.TokenFile, o.Proofs.Require = conf.Tokens, conf.RequireTokens
