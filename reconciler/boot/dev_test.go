@@ -187,6 +187,24 @@ func TestDevThatFails(t *testing.T) {
 	}
 }
 
+// TestDevStartsWhatIsOnHold in the release: whoever works on it has asked for it.
+func TestDevStartsWhatIsOnHold(t *testing.T) {
+	s := newSite(t)
+	f := s.fec()
+	m := s.bench(100)
+	m.Software[0].Start = false
+	s.publish(m)
+	boots(t, f, "running", 100, "")
+	if _, err := os.Stat(filepath.Join(f.Root(), "run/bpm.says")); err == nil {
+		t.Fatal("the release's bpm was started")
+	}
+	puts(t, f, "dev-1")
+	mustDevelop(t, f, "dev start bpm", nil)
+	if got := said(t, f); !strings.HasPrefix(got, "dev-1 dev-1 ") {
+		t.Errorf("bpm says %q", got)
+	}
+}
+
 func TestDevRefuses(t *testing.T) {
 	s := newSite(t)
 	f := s.fec()
@@ -216,6 +234,7 @@ func TestDevRefuses(t *testing.T) {
 			t.Errorf("%s: status %d, %s", command, status, out)
 		}
 	}
+	develops(t, f, "dev put bpm dev "+sum+" /opt/else", b)
 	if left := slotsOf(t, f); len(left) != 1 {
 		t.Errorf("slots %v", left)
 	}
