@@ -706,7 +706,7 @@ develop() {
 	shift
 	case $DEV in
 	put) put "$@" ;;
-	start | stop) [ -f "$RUN/.slots/$1:dev" ] || refuse "no $1 was put here since the last boot" ;;
+	start|stop) [ -f "$RUN/.slots/$1:dev" ] || refuse "no $1 was put here since the last boot" ;;
 	drop) rm -f "$RUN/.slots/$1:dev" ;;
 	*) refuse "$DEV?" ;;
 	esac
