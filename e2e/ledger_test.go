@@ -16,6 +16,26 @@ func recorded(server *ledgertest.Postgres, commit string) string {
 	return server.Query("pomona", "pomona", fmt.Sprintf("SELECT count(DISTINCT fec), count(*) FILTER (WHERE commit_id = '%s') > 0 FROM pomona_one.fec_software", commit))
 }
 
+// TestALedgerOfWhichNobodyKnowsWhereItIs keeps no FEC from booting: the file with its secret is not there, as after a vault failed.
+func TestALedgerOfWhichNobodyKnowsWhereItIs(t *testing.T) {
+	c := &configured{file: filepath.Join(t.TempDir(), "pomona.cue"), sites: map[string]world{"one": newWorld(t)},
+		addrs: map[string]string{"admin": freeAddress(t), "one": freeAddress(t)}}
+	w, missing := c.sites["one"], filepath.Join(t.TempDir(), "connection")
+	c.write(t, []string{"one"}, fmt.Sprintf("\t\tledger: postgres: %q\n", missing))
+	c.service = serveFile(t, c.file)
+	t.Cleanup(func() { _ = c.end(syscall.SIGTERM) })
+	w.follows("the first commit is published")
+	eventually(t, "what is wrong is told", func() bool {
+		return strings.Contains(c.log(), "ledger cannot be used") && strings.Contains(c.log(), missing)
+	})
+	if out, errs, code := pomona(t, "status", "--root", w.root, "--fecs"); code == 0 || !strings.Contains(errs, "it is not known what FECs run") {
+		t.Errorf("status: exit code %d: %s%s", code, out, errs)
+	}
+	if out, errs, code := pomona(t, "fec", "kgp1bp01", "--root", w.root); code != 0 || !strings.Contains(out, "it is not known what it runs") {
+		t.Errorf("fec: exit code %d: %s%s", code, out, errs)
+	}
+}
+
 // TestALedgerInPostgreSQL has the database away when the service starts, restarted while a pass runs, and hanging: what is
 // served follows the branch all the same, holds stay, and what was missed is recorded when the database is back.
 func TestALedgerInPostgreSQL(t *testing.T) {

@@ -75,7 +75,7 @@ fecs: odd1fec: {
 		services: {
 			web: {check: "http", port: 8080, target: "/health?x=\"1\"&y=$z$", interval: "2w", description: "it's \"up\""}
 			io: {check: "process", target: "io \"daemon\" $$0; reboot"}
-			exporter: {check: "metrics", port: 9101, target: "/m", interval: "30s"}
+			exporter: {check: "metrics", port: 9101, target: "/m", interval: "5s"}
 		}
 	}
 }
@@ -244,8 +244,8 @@ func TestPrometheusDiscoversFECs(t *testing.T) {
 			t.Errorf("label %s is %q, want %q", label, odd.Labels[label], value)
 		}
 	}
-	if odd.ScrapeURL != "http://odd1.acc.example.org:9101/m" {
-		t.Errorf("scraped at %s", odd.ScrapeURL)
+	if odd.ScrapeURL != "http://odd1.acc.example.org:9101/m" || odd.ScrapeInterval != "5s" {
+		t.Errorf("scraped at %s every %s", odd.ScrapeURL, odd.ScrapeInterval)
 	}
 	web := all["probes odd1fec web"]
 	if !strings.HasPrefix(web.ScrapeURL, "http://127.0.0.1:9/probe?module=http_2xx&target=http%3A%2F%2Fodd1.acc.example.org%3A8080%2Fhealth") {

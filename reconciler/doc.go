@@ -23,16 +23,22 @@
 //
 // hook.go asks hooks before publication, and tells them after it, beside passes.
 //
+// What a FEC lives through after its boot happens beside passes too, as published_site.go says what is published. reports.go
+// enters what FECs say, fec.go and fec_check.go tell people and monitoring what they run. restarter.go has them restarted as
+// plan.Restarts decides: a FEC that must go back to the release before gets a hold, and the loop a kick. Room collect brings
+// their persistent data. dev.go packs what a developer puts on one of them, which no pass ever sees.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
-//     before), ledger (records what happened), remote (HTTPS and OCI), repo (git), forge (pull requests).
+//     before), ledger (records what happened, in SQLite or PostgreSQL), remote (HTTPS, OCI, ssh), repo (git), forge (pull
+//     requests).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
-//     announce, propose, boot, serve.
+//     announce, propose, boot, serve, collect, restart. boot/crowd is many FECs in one process, for demos and tests.
 //
 // A plan is made when the artifacts are there, because their digests decide what a FEC will fetch; an artifact whose
 // inputs are known is not read again, so that a plan without changes reads no payload at all.
@@ -47,7 +53,9 @@
 //  5. Prune never removes what the current or the previous generation names, nor what a FEC said last that it runs, a preview
 //     or a hold names. A commit that takes away more than its share must say so.
 //  6. An invalid commit changes nothing at all.
-//  7. Repository content is hostile input: CUE runs in limited children, paths go through os.Root, archives are linted.
+//  7. What a FEC says decides something only if its token or pinned ssh proves it; persistent data is read whole before it
+//     replaces any.
+//  8. Repository content is hostile input, and so is what FECs send: CUE runs in limited children, paths go through os.Root, archives are linted.
 //
 // How a pass survives: all temporaries lie in .pomona/staging, which the next writer empties; content is synced before
 // the rename that names it; a mark, .pomona/unfinished, tells the next pass to look for objects that nothing names.

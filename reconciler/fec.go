@@ -48,11 +48,13 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 	if x.indexed(x.current, x.Name) == nil && x.Wanted == nil {
 		return x.FEC, x.unknown()
 	}
-	if err := x.said(ctx); err != nil && !errors.Is(err, ledger.ErrNone) {
-		return x.FEC, err
-	}
+	unread := x.said(ctx)
 	x.published(ctx)
-	x.running(ctx)
+	if unread == nil || errors.Is(unread, ledger.ErrNone) {
+		x.running(ctx)
+	} else {
+		x.Differs = append(x.Differs, "it is not known what it runs: "+unread.Error())
+	}
 	x.held()
 	return x.FEC, nil
 }
@@ -260,7 +262,7 @@ func (x *fecSeen) lastRunning(counts *observed.FECReport) *observed.FECReport {
 		return nil
 	}
 	for i, r := range x.Reports {
-		if r.Preview == 0 && r.Proven() == counts.Proven() && (r.State == "running" || r.State == "fallback") {
+		if r.Preview == 0 && (r.Proven() || !counts.Proven()) && (r.State == "running" || r.State == "fallback") {
 			return &x.Reports[i]
 		}
 	}

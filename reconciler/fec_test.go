@@ -2,10 +2,12 @@ package reconciler_test
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -110,6 +112,54 @@ func TestWhyAFECDiffers(t *testing.T) {
 	}
 }
 
+// TestAFECThatOnlyAnswersOverSSHBootsAgain: it has no token, so that what it reports of a boot since is the best that is known.
+func TestAFECThatOnlyAnswersOverSSHBootsAgain(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	first := f.fec("kgp2cu02").Published
+	f.said(running(first.Serial, "ssh", f.Now()))
+	f.later(time.Hour)
+	f.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo again;echo")
+	f.pass()
+	second := f.fec("kgp2cu02").Published
+	if x := f.fec("kgp2cu02"); x.Condition != plan.Stale {
+		t.Errorf("before its boot: %+v", x)
+	}
+	fetching := running(second.Serial, "report", f.Now().Add(time.Second))
+	fetching.State = "fetching"
+	f.said(fetching)
+	if x := f.fec("kgp2cu02"); x.Condition != plan.Boots || x.Running == nil || x.Running.Serial != first.Serial {
+		t.Errorf("while it boots: %+v", x)
+	}
+	f.said(running(second.Serial, "report", f.Now().Add(time.Minute)))
+	x := f.fec("kgp2cu02")
+	has(t, x)
+	if x.Condition != plan.Runs || x.Running.Serial != second.Serial || x.Running.Source != "report" {
+		t.Errorf("after its boot: %+v", x)
+	}
+
+	// Once it has proven a report by a token, an answer over ssh changes nothing about that.
+	proven := running(second.Serial, "token", f.Now().Add(2*time.Minute))
+	proven.Clock = proven.At
+	f.said(proven, running(second.Serial, "ssh", f.Now().Add(3*time.Minute)), running(first.Serial, "report", f.Now().Add(4*time.Minute)))
+	has(t, f.fec("kgp2cu02"), "without its token: running")
+}
+
+// TestALedgerThatIsAwaySilencesNoFEC: what is wanted and published is told, and what FECs run is not known.
+func TestALedgerThatIsAwaySilencesNoFEC(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	must(t, reconciler.PlaceLedger(f.Root, &ledger.Postgres{File: filepath.Join(t.TempDir(), "connection"), Schema: "pomona"}))
+	x := f.fec("kgp2cu02")
+	has(t, x, "it is not known what it runs: open ledger")
+	if x.Condition != "" || x.Wanted == nil || x.Published == nil || !x.Published.Known {
+		t.Errorf("%+v", x)
+	}
+	if st, err := f.Status(t.Context()); err != nil || st.FECs != nil || !strings.Contains(st.Trouble, "open ledger") || st.Published == nil {
+		t.Errorf("status %+v, %v", st, err)
+	}
+}
+
 // TestAFECIsFoundByItsHost, and one that is not there is not made up.
 func TestAFECIsFoundByItsHost(t *testing.T) {
 	f := newFollower(t)
@@ -131,6 +181,9 @@ func TestWhatIsSaidOfAFECSteersNoTerminal(t *testing.T) {
 	x := report.FEC{Name: hostile, Differs: []string{hostile}, Inhibit: hostile, Reports: []observed.FECReport{r},
 		Running: &report.Release{Dev: hostile, Known: true, Software: map[string]string{hostile: hostile}}, Restart: &report.Restart{Detail: hostile}}
 	all := report.FECs{Count: map[plan.Condition]int{}, All: []report.FECLine{{Why: hostile}}, Worst: []report.FECLine{{Why: hostile}}}
+	if line := (report.FECLine{Condition: plan.Fails, Why: "up|load=1e9"}).Check(); strings.Contains(line, "|") {
+		t.Errorf("monitoring reads figures: %s", line)
+	}
 	var b bytes.Buffer
 	must(t, x.Text(&b), all.Text(&b), report.Status{FECs: &all}.Text(&b))
 	if strings.Contains(b.String(), hostile) {

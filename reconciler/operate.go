@@ -302,7 +302,7 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 			s.Trouble = err.Error()
 		}
 	}
-	if have.Current > 0 {
+	if have.Current > 0 && s.Trouble == "" { // else nobody knows whether they are silent
 		fecs := report.FECsOf(have.Index.FECs, said, r.Now())
 		s.FECs = &fecs
 	}

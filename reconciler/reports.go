@@ -26,7 +26,7 @@ type Reports struct {
 
 	mu      sync.Mutex
 	waiting []ledger.FECReport
-	proves  map[string]bool // FECs that have proven a report: of them nothing else counts
+	proves  map[string]bool // FECs that have proven a report by a token: of them only what is proven counts
 	news    chan struct{}
 }
 
@@ -91,7 +91,7 @@ func (q *Reports) enter(ctx context.Context) {
 
 // counts says whether a report tells what its FEC runs.
 func (q *Reports) counts(r ledger.FECReport) bool {
-	if r.Proven() {
+	if r.Source == "token" {
 		q.proves[r.FEC] = true
 	}
 	return r.Proven() || !q.proves[r.FEC]
@@ -132,8 +132,8 @@ func (q *Reports) Known(ctx context.Context) (latest []ledger.FECReport, proven 
 		}
 		return err
 	})
-	for fec := range proven {
-		q.proves[fec] = true
+	for fec, p := range proven {
+		q.proves[fec] = p.HasToken()
 	}
 	return latest, proven
 }

@@ -169,6 +169,7 @@ func (s *Restarter) mark(ctx context.Context, o RestartOrder) (string, error) {
 		names = append(names, f.FEC)
 	}
 	var set []ledger.Rollout
+	o.FECs = slices.Compact(slices.Sorted(slices.Values(o.FECs)))
 	for _, fec := range o.FECs {
 		f, known := stand[fec]
 		switch {

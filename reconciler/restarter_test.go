@@ -36,7 +36,6 @@ type floor struct {
 	crowd *crowd.Crowd
 	dead  *bool // the restarter is
 
-	mu     sync.Mutex
 	paused string
 	failed map[string]string // FEC to its hold
 }

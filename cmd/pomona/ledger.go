@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -15,7 +17,7 @@ func placeLedger(site string, conf desired.ServedSite) error {
 	if conf.Ledger == nil {
 		return reconciler.PlaceLedger(conf.Root, nil)
 	}
-	if err := outside(conf.Root, conf.Ledger.Postgres); err != nil {
+	if err := outside(conf.Root, conf.Ledger.Postgres); err != nil && !errors.As(err, new(*fs.PathError)) { // what cannot be read yet, whoever connects tells
 		return err
 	}
 	if b, err := os.ReadFile(conf.Ledger.Postgres); err == nil { // else whoever connects says so

@@ -23,7 +23,7 @@ func (s *servedRoot) believe(conf *desired.Reports, o *serve.Options) error {
 	if conf == nil || conf.Tokens == "" {
 		return nil
 	}
-	if err := outside(s.path, conf.Tokens); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := outside(s.path, conf.Tokens); err != nil && !errors.As(err, new(*fs.PathError)) {
 		return fmt.Errorf("read tokens of FECs: %w", err)
 	}
 	o.Proofs.TokenFile, o.Proofs.Require = conf.Tokens, conf.RequireTokens
@@ -48,6 +48,7 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 		o.Proofs.Clocks[fec] = p.Clock
 	}
 	known := &knownFECs{root: s.root}
+	o.Known = func(fec string) bool { _, ok := known.name(fec); return ok }
 	o.Reports = func(said serve.Report) { s.take(known, entered, said) }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // transfers may last longer than ctx
 	var done sync.WaitGroup

@@ -33,6 +33,9 @@ tells, and the repository at DIR, if it is given, which commit is wanted. With -
 				return err
 			}
 			if q.FECs && output == "text" {
+				if st.FECs == nil && st.Trouble != "" {
+					return fmt.Errorf("it is not known what FECs run: %s", st.Trouble)
+				}
 				if st.FECs == nil {
 					return errors.New("nothing is published yet: there are no FECs to show")
 				}

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -43,8 +44,11 @@ type contents struct {
 // FECs unpack later is what was judged here, whatever tricks the first one knew. It holds folders, files and the links among
 // them, below the path alone; most is how many bytes they may have.
 func rewrite(in io.Reader, out io.Writer, below string, most int64) (contents, error) {
-	from := &ending{r: bufio.NewReaderSize(in, 64<<10)}
-	w := &rewriting{from: from, in: tar.NewReader(from), out: tar.NewWriter(out), below: below, most: most, kinds: map[string]byte{}, buf: make([]byte, 64<<10)}
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	b.in.Reset(in)
+	from := &ending{r: b.in}
+	w := &rewriting{from: from, in: tar.NewReader(from), out: tar.NewWriter(out), below: below, most: most, kinds: map[string]byte{}, buf: b.out}
 	for {
 		h, err := w.in.Next()
 		if err == io.EOF {
@@ -57,13 +61,21 @@ func rewrite(in io.Reader, out io.Writer, below string, most int64) (contents, e
 			return contents{}, damaged(err)
 		}
 	}
-	if err := from.rest(); err != nil {
+	if err := from.rest(b.out); err != nil {
 		return contents{}, err
 	}
 	if len(w.kinds) == 0 {
 		return contents{}, refuse("the archive is empty")
 	}
 	return w.contents, w.out.Close()
+}
+
+// buffers are used again: most archives are smaller than they.
+var buffers = sync.Pool{New: func() any { return &buffer{bufio.NewReaderSize(nil, 64<<10), make([]byte, 64<<10)} }}
+
+type buffer struct {
+	in  *bufio.Reader
+	out []byte
 }
 
 // damaged tells what the archive is to blame for from what its way here is.
@@ -210,8 +222,7 @@ func (e *ending) Read(p []byte) (int, error) {
 }
 
 // rest reads what follows the last entry.
-func (e *ending) rest() error {
-	buf := make([]byte, 32<<10)
+func (e *ending) rest(buf []byte) error {
 	for total := 0; ; {
 		n, err := e.Read(buf)
 		total += n

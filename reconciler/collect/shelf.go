@@ -109,37 +109,40 @@ func (s *shelf) settle(site, fec string, want map[string]desired.Persistence, ke
 	if err != nil {
 		return err
 	}
-	if have, err = s.sort(have, want); err != nil {
+	// What is named is there: it comes before the manifest, and goes after it.
+	if err := s.move(have, func(h Snapshot) bool { _, wanted := want[h.Name]; return h.Archived && wanted }); err != nil {
 		return err
 	}
 	if err := s.manifest(site, fec, have, want, keys); err != nil {
 		return err
 	}
+	if err := s.move(have, func(h Snapshot) bool { _, wanted := want[h.Name]; return !h.Archived && !wanted }); err != nil {
+		return err
+	}
 	return s.drop(have, want)
 }
 
-// sort archives snapshots of names that the site wants no more, and brings back those that it wants again.
-func (s *shelf) sort(have []Snapshot, want map[string]desired.Persistence) ([]Snapshot, error) {
+// move archives served snapshots, and brings archived ones back.
+func (s *shelf) move(have []Snapshot, which func(Snapshot) bool) error {
 	for i, h := range have {
-		_, wanted := want[h.Name]
-		if wanted != h.Archived {
+		if !which(h) {
 			continue
 		}
 		next := h
-		next.Archived = !wanted
+		next.Archived = !h.Archived
 		folder := folderOf(h.FEC, next.Archived)
 		if err := s.dir.MkdirAll(folder); err != nil {
-			return have, err
+			return err
 		}
 		if err := s.dir.Rename(h.place(), next.place()); err != nil {
-			return have, err
+			return err
 		}
 		if err := s.dir.SyncAll([]string{folder, folderOf(h.FEC, h.Archived)}); err != nil {
-			return have, err
+			return err
 		}
 		have[i] = next
 	}
-	return have, nil
+	return nil
 }
 
 // manifest has data.manifest name what a FEC is to restore. One that says so already stays.
@@ -155,7 +158,7 @@ func (s *shelf) manifest(site, fec string, have []Snapshot, want map[string]desi
 		return s.dir.Sync(path.Dir(name))
 	}
 	m := tree.DataManifest{Site: site, FEC: fec}
-	for _, h := range s.restored(have) {
+	for _, h := range s.restored(have, want) {
 		m.Data = append(m.Data, tree.DataItem{Name: h.Name, Schema: h.Schema, Path: h.Path,
 			Object: tree.Object{Format: artifact.Gzip, Size: h.Size, Digest: h.Object}})
 	}
@@ -174,9 +177,9 @@ func (s *shelf) manifest(site, fec string, have []Snapshot, want map[string]desi
 }
 
 // restored are the snapshots that a FEC restores: the newest of each name and format, unless an operator chose another.
-func (s *shelf) restored(have []Snapshot) (out []Snapshot) {
+func (s *shelf) restored(have []Snapshot, want map[string]desired.Persistence) (out []Snapshot) {
 	for _, h := range have {
-		if h.Archived || slices.ContainsFunc(out, func(o Snapshot) bool { return o.Name == h.Name && o.Schema == h.Schema }) {
+		if _, wanted := want[h.Name]; h.Archived || !wanted || slices.ContainsFunc(out, func(o Snapshot) bool { return o.Name == h.Name && o.Schema == h.Schema }) {
 			continue
 		}
 		if pin, ok := s.pins.of(h.FEC, h.Name); ok {

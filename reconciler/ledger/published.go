@@ -22,7 +22,7 @@ type PublishedFEC struct {
 	Software   map[string]string // name to version
 }
 
-// keptOfFEC are how many serials of each FEC are kept; older ones go.
+// keptOfFEC are how many serials of each FEC are kept; older ones go, but for what it reported last: it may not boot for long.
 const keptOfFEC = 20
 
 // Publish enters what a generation publishes: FECs whose serial is new, and those that are gone. All of it is entered or
@@ -66,7 +66,7 @@ func forgetPublished(ctx context.Context, tx *sql.Tx, fecs []PublishedFEC) error
 		}
 		for _, table := range []string{"published_software", "published_fecs"} {
 			if err == nil {
-				_, err = tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE fec = ? AND serial < ?", f.FEC, oldest)
+				_, err = tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE fec = ? AND serial < ? AND serial NOT IN (SELECT serial FROM latest_reports WHERE fec = ?)", f.FEC, oldest, f.FEC)
 			}
 		}
 		if err != nil {

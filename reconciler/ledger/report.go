@@ -29,6 +29,9 @@ type FECReport struct {
 // Proven says whether it is certain who said it. Nothing else may decide anything.
 func (r FECReport) Proven() bool { return r.Source == "token" || r.Source == "ssh" }
 
+// HasToken says whether the FEC has proven by a token what it reports: of its evidence, also if that is an answer over ssh.
+func (r FECReport) HasToken() bool { return r.Source == "token" || !r.Clock.IsZero() }
+
 // reportsKept of one FEC, and up to moreReports besides; older ones go.
 const (
 	reportsKept = 50

@@ -60,17 +60,25 @@ func TestViewsForOtherTools(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l.db")
 	l := open(t, path)
 	a1, a2, b1 := published("a", 1, "1.0.0"), published("a", 2, "1.1.0"), published("b", 1, "1.0.0")
+	g1 := published("g", 1, "1.0.0")
 	said := func(fec string, serial int64, state, source string) ledger.FECReport {
 		return ledger.FECReport{FEC: fec, Serial: serial, State: state, Source: source, At: now.Add(time.Minute)}
 	}
 	for _, err := range []error{
-		l.Publish(t.Context(), []ledger.PublishedFEC{a1, b1}, nil),
+		l.Publish(t.Context(), []ledger.PublishedFEC{a1, b1, g1}, nil),
 		l.Publish(t.Context(), []ledger.PublishedFEC{a2}, nil),
 		l.PublishReleases(t.Context(), []ledger.PublishedRelease{{Software: "bpm", Version: "0.9.0", Commit: "c0", Generation: 1, At: now}}),
 		l.PublishReleases(t.Context(), []ledger.PublishedRelease{{Software: "bpm", Version: "1.0.0", Commit: "c1", Generation: 1, At: now}, {Software: "bpm", Version: "1.1.0", Commit: "c2", Generation: 2, At: now}}),
-		l.AddReports(t.Context(), []ledger.FECReport{said("a", 1, "running", "report"), said("b", 1, "running", "token"), said("c", 9, "failed", "report")}),
+		l.AddReports(t.Context(), []ledger.FECReport{said("a", 1, "running", "report"), said("b", 1, "running", "token"), said("g", 1, "running", "token"), said("c", 9, "failed", "report")}),
 	} {
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dev, proven := said("b", 1, "running", "token"), said("d", 8, "running", "token")
+	dev.Dev, proven.Clock = "bpm dev-1", now
+	for _, r := range []ledger.FECReport{dev, proven, said("d", 8, "running", "ssh"), said("d", 9, "failed", "report"), said("e", 8, "running", "ssh"), said("e", 9, "failed", "report")} {
+		if err := l.AddReports(t.Context(), []ledger.FECReport{r}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,12 +86,14 @@ func TestViewsForOtherTools(t *testing.T) {
 	zeros := strings.Repeat("0", 39)
 	for query, want := range map[string][]string{
 		"SELECT software, version, published, since, commit_id, fecs FROM releases ORDER BY version": {
-			"bpm|0.9.0|0|" + at + "|c0|0", "bpm|1.0.0|1|" + at + "|c1|1", "bpm|1.1.0|1|" + at + "|c2|1"},
+			"bpm|0.9.0|0|" + at + "|c0|0", "bpm|1.0.0|1|" + at + "|c1|2", "bpm|1.1.0|1|" + at + "|c2|1"},
 		"SELECT fec, software, version, serial, since, commit_id FROM fec_software ORDER BY fec, software": {
-			"a|bpm|1.1.0|2|" + at + "|" + zeros + "2", "a|timing|2.0.0|2|" + at + "|" + zeros + "2", "b|bpm|1.0.0|1|" + at + "|" + zeros + "1", "b|timing|2.0.0|1|" + at + "|" + zeros + "1"},
-		"SELECT fec, state, serial, software, version, proven, reported, published_serial, current FROM fec_running ORDER BY fec, software": {
-			"a|running|1|bpm|1.0.0|0|" + later + "|2|0", "a|running|1|timing|2.0.0|0|" + later + "|2|0",
-			"b|running|1|bpm|1.0.0|1|" + later + "|1|1", "b|running|1|timing|2.0.0|1|" + later + "|1|1", "c|failed|9|||0|" + later + "|0|0"},
+			"a|bpm|1.1.0|2|" + at + "|" + zeros + "2", "a|timing|2.0.0|2|" + at + "|" + zeros + "2", "b|bpm|1.0.0|1|" + at + "|" + zeros + "1", "b|timing|2.0.0|1|" + at + "|" + zeros + "1",
+			"g|bpm|1.0.0|1|" + at + "|" + zeros + "1", "g|timing|2.0.0|1|" + at + "|" + zeros + "1"},
+		"SELECT fec, state, serial, software, version, proven, reported, published_serial, current, dev FROM fec_running ORDER BY fec, software": {
+			"a|running|1|bpm|1.0.0|0|" + later + "|2|0|", "a|running|1|timing|2.0.0|0|" + later + "|2|0|",
+			"b|running|1|bpm|1.0.0|1|" + later + "|1|0|bpm dev-1", "b|running|1|timing|2.0.0|1|" + later + "|1|0|bpm dev-1", "c|failed|9|||0|" + later + "|0|0|",
+			"d|running|8|||1|" + later + "|0|0|", "e|failed|9|||0|" + later + "|0|0|", "g|running|1|bpm|1.0.0|1|" + later + "|1|1|", "g|running|1|timing|2.0.0|1|" + later + "|1|1|"},
 		"SELECT campaign, stage, slice, attempt, submission, engine, job, state, commit_id, intended, submitted, ended, exit_code FROM campaign_submissions": nil,
 	} {
 		if d := cmp.Diff(want, rows(t, path, query)); d != "" {

@@ -28,23 +28,29 @@ const (
 // Proven says whether it is certain who said it.
 func (r FECReport) Proven() bool { return r.Source == FromToken || r.Source == FromSSH }
 
+// HasToken says whether the FEC has proven by a token what it reports: of the last that it proved, also if that is an answer over ssh.
+func (r FECReport) HasToken() bool { return r.Source == FromToken || !r.Clock.IsZero() }
+
 // Said is the last that a FEC said, and the last that it proved; nil for nothing.
 type Said struct {
 	Last   *FECReport `json:"last,omitempty"`
 	Proven *FECReport `json:"proven,omitempty"`
 }
 
-// Counts is the report that tells how the FEC is: of one that proves what it says, nothing else. It is nil for none.
+// Counts is the report that tells how the FEC is: of one that has a token, nothing that it does not prove. One that only answers over
+// ssh cannot prove what it reports of a boot since. It is nil for none.
 func (s Said) Counts() *FECReport {
-	if s.Proven != nil {
+	if s.Last == nil || s.hasToken() {
 		return s.Proven
 	}
 	return s.Last
 }
 
+func (s Said) hasToken() bool { return s.Proven != nil && s.Proven.HasToken() }
+
 // Doubtful is a report that is newer than the one that counts and is not proven; nil: there is none.
 func (s Said) Doubtful() *FECReport {
-	if s.Proven != nil && s.Last != nil && !s.Last.Proven() && !s.Last.At.Before(s.Proven.At) {
+	if s.hasToken() && s.Last != nil && !s.Last.Proven() && !s.Last.At.Before(s.Proven.At) {
 		return s.Last
 	}
 	return nil

@@ -71,8 +71,9 @@ type Waves struct {
 // Restarts decides which FECs are restarted next: group by group, wave by wave, none twice for one serial unless an operator wants it.
 func Restarts(f Fleet) Waves {
 	d := decision{Fleet: f, teams: map[string]*team{}, order: sequence(f.Pace)}
-	for _, name := range d.order {
-		d.teams[name] = &team{name: name, pace: f.Pace.For(name)}
+	d.out.Standing = make([]Standing, 0, len(f.Members))
+	for i, name := range d.order {
+		d.teams[name] = &team{name: name, turn: i, pace: f.Pace.For(name)}
 	}
 	for _, m := range f.Members {
 		d.member(m)
@@ -95,6 +96,7 @@ type decision struct {
 // team is the FECs of a group, or those of none, that keep one pace.
 type team struct {
 	name    string
+	turn    int // from 0
 	pace    desired.Pace
 	waiting []Member
 	rows    []observed.Rollout // that count
@@ -115,12 +117,13 @@ func sequence(pace desired.Restarts) []string {
 
 // teamOf is the first group of the order that a FEC is a member of.
 func (d *decision) teamOf(m Member) *team {
-	for _, name := range d.order {
-		if slices.Contains(m.Groups, name) {
-			return d.teams[name]
+	first := d.teams[""]
+	for _, name := range m.Groups {
+		if t := d.teams[name]; t != nil && t.turn < first.turn {
+			first = t
 		}
 	}
-	return d.teams[""]
+	return first
 }
 
 // member finds out how one FEC stands.
@@ -129,7 +132,7 @@ func (d *decision) member(m Member) {
 	r, known := d.Rollouts[m.FEC]
 	s := Standing{FEC: m.FEC, Group: t.name, Wanted: m.Wanted, Need: m.Need.What, Since: r.At, Wave: r.Wave}
 	if known {
-		r, known = d.advance(m, r)
+		r, known = d.advance(m, t, r)
 	}
 	if known && r.Need != "" {
 		s.Need = r.Need
@@ -187,9 +190,9 @@ func (d *decision) member(m Member) {
 }
 
 // advance is what has become of a rollout since it was recorded; false if it is none any more.
-func (d *decision) advance(m Member, r observed.Rollout) (observed.Rollout, bool) {
+func (d *decision) advance(m Member, t *team, r observed.Rollout) (observed.Rollout, bool) {
 	e := m.Evidence
-	limit := d.teamOf(m).pace.Limit()
+	limit := t.pace.Limit()
 	set := func(state, detail string) {
 		r.State, r.Detail, r.At = state, detail, d.Now
 		d.out.Set = append(d.out.Set, r)

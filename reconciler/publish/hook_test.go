@@ -70,7 +70,7 @@ func TestWhyAHookFailed(t *testing.T) {
 	}{
 		"says why":       {hook("echo the database says no >&2; exit 3"), "hook db failed with exit status 3: the database says no"},
 		"killed":         {hook("kill -9 $$"), "hook db failed with exit status 137"},
-		"no such":        {func() publish.Hook { h := hook(""); h.Command = []string{"/nonexistent/hook"}; return h }(), "hook db failed with exit status 127: "},
+		"no such":        {func() publish.Hook { h := hook(""); h.Command = []string{"/nonexistent/hook"}; return h }(), "hook db failed with exit status 127: hook: "},
 		"says much":      {hook("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1"), "line 2999"},
 		"reads nothing":  {hook("exit 4"), "hook db failed with exit status 4"},
 		"too much":       {hook("x=0123456789abcdef; while :; do x=$x$x; done"), "hook db failed with exit status "},

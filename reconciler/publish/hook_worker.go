@@ -33,7 +33,7 @@ func HookWorker(args []string) (int, error) {
 		return 2, fmt.Errorf("adopt what a hook starts: %w", err)
 	}
 	// The shell sets the limit: this process could not live within it.
-	limited := append([]string{"-c", `ulimit -v "$0" && exec "$@"`, strconv.FormatUint(kib, 10)}, args[1:]...)
+	limited := append([]string{"-c", `ulimit -v "$1" && shift && exec "$@"`, "hook", strconv.FormatUint(kib, 10)}, args[1:]...)
 	cmd := exec.Command("/bin/sh", limited...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -19,7 +19,7 @@ type FEC struct {
 	Name      string               `json:"name"`
 	Host      string               `json:"host,omitempty"`
 	Platform  string               `json:"platform,omitempty"`
-	Condition plan.Condition       `json:"condition,omitempty"` // empty: nothing is published for it
+	Condition plan.Condition       `json:"condition,omitempty"` // empty: nothing is published for it, or the ledger cannot be read
 	Wanted    *Release             `json:"wanted"`              // by the branch; nil: it is not in it, or that is not known
 	Published *Release             `json:"published"`           // nil: nothing is
 	Running   *Release             `json:"running"`             // nil: it is not known what

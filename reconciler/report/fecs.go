@@ -80,7 +80,7 @@ func (l FECLine) Check() string {
 	if l.Condition == plan.Runs {
 		return fmt.Sprintf("%s: %s runs serial %d, which is published, as of %s\n", word, l.FEC, l.Running, observed.Minute(l.At))
 	}
-	return fmt.Sprintf("%s: %s does not run serial %d, which is published: %s\n", word, l.FEC, l.Published, observed.Printable(l.Why))
+	return fmt.Sprintf("%s: %s does not run serial %d, which is published: %s\n", word, l.FEC, l.Published, strings.ReplaceAll(observed.Printable(l.Why), "|", "/")) // after a | there would be figures
 }
 
 func joinWhy(a, b string) string {

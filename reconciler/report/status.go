@@ -22,7 +22,7 @@ type Status struct {
 	Overrides []observed.Override `json:"overrides"`
 	Blocked   []plan.Blocked      `json:"blocked"` // by holds, at the last pass
 	Passes    []observed.Pass     `json:"passes"`  // the last ones, newest first
-	FECs      *FECs               `json:"fecs"`    // nil: nothing is published
+	FECs      *FECs               `json:"fecs"`    // nil: nothing is published, or the ledger cannot be read
 	Hooks     []Hook              `json:"hooks"`   // after publication that were not told yet
 	Service   *Service            `json:"service"` // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`

@@ -23,6 +23,9 @@ type sender struct {
 	fec  string
 }
 
+// nobody is whose share reports take of FECs that the tree does not have: whoever makes names up keeps nobody else out.
+const nobody = "?"
+
 // rate limits reports, for each sender and overall (the generic cell rate algorithm: for each, the time until which it has
 // used up its share). The zero value is ready. Safe for concurrent use.
 type rate struct {

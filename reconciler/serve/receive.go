@@ -14,6 +14,7 @@ import (
 type reports struct {
 	log    *slog.Logger
 	take   func(Report)
+	known  func(fec string) bool
 	proofs *proofs
 	rate   rate
 }
@@ -43,7 +44,11 @@ func (p *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if !p.rate.allow(from, report.FEC, doubt == nil, now) {
+	share := report.FEC
+	if doubt != nil && p.known != nil && !p.known(share) {
+		share = nobody
+	}
+	if !p.rate.allow(from, share, doubt == nil, now) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusTooManyRequests)
 		return

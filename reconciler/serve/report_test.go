@@ -120,6 +120,20 @@ func TestLongDetail(t *testing.T) {
 	}
 }
 
+// TestNamesThatAreMadeUpKeepNoFECOut, although they all come through the same proxy.
+func TestNamesThatAreMadeUpKeepNoFECOut(t *testing.T) {
+	root := newFixture(t).root()
+	synctest.Test(t, func(t *testing.T) {
+		h := serve.Tree(root, serve.Options{Known: func(fec string) bool { return fec == "kgp2cu02" }})
+		for i := range 20_000 {
+			post(h, "127.0.0.1:1", form, fmt.Sprintf("state=running&fec=fec%d", i))
+		}
+		if code := post(h, "127.0.0.1:1", form, "state=running&fec=kgp2cu02"); code != http.StatusNoContent {
+			t.Errorf("status %d", code)
+		}
+	})
+}
+
 // TestReportRate runs on a clock of its own.
 func TestReportRate(t *testing.T) {
 	root := newFixture(t).root()

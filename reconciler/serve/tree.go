@@ -28,7 +28,9 @@ type Options struct {
 	ShutdownTimeout time.Duration // for running transfers when the server stops (60 s)
 	// Reports takes what FECs report, from many goroutines at once; it must return soon. It may be nil.
 	Reports func(Report)
-	Proofs  Proofs
+	// Known says whether the tree has a FEC of that name; nil: it has all. All others share what one FEC may report.
+	Known  func(fec string) bool
+	Proofs Proofs
 	// Served is told the status of each answer and the bytes of its body, likewise. It may be nil.
 	Served  func(status int, bytes int64)
 	Uploads Uploads
@@ -76,7 +78,7 @@ type published struct {
 // redirected before they get here.
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
-	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, check: o.Check, reports: reports{log: o.Log, take: o.Reports, proofs: newProofs(o.Proofs, o.Log)}}
+	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, check: o.Check, reports: reports{log: o.Log, take: o.Reports, known: o.Known, proofs: newProofs(o.Proofs, o.Log)}}
 	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -237,6 +238,9 @@ func promGroups(site, name string, fec desired.FEC) (targets, probes []byte) {
 		g.Labels["service"] = service
 		if m.Interval != "" {
 			g.Labels["__scrape_interval__"] = fmt.Sprintf("%ds", int64(m.Every().Seconds()))
+			if m.Every() < time.Minute { // a target whose timeout is longer than its interval is dropped
+				g.Labels["__scrape_timeout__"] = fmt.Sprintf("%ds", int64(min(m.Every(), 10*time.Second).Seconds()))
+			}
 		}
 		switch at := fec.Host + ":" + strconv.Itoa(m.Port); m.Check {
 		case desired.CheckMetrics:

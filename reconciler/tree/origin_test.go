@@ -68,7 +68,7 @@ func originWanted(s desired.Site) tree.Wanted {
 		add(tree.Part{Kind: tree.ScriptPart, Name: file})
 	}
 	add(tree.Part{Kind: tree.ScriptsPart, Name: "a"})
-	return tree.Wanted{Site: s, Releases: releases, Parts: parts, Client: []byte("#!/bin/sh\n")}
+	return tree.Wanted{Site: s, Releases: releases, Parts: parts, Client: []byte("#!/bin/sh\n"), Command: []byte("#!/bin/sh\n")}
 }
 
 // TestEveryPathHasAnOrigin holds origins to what is laid out: each path of a tree has one, and nothing else has.

@@ -38,8 +38,9 @@ SELECT f.fec AS fec,
 FROM published_fecs f JOIN published_software s ON s.fec = f.fec AND s.serial = f.serial
 WHERE f.published = 1;
 
--- What each FEC said last. proven is 1 if it is certain who said it, and then nobody else can have. software and version are those
--- of the serial that it named, as far as that is known.
+-- What each FEC said last; of one that has a token, what it proved last, so that nobody who lies hides that. proven is 1 if it is
+-- certain who said it. software and version are those of the serial that it named, as far as that is known, but for what pomona dev
+-- has put there.
 CREATE VIEW fec_running AS
 SELECT r.fec AS fec,
        r.state AS state,
@@ -49,11 +50,12 @@ SELECT r.fec AS fec,
        CASE WHEN r.source = 'report' THEN 0 ELSE 1 END AS proven,
        r.at / 1000 AS reported,
        COALESCE(p.serial, 0) AS published_serial,
-       CASE WHEN r.state = 'running' AND r.serial = p.serial THEN 1 ELSE 0 END AS current
+       CASE WHEN r.state = 'running' AND r.serial = p.serial AND r.dev = '' THEN 1 ELSE 0 END AS current,
+       r.dev AS dev
 FROM latest_reports r
      LEFT JOIN published_software s ON s.fec = r.fec AND s.serial = r.serial
      LEFT JOIN published_fecs p ON p.fec = r.fec AND p.published = 1
-WHERE r.proven = 0;
+WHERE r.proven = (SELECT COUNT(*) FROM latest_reports t WHERE t.fec = r.fec AND t.proven = 1 AND (t.source = 'token' OR t.clock > 0));
 
 CREATE VIEW campaign_submissions AS
 SELECT campaign, stage, slice, attempt, submission, engine, job, state, commit_id,
