@@ -20,6 +20,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/restart"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -48,6 +49,7 @@ type Restarter struct {
 
 // Told is told what people should know. Its methods return at once.
 type Told interface {
+	Stand(report.Restarts)        // as they were decided about last
 	RestartsPaused(reason string) // empty: they go on
 	FECFailed(r observed.Rollout, held string)
 }
@@ -101,6 +103,7 @@ func (s *Restarter) step(ctx context.Context) (busy bool, err error) {
 		return false, err
 	}
 	s.stood.set(w.Standing, f)
+	s.Tell.Stand(s.stood.get())
 	s.goBack(ctx, f, w)
 	s.talk(ctx, f, w)
 	return len(w.Begin)+len(w.Watch)+len(w.Look)+len(w.Set) > 0, ctx.Err()
