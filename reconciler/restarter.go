@@ -20,6 +20,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/restart"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -49,6 +50,7 @@ type Restarter struct {
 
 // Told is told what people should know. Its methods return at once.
 type Told interface {
+	Stand(report.Restarts)        // as they were decided about last
 	RestartsPaused(reason string) // empty: they go on
 	FECFailed(r observed.Rollout, held string)
 }
@@ -107,6 +109,7 @@ func (s *Restarter) step(ctx context.Context) (busy bool, err error) {
 		return false, err
 	}
 	s.stood.set(w.Standing, f)
+	s.Tell.Stand(s.stood.get())
 	s.talk(ctx, f, w)
 	return len(w.Begin)+len(w.Watch)+len(w.Look)+len(w.Set) > 0, ctx.Err()
 }
@@ -167,6 +170,7 @@ func rolloutRows(rs []observed.Rollout) (out []ledger.Rollout) {
 // gather is the fleet as it is now.
 func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 	var evidence map[string]ledger.FECReport
+	var latest []ledger.FECReport
 	var rollouts map[string]ledger.Rollout
 	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
 		var pause ledger.RolloutPause
@@ -174,11 +178,18 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 			return err
 		}
 		f.pause = observed.Pause(pause)
-		evidence, err = l.Evidence(ctx)
+		if evidence, err = l.Evidence(ctx); err == nil {
+			latest, err = l.LatestReports(ctx)
+		}
 		return err
 	})
 	if err != nil {
 		return f, err
+	}
+	doubted := map[string]bool{}
+	for _, r := range latest {
+		e := evidence[r.FEC]
+		doubted[r.FEC] = !r.Proven() && r.At.After(e.At) && (r.State != e.State || r.Serial != e.Serial)
 	}
 	if s.since.IsZero() {
 		s.since = s.Now()
@@ -193,6 +204,7 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 	for _, x := range s.fleet.index {
 		m := plan.Member{FEC: x.Name, Wanted: x.Serial, Groups: s.fleet.site.FECs[x.Name].Groups}
 		if e, ok := evidence[x.Name]; ok {
+			m.Doubted = doubted[x.Name]
 			m.Evidence = &observed.Evidence{Serial: e.Serial, State: e.State, Detail: e.Detail, At: e.At}
 			if m.Need, err = s.need(ctx, x, e); err != nil {
 				return f, err
@@ -454,7 +466,7 @@ func (s *Restarter) ask(ctx context.Context, f fleetNow, fec string, underway bo
 	s.talks.again(fec, s.Now(), wait)
 	if i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec }); i >= 0 && f.Members[i].Evidence != nil {
 		r, e := f.Rollouts[fec], f.Members[i].Evidence
-		if e.State == answer.State && e.Serial == answer.Serial && (!underway || e.At.After(r.At)) {
+		if !f.Members[i].Doubted && e.State == answer.State && e.Serial == answer.Serial && (!underway || e.At.After(r.At)) {
 			return nil
 		}
 	}

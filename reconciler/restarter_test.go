@@ -23,6 +23,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
@@ -133,6 +134,9 @@ func (f *floor) start(shell *remote.SSH) {
 	}
 	f.pass()
 }
+
+// Stand implements reconciler.Told.
+func (f *floor) Stand(report.Restarts) {}
 
 // RestartsPaused implements reconciler.Told.
 func (f *floor) RestartsPaused(reason string) { f.paused = reason }
@@ -250,6 +254,47 @@ func TestFECsGetWhatIsPublished(t *testing.T) {
 	if n := f.crowd.FECs()[0].Status().Starts; n != 2 {
 		t.Errorf("started %d times", n)
 	}
+}
+
+// TestAFECThatBootsByItselfIsAsked, when somebody reports that it has: it has no token to prove it.
+func TestAFECThatBootsByItselfIsAsked(t *testing.T) {
+	f := newFloor(t, `pace: wave: "1"`, 1, "a")
+	f.steps("known", f.all(plan.StandsCurrent))
+	fec, clock := f.crowd.FEC("a00"), time.Now()
+	f.r.Now = func() time.Time { return clock }
+	for _, c := range []struct {
+		broken bool
+		stands string
+	}{{true, plan.StandsFailed}, {false, plan.StandsCurrent}} {
+		clock = clock.Add(2 * time.Minute)
+		fec.Break(c.broken)
+		s := fec.Boot(t.Context())
+		f.said("a00", s.Serial, s.State, clock)
+		clock = clock.Add(time.Second)
+		f.steps("it stands "+c.stands, f.all(c.stands))
+	}
+
+	// Whoever lies has it asked, once.
+	clock = clock.Add(2 * time.Minute)
+	asked := len(fec.Commands())
+	f.said("a00", 1, "failed", clock)
+	clock = clock.Add(time.Second)
+	f.steps("it is asked", func() bool { return len(fec.Commands()) > asked })
+	clock = clock.Add(2 * time.Minute)
+	for range 3 {
+		f.steps("nothing more", f.all(plan.StandsCurrent))
+	}
+	if n := len(fec.Commands()) - asked; n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// said enters what anybody can have reported.
+func (f *floor) said(fec string, serial int64, state string, at time.Time) {
+	f.t.Helper()
+	must(f.t, f.r.Records.Use(f.t.Context(), func(l *ledger.Ledger) error {
+		return l.AddReports(f.t.Context(), []ledger.FECReport{{FEC: fec, Serial: serial, State: state, Source: "report", At: at}})
+	}))
 }
 
 // TestARestarterDiesAnywhere kills it at each point of the first, of a later, and of the last restart.

@@ -29,6 +29,7 @@ type Member struct {
 	Evidence  *observed.Evidence // the last; nil: it has proved nothing
 	Need      Effort             // to come from what it runs to what is wanted
 	Held      string             // why it must not be restarted now; empty: it may
+	Doubted   bool               // somebody has reported something else since, without proof: it is asked
 	Unasked   bool               // it has proved nothing, and has not been asked yet: no wave begins before that
 	Returning bool               // to the release before, because the last one did not run: that does not wait for its turn
 }
@@ -61,7 +62,7 @@ type Waves struct {
 	Begin    []observed.Rollout // FECs to restart or reboot now, each as it is to be recorded before it is asked
 	Set      []observed.Rollout // what has become of others: to be recorded
 	Forget   []string           // FECs whose rollout is over
-	Look     []string           // FECs to be asked what they run, because nobody knows
+	Look     []string           // FECs to be asked what they run, because nobody knows for certain
 	Watch    []string           // FECs that are restarting: to be asked how far they are
 	Failed   []observed.Rollout // of Set, those that have just failed
 	Late     []string           // of Failed, those that did not say so in time
@@ -187,6 +188,9 @@ func (d *decision) member(m Member) {
 	default:
 		s.State, s.Why = StandsWaiting, strings.Join(m.Need.Why, ", ")
 		t.waiting = append(t.waiting, m)
+	}
+	if last := len(d.out.Look) - 1; m.Doubted && s.State != StandsUnderway && (last < 0 || d.out.Look[last] != m.FEC) {
+		d.out.Look = append(d.out.Look, m.FEC)
 	}
 	d.out.Standing = append(d.out.Standing, s)
 }
