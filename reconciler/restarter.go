@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -419,10 +420,19 @@ func (s *Restarter) talk(ctx context.Context, f fleetNow, w plan.Waves) {
 	g.SetLimit(max(1, s.AtOnce))
 	var mu sync.Mutex
 	var said []ledger.FECReport
-	for _, fec := range slices.Concat(w.Watch, w.Look) {
+	for _, r := range s.stillFree(ctx, f.Now, w.Begin) {
+		g.Go(func() error {
+			s.begin(ctx, r)
+			return nil
+		})
+	}
+	for _, fec := range s.talks.oldest(slices.Concat(w.Watch, w.Look)) {
 		underway := slices.Contains(w.Watch, fec)
 		if !s.talks.isDue(fec, s.Now()) {
 			continue
+		}
+		if s.Now().Sub(f.Now) > fresh {
+			break // many do not answer: the next decision does not wait for all of them
 		}
 		g.Go(func() error {
 			if report := s.ask(ctx, f, fec, underway); report != nil {
@@ -433,15 +443,32 @@ func (s *Restarter) talk(ctx context.Context, f fleetNow, w plan.Waves) {
 			return nil
 		})
 	}
-	for _, r := range w.Begin {
-		g.Go(func() error {
-			s.begin(ctx, r)
-			return nil
-		})
-	}
 	_ = g.Wait() // each has noted its error
 	if len(said) > 0 {
 		s.Proved(ctx, said...)
+	}
+}
+
+// fresh is how long a decision counts.
+const fresh = 5 * time.Second
+
+// stillFree yields what was decided to begin but for FECs that are held meanwhile: a wave takes its time.
+func (s *Restarter) stillFree(ctx context.Context, decided time.Time, begin []observed.Rollout) iter.Seq2[int, observed.Rollout] {
+	return func(yield func(int, observed.Rollout) bool) {
+		var holds []observed.Hold
+		again := false
+		for i, r := range begin {
+			if s.Now().Sub(decided) > fresh {
+				holds, decided, again = s.holds(ctx), s.Now(), true
+			}
+			m := plan.Member{FEC: r.FEC}
+			if again {
+				s.hold(&m, holds)
+			}
+			if m.Held == "" && !yield(i, r) {
+				return
+			}
+		}
 	}
 }
 
@@ -637,6 +664,14 @@ func (t *talks) isDue(fec string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return !now.Before(t.due[fec])
+}
+
+// oldest are FECs in the order in which they are due.
+func (t *talks) oldest(fecs []string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortStableFunc(fecs, func(a, b string) int { return t.due[a].Compare(t.due[b]) })
+	return fecs
 }
 
 // again has a FEC asked again later.
