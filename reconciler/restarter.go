@@ -368,14 +368,16 @@ func (s *Restarter) goBack(ctx context.Context, f fleetNow, w plan.Waves) map[st
 }
 
 // holdBefore places a hold on a FEC at the commit of the release that it ran before, and is the hold's id; empty if nobody wants that.
-// Was is the serial of that release; 0: the one published before.
+// That is the last one that it has proved to run; if there is none, the one of serial was or, with 0, the one published before.
 func (s *Restarter) holdBefore(ctx context.Context, f fleetNow, fec string, was int64, why string) string {
 	i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec })
 	if i < 0 || f.Members[i].Returning {
 		return ""
 	}
 	wanted := f.Members[i].Wanted
-	if was == 0 || was >= wanted {
+	if ran := s.lastRun(ctx, fec, wanted); ran > 0 {
+		was = ran
+	} else if was == 0 || was >= wanted {
 		was = s.serialBefore(ctx, fec, wanted)
 	}
 	before, commit, err := s.manifest(ctx, fec, was)
@@ -398,6 +400,21 @@ func (s *Restarter) holdBefore(ctx context.Context, f fleetNow, fec string, was 
 	}
 	s.Log.Warn("FEC gets its release before, and is held there", "fec", fec, "hold", h.ID, "commit", commit, "because", why)
 	return h.ID
+}
+
+// lastRun is the last serial before another that a FEC has proved to run; 0: none is known.
+func (s *Restarter) lastRun(ctx context.Context, fec string, before int64) (serial int64) {
+	_ = s.Records.Use(ctx, func(l *ledger.Ledger) error { // then nobody knows
+		all, err := l.ReportsOf(ctx, fec, 100)
+		for _, r := range all {
+			if r.Proven() && r.State == "running" && r.Preview == 0 && r.Serial < before {
+				serial = r.Serial
+				break
+			}
+		}
+		return err
+	})
+	return serial
 }
 
 func (s *Restarter) serialBefore(ctx context.Context, fec string, serial int64) (before int64) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -222,4 +223,39 @@ func TestAHoldStopsAWave(t *testing.T) {
 	if len(d.asked) > 2 {
 		t.Errorf("after a hold was placed: %v", d.asked)
 	}
+}
+
+// TestAFECReturnsToWhatItRan and not to another release that did not run either.
+func TestAFECReturnsToWhatItRan(t *testing.T) {
+	f := newFloor(t, `pace: wave: "1"`, 1, "a")
+	f.publish("software/bpm.cue", "software: bpm: onUpdate: \"restart\"", "software: bpm: {onUpdate: \"restart\", onFail: \"previous\"}")
+	f.steps("all known", f.all(plan.StandsCurrent))
+	good := f.head()
+	f.crowd.FEC("a00").Break(true)
+	f.publish("fecs/fecs.cue", `"1.0.0"`, `"1.1.0"`)
+	f.steps("it failed", func() bool { return f.failed["a00"] != "" })
+	f.order("pause")
+	first := f.failed["a00"]
+	f.publish("fecs/fecs.cue", `init: "50-bpm"`, `init: "60-new": file: "scripts/bpm"
+		init: "50-bpm"`) // another attempt
+	f.order("resume")
+	f.steps("it failed again", func() bool { return f.failed["a00"] != first })
+	g := observeRoot(t, f.root).Generations
+	if held := g[len(g)-1].Givens.Held; len(held) != 1 || !f.sameFEC(held[0].Commit, good) {
+		t.Errorf("held are %+v, want one at a commit like %s", held, good)
+	}
+}
+
+// sameFEC says whether the FECs of two commits are the same.
+func (f *floor) sameFEC(a, b string) bool {
+	f.t.Helper()
+	var texts []string
+	for _, commit := range []string{a, b} {
+		out, err := exec.CommandContext(f.t.Context(), "git", "-C", f.site.dir, "show", commit+":fecs/fecs.cue").Output()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		texts = append(texts, string(out))
+	}
+	return texts[0] == texts[1]
 }
