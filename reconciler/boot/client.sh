@@ -540,6 +540,7 @@ restore_data() {
 	while read -r item schema install; do
 		mark=$SLOT/.pomona/data/$item
 		if [ -L "$SLOT$install" ] && [ ! -e "$SLOT$install" ]; then rm -f "$SLOT$install" "$mark"; fi # it went with a later slot
+		[ -e "$SLOT$install" ] || rm -f "$mark" # the power went while it was carried over
 		[ ! -e "$mark" ] || continue
 		# shellcheck disable=SC2046 # words: format, size, digest, path, schema
 		set -- $(awk -v name="$item" -v schema="$schema" '$1 == "data" && $2 == name { if ($3 == schema || !found) line = $4 " " $5 " " $6 " " $7 " " $3; found = found || $3 == schema } END { print line }' "$WORK/body")
@@ -667,8 +668,13 @@ carry_data() {
 	while read -r item schema install; do
 		if [ -L "$HAVE$install" ] || [ ! -d "$HAVE$install" ] || ! grep -qxF "persist $item $schema $install" "$HAVE/.pomona/manifest"; then continue; fi
 		rm -rf "$SLOT$install"
-		{ mkdir -p "$SLOT${install%/*}" "$SLOT/.pomona/data" && mv "$HAVE$install" "$SLOT$install" &&
-			ln -s "$SLOT$install" "$HAVE$install" && echo "$schema - $install" >"$SLOT/.pomona/data/$item"; } || note "data $item not carried over"
+		# Its mark comes first: without one, older data would be restored over it.
+		if mkdir -p "$SLOT${install%/*}" "$SLOT/.pomona/data" && echo "$schema - $install" >"$SLOT/.pomona/data/$item" && mv "$HAVE$install" "$SLOT$install"; then
+			ln -s "$SLOT$install" "$HAVE$install" || note "data $item not linked"
+		else
+			rm -f "$SLOT/.pomona/data/$item"
+			note "data $item not carried over"
+		fi
 	done <"$WORK/persist"
 }
 

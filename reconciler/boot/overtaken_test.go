@@ -68,3 +68,23 @@ func TestRestartWhileAClientWorks(t *testing.T) {
 	accepted(t, f, "restart 100 bpm")
 	eventually(t, f, "running 100 ")
 }
+
+// TestPowerGoesBeforeDataIsCarriedOver: its mark is made first, so that nothing older is ever restored over it. If that was all, what
+// was collected is restored.
+func TestPowerGoesBeforeDataIsCarriedOver(t *testing.T) {
+	s := newSite(t)
+	f := s.dataFEC()
+	s.data(dataKey, fecName, map[string]string{"/opt/fesa/data/offsets": "collected"})
+	boots(t, f, "running", 100, "")
+	s.publish(s.withData(101))
+	accepted(t, f, "restart 101 bpm")
+	eventually(t, f, "running 101 ")
+	current := filepath.Join(f.Root(), "current")
+	if err := os.RemoveAll(filepath.Join(current, "opt/fesa/data")); err != nil {
+		t.Fatal(err)
+	}
+	boots(t, f, "running", 101, "")
+	if got := read(t, current, "opt/fesa/data/offsets"); got != "collected" {
+		t.Errorf("data is %q", got)
+	}
+}
