@@ -107,6 +107,9 @@ func TestAReleaseReachesARunningFEC(t *testing.T) {
 				t.Errorf("a pause without a reason: %s%s", out, errs)
 			}
 			h.restarts("pause", "--reason", "shift change", "--by", "ann")
+			if out := must(t, "status", "--root", h.root); !strings.Contains(out, "shift change") {
+				t.Errorf("the status tells of no pause:\n%s", out)
+			}
 			if err := os.Remove(inhibit); err != nil {
 				t.Fatal(err)
 			}

@@ -55,7 +55,8 @@ func TestHistorySaysWhatEachGenerationChanged(t *testing.T) {
 		"3 previous:",
 		"2 kept: changed fecs/kgp2cu02",
 		"1 kept: added fecs/kgp2cu01 added fecs/kgp2cu02 added fecs/kgp2cu03 added configuration/table added fecs/global " +
-			"added fecs/scuxl0001 added fecs/scuxl0002 added fecs/scuxl0003 added software/bpm",
+			"added fecs/scuxl0001 added fecs/scuxl0002 added fecs/scuxl0003 " +
+			"added monitoring/icinga2 added monitoring/prometheus added software/bpm",
 	}
 	h := history(t, root, "", 0)
 	if d := cmp.Diff(want, lines(h)); d != "" || h.Current != 4 {

@@ -301,6 +301,10 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 		if err != nil && !errors.Is(err, ledger.ErrNone) {
 			s.Trouble = err.Error()
 		}
+		restarts, err := r.Restarts(ctx)
+		if err == nil && (restarts.Pause.Reason != "" || len(restarts.FECs) > 0) { // likewise
+			s.Restarts = &restarts
+		}
 	}
 	if have.Current > 0 && s.Trouble == "" { // else nobody knows whether they are silent
 		fecs := report.FECsOf(have.Index.FECs, said, r.Now())

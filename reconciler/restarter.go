@@ -20,6 +20,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/restart"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -43,11 +44,13 @@ type Restarter struct {
 	talks    talks
 	stood    stood
 	trouble  trouble
+	since    time.Time                    // when the decisions began that went on until now
 	atPoint  func(point, fec string) bool // of tests
 }
 
 // Told is told what people should know. Its methods return at once.
 type Told interface {
+	Stand(report.Restarts)        // as they were decided about last
 	RestartsPaused(reason string) // empty: they go on
 	FECFailed(r observed.Rollout, held string)
 }
@@ -90,6 +93,11 @@ func (s *Restarter) complain(ctx context.Context, err error) {
 
 // step decides once, and does it. Busy says that more is to come soon.
 func (s *Restarter) step(ctx context.Context) (busy bool, err error) {
+	defer func() {
+		if err != nil {
+			s.since = time.Time{} // what FECs say meanwhile, nobody hears
+		}
+	}()
 	if err := s.fleet.look(ctx, s.Reconciler); err != nil || s.fleet.generation == 0 {
 		return false, err
 	}
@@ -101,7 +109,7 @@ func (s *Restarter) step(ctx context.Context) (busy bool, err error) {
 		return false, err
 	}
 	s.stood.set(w.Standing, f)
-	s.goBack(ctx, f, w)
+	s.Tell.Stand(s.stood.get())
 	s.talk(ctx, f, w)
 	return len(w.Begin)+len(w.Watch)+len(w.Look)+len(w.Set) > 0, ctx.Err()
 }
@@ -120,6 +128,7 @@ func (s *Restarter) decide(ctx context.Context) (f fleetNow, w plan.Waves, err e
 		return f, w, err
 	}
 	w = plan.Restarts(f.Fleet)
+	back := s.goBack(ctx, f, w) // first: what is recorded as failed is not looked at again
 	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
 		if w.Pause != "" {
 			if err := l.PauseRollouts(ctx, ledger.RolloutPause{Reason: w.Pause, At: s.Now()}); err != nil {
@@ -131,8 +140,14 @@ func (s *Restarter) decide(ctx context.Context) (f fleetNow, w plan.Waves, err e
 		}
 		return l.SetRollouts(ctx, rolloutRows(w.Set), w.Forget)
 	})
-	if err != nil {
+	if err != nil || len(w.Failed) > 0 && !s.reach("failed", w.Failed[0].FEC) {
 		return f, w, err
+	}
+	for _, r := range w.Failed {
+		s.Tell.FECFailed(r, back[r.FEC])
+	}
+	if len(back) > 0 {
+		s.Kick(ctx)
 	}
 	if w.Pause != "" {
 		f.pause = observed.Pause{Reason: w.Pause, At: s.Now()}
@@ -176,7 +191,11 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 		e := evidence[r.FEC]
 		doubted[r.FEC] = !r.Proven() && r.At.After(e.At) && (r.State != e.State || r.Serial != e.Serial)
 	}
-	f.Now, f.Pace, f.Paused = s.Now(), s.fleet.site.Settings.Restarts, f.pause.Reason != ""
+	if s.since.IsZero() {
+		s.since = s.Now()
+	}
+	f.Now, f.Since, f.Pace = s.Now(), s.since, s.fleet.site.Settings.Restarts
+	f.Paused, f.Stopped = f.pause.Reason != "", f.pause.By != ""
 	f.Rollouts = make(map[string]observed.Rollout, len(rollouts))
 	for fec, r := range rollouts {
 		f.Rollouts[fec] = observed.Rollout(r)
@@ -330,25 +349,21 @@ func (p *servedFleet) look(ctx context.Context, r *Reconciler) error {
 	return nil
 }
 
-// goBack has FECs that do not run, and whose site wants that, get the release before.
-func (s *Restarter) goBack(ctx context.Context, f fleetNow, w plan.Waves) {
-	held := false
+// goBack has FECs that do not run, and whose site wants that, get the release before: by holds, whose ids it returns by FEC.
+func (s *Restarter) goBack(ctx context.Context, f fleetNow, w plan.Waves) map[string]string {
+	held := map[string]string{}
 	for _, r := range w.Failed {
-		id := ""
 		if slices.Contains(w.Broken, r.FEC) || slices.Contains(w.Late, r.FEC) {
-			id = s.holdBefore(ctx, f, r.FEC, r.Was, r.Detail)
+			held[r.FEC] = s.holdBefore(ctx, f, r.FEC, r.Was, r.Detail)
 		}
-		held = held || id != ""
-		s.Tell.FECFailed(r, id)
 	}
 	for _, fec := range w.Broken {
-		if !slices.ContainsFunc(w.Failed, func(r observed.Rollout) bool { return r.FEC == fec }) {
-			held = s.holdBefore(ctx, f, fec, 0, "its init scripts fail") != "" || held
+		if _, failed := held[fec]; !failed {
+			held[fec] = s.holdBefore(ctx, f, fec, 0, "its init scripts fail")
 		}
 	}
-	if held {
-		s.Kick(ctx)
-	}
+	maps.DeleteFunc(held, func(_, id string) bool { return id == "" })
+	return held
 }
 
 // holdBefore places a hold on a FEC at the commit of the release that it ran before, and is the hold's id; empty if nobody wants that.
@@ -481,8 +496,11 @@ func (s *Restarter) begin(ctx context.Context, r observed.Rollout) {
 	case answer.Preview > 0:
 		s.talks.note(r.FEC, fmt.Sprintf("boots the preview of pull request %d", answer.Preview), s.Now(), time.Minute)
 		return
-	case answer.Dev != "", answer.State != "" && answer.Serial == r.Wanted && (answer.State == "running" || r.Wave > 0):
-		// A developer is there, or it has come to this serial by itself: the next decision heeds that.
+	case answer.State == "" && answer.Asked == "":
+		s.talks.note(r.FEC, "is booting: its boot client has not said yet what it runs", s.Now(), 20*time.Second)
+		return
+	case answer.Dev != "", isNews(answer, r):
+		// A developer is there, or it has booted by itself: the next decision heeds that.
 		s.Proved(ctx, *s.proof(r.FEC, answer))
 		return
 	}
@@ -491,6 +509,17 @@ func (s *Restarter) begin(ctx context.Context, r observed.Rollout) {
 		return
 	}
 	s.order(ctx, r)
+}
+
+// isNews says whether a FEC is not as it was when a rollout was decided.
+func isNews(a restart.Status, r observed.Rollout) bool {
+	switch a.State {
+	case "":
+		return false
+	case "fetching", "installed":
+		return true
+	}
+	return a.Serial != r.Was || a.Serial == r.Wanted && (a.State == "running" || r.Wave > 0)
 }
 
 // claim records that a FEC is being asked to restart. It is not to be if meanwhile an operator wants otherwise, or nothing can be recorded.
@@ -531,7 +560,7 @@ func (s *Restarter) order(ctx context.Context, r observed.Rollout) {
 		r.State, r.At = observed.RolloutAsked, s.Now()
 	case errors.As(err, &inhibited):
 		s.talks.note(r.FEC, err.Error(), s.Now(), 20*time.Second)
-		s.forget(ctx, r.FEC)
+		s.putBack(ctx, r)
 		return
 	case errors.As(err, &exit):
 		r.State, r.Detail, r.At = observed.RolloutFailed, err.Error(), s.Now()
@@ -545,10 +574,17 @@ func (s *Restarter) order(ctx context.Context, r observed.Rollout) {
 	s.reach("asked", r.FEC)
 }
 
-func (s *Restarter) forget(ctx context.Context, fec string) {
+// putBack has a FEC that was not restarted wait again: what an operator wants now, it still does.
+func (s *Restarter) putBack(ctx context.Context, r observed.Rollout) {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.SetRollouts(ctx, nil, []string{fec}) })
+	s.Records.Try(ctx, func(l *ledger.Ledger) error {
+		if r.Wave > 0 {
+			return l.SetRollouts(ctx, nil, []string{r.FEC})
+		}
+		r.State, r.At = observed.RolloutNow, s.Now()
+		return l.SetRollouts(ctx, []ledger.Rollout{ledger.Rollout(r)}, nil)
+	})
 }
 
 // continueAsking finds out, of FECs that were being asked when this or an earlier service was interrupted, whether they were.
@@ -578,8 +614,8 @@ func (s *Restarter) continueAsking(ctx context.Context) error {
 				defer s.deciding.Unlock()
 				r.State = observed.RolloutAsked
 				s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.SetRollouts(ctx, []ledger.Rollout{ledger.Rollout(r)}, nil) })
-			default:
-				s.order(ctx, r)
+			default: // it was not, and what holds it now is heeded
+				s.putBack(ctx, r)
 			}
 			return nil
 		})

@@ -20,13 +20,14 @@ import (
 type stood struct {
 	mu      sync.Mutex
 	known   report.Restarts
+	decided bool // once
 	stirred bool // an operator has changed something
 }
 
 func (s *stood) set(fecs []plan.Standing, f fleetNow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known = report.Restarts{FECs: fecs, Pause: f.pause}
+	s.known, s.decided = report.Restarts{FECs: fecs, Pause: f.pause}, true
 }
 
 // hurry says once that an operator has changed something.
@@ -48,6 +49,16 @@ func (s *stood) get() report.Restarts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known
+}
+
+// check says whether it is known at all how FECs stand.
+func (s *stood) check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.decided {
+		return errors.New("nothing was done: the service does not know yet how FECs stand; try again soon, or see its log")
+	}
+	return nil
 }
 
 // Restarts is how far FECs have come, as it was decided last.
@@ -120,7 +131,7 @@ func (s *Restarter) pause(ctx context.Context, o RestartOrder) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if was.Reason != "" {
+	if was.By != "" {
 		return fmt.Sprintf("restarts are paused already, since %s: %s\n", observed.Minute(was.At), observed.Printable(was.Reason)), nil
 	}
 	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
@@ -162,6 +173,9 @@ func (s *Restarter) mark(ctx context.Context, o RestartOrder) (string, error) {
 	if len(o.FECs) == 0 {
 		return "", errors.New("name the FECs")
 	}
+	if err := s.stood.check(); err != nil {
+		return "", err
+	}
 	stand := map[string]plan.Standing{}
 	var names []string
 	for _, f := range s.stood.get().FECs {
@@ -199,9 +213,12 @@ func (s *Restarter) mark(ctx context.Context, o RestartOrder) (string, error) {
 
 // abort leaves everything alone that waits, until something else is published for it.
 func (s *Restarter) abort(ctx context.Context, o RestartOrder) (string, error) {
+	if err := s.stood.check(); err != nil {
+		return "", err
+	}
 	var set []ledger.Rollout
 	for _, f := range s.stood.get().FECs {
-		if f.State == plan.StandsWaiting || f.State == plan.StandsHeld {
+		if f.State == plan.StandsWaiting || f.State == plan.StandsHeld || f.State == plan.StandsUnknown {
 			set = append(set, ledger.Rollout{FEC: f.FEC, Wanted: f.Wanted, Need: f.Need, State: observed.RolloutSkipped, At: s.Now(),
 				Detail: cmp.Or(o.Reason, "aborted") + " (" + o.By + ")"})
 		}

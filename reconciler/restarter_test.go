@@ -23,6 +23,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
@@ -133,6 +134,9 @@ func (f *floor) start(shell *remote.SSH) {
 	}
 	f.pass()
 }
+
+// Stand implements reconciler.Told.
+func (f *floor) Stand(report.Restarts) {}
 
 // RestartsPaused implements reconciler.Told.
 func (f *floor) RestartsPaused(reason string) { f.paused = reason }

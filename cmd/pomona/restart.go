@@ -14,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
@@ -38,6 +39,9 @@ func (s *servedRoot) restartFECs(conf desired.ServedSite, r *reconciler.Reconcil
 
 // tellsOfRestarts tells people what happens to FECs.
 type tellsOfRestarts struct{ *watch }
+
+// Stand implements reconciler.Told.
+func (t tellsOfRestarts) Stand(r report.Restarts) { t.metrics.Restarts(r) }
 
 // RestartsPaused implements reconciler.Told.
 func (t tellsOfRestarts) RestartsPaused(reason string) {

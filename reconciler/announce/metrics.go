@@ -89,6 +89,8 @@ type Metrics struct {
 	fetched  prometheus.Gauge
 	webhooks *prometheus.CounterVec
 	silent   prometheus.Gauge
+	restarts *prometheus.GaugeVec
+	paused   prometheus.Gauge
 	collects *prometheus.CounterVec
 	old      prometheus.Gauge
 	reviews  *prometheus.CounterVec
@@ -142,6 +144,8 @@ func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Me
 	m.silent = gauge(m.site, "webhook_silent", "1 if the branch moved and no webhook said so.")
 	m.collects = counters(m.site, "data_collections_total", "Attempts to collect a FEC's persistent data of one name by outcome; nothing: it has none yet.", "outcome", collectOutcomes)
 	m.old = gauge(m.site, "data_failing", "FECs' persistent data that is not collected any more, by FEC and name.")
+	m.restarts = gauges(m.site, "fecs_restart", "FECs by how far they have come with what is published for them; of a service that restarts FECs.", "state", report.RestartStates)
+	m.paused = gauge(m.site, "restarts_paused", "1 if no FEC is restarted until somebody decides.")
 	m.reviews = counters(m.site, "reviews_total", "Reviews of pull requests by what was told of them; error: none could be looked at.", "outcome", reviewOutcomes)
 	m.requests = counters(m.site, "http_requests_total", "Requests that were answered, of FECs and of whoever else reads the tree.", "code", codes)
 	m.sent = counter(m.site, "http_response_bytes_total", "Bytes of the bodies of these answers.")
@@ -364,5 +368,17 @@ func (m *Metrics) Silent(silent bool) {
 	m.silent.Set(0)
 	if silent {
 		m.silent.Set(1)
+	}
+}
+
+// Restarts counts how far FECs have come with what is published for them, and whether nothing is restarted.
+func (m *Metrics) Restarts(r report.Restarts) {
+	counts := r.Counts()
+	for _, state := range report.RestartStates {
+		m.restarts.WithLabelValues(state).Set(float64(counts[state]))
+	}
+	m.paused.Set(0)
+	if r.Pause.Reason != "" {
+		m.paused.Set(1)
 	}
 }

@@ -84,13 +84,15 @@ func bit(b bool) int64 {
 	return 0
 }
 
-// PauseRollouts has nothing restarted, for a reason; an empty one ends that. A pause that is in force stays as it is.
+// PauseRollouts has nothing restarted, for a reason; an empty one ends that. A pause that is in force stays as it is, unless a person
+// takes over what Pomona has paused.
 func (l *Ledger) PauseRollouts(ctx context.Context, p RolloutPause) error {
 	if p.Reason == "" {
 		_, err := l.write(ctx, "resume restarts", "DELETE FROM rollout_pauses")
 		return err
 	}
-	_, err := l.write(ctx, "pause restarts", "INSERT INTO rollout_pauses (id, reason, placed_by, at) VALUES (1, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		p.Reason, p.By, stamp(p.At))
+	_, err := l.write(ctx, "pause restarts", `INSERT INTO rollout_pauses (id, reason, placed_by, at) VALUES (1, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, placed_by = excluded.placed_by, at = excluded.at
+		WHERE rollout_pauses.placed_by = '' AND excluded.placed_by <> ''`, p.Reason, p.By, stamp(p.At))
 	return err
 }

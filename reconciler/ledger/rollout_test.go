@@ -36,13 +36,22 @@ func TestRolloutsReplaceTheirEarlierOnesAndAreForgotten(t *testing.T) {
 func TestThePauseThatIsInForceStays(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "l.db"))
 	first := ledger.RolloutPause{Reason: "three failed", At: now}
-	for _, p := range []ledger.RolloutPause{first, {Reason: "again", By: "ann", At: now.Add(time.Hour)}} {
+	for _, p := range []ledger.RolloutPause{first, {Reason: "four failed", At: now.Add(time.Hour)}} {
 		if err := l.PauseRollouts(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, got, err := l.Rollouts(t.Context()); got != first || err != nil {
 		t.Errorf("paused by %+v, %v", got, err)
+	}
+	mine := ledger.RolloutPause{Reason: "beam", By: "bob", At: now.Add(2 * time.Hour)}
+	for _, p := range []ledger.RolloutPause{mine, {Reason: "again", By: "ann", At: now.Add(3 * time.Hour)}, first} {
+		if err := l.PauseRollouts(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, got, err := l.Rollouts(t.Context()); got != mine || err != nil {
+		t.Errorf("after an operator took over: %+v, %v", got, err)
 	}
 	if err := l.PauseRollouts(t.Context(), ledger.RolloutPause{}); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,8 @@ type Fleet struct {
 	Members  []Member // by name
 	Rollouts map[string]observed.Rollout
 	Paused   bool
+	Stopped  bool      // by an operator: what returns to the release before waits as well
+	Since    time.Time // nobody has looked before: no FEC is late because of that
 }
 
 // Member is one FEC of a fleet, as it is published.
@@ -180,7 +182,7 @@ func (d *decision) member(m Member) {
 		s.State, s.Why, s.Need = StandsCurrent, "takes effect at its next boot", ""
 	case m.Held != "":
 		s.State, s.Why = StandsHeld, m.Held
-	case m.Returning:
+	case m.Returning && !d.Stopped:
 		s.State, s.Why = StandsWaiting, "returns to the release before"
 		d.begin(m, t, 0)
 	default:
@@ -213,7 +215,7 @@ func (d *decision) advance(m Member, t *team, r observed.Rollout) (observed.Roll
 		set(observed.RolloutRuns, "") // late
 	case r.State == observed.RolloutAsked && news && ended(e.State):
 		set(observed.RolloutFailed, why(*e))
-	case r.Underway() && d.Now.Sub(r.At) > limit:
+	case r.Underway() && d.Now.Sub(r.At) > limit && d.Now.Sub(d.Since) > limit:
 		set(observed.RolloutFailed, fmt.Sprintf("does not run %s after it was asked to %s", limit, r.Need))
 		d.out.Late = append(d.out.Late, m.FEC)
 	case r.State == observed.RolloutNow && runs(e, m.Wanted):

@@ -17,6 +17,29 @@ type Restarts struct {
 	FECs  []plan.Standing `json:"fecs"` // by name
 }
 
+// RestartStates are the states of FECs' standings.
+var RestartStates = []string{plan.StandsCurrent, plan.StandsUnderway, plan.StandsWaiting, plan.StandsHeld, plan.StandsFailed, plan.StandsSkipped, plan.StandsUnknown}
+
+// Counts are how many FECs are in each state.
+func (r Restarts) Counts() map[string]int {
+	counts := map[string]int{}
+	for _, f := range r.FECs {
+		counts[f.State]++
+	}
+	return counts
+}
+
+// summary is how many FECs are in which state, after a comma each.
+func (r Restarts) summary() (said string) {
+	counts := r.Counts()
+	for _, state := range RestartStates {
+		if n := counts[state]; n > 0 {
+			said += fmt.Sprintf(", %d %s", n, state)
+		}
+	}
+	return said
+}
+
 // Text writes for people how many FECs stand how, and each that does not run what is published.
 func (r Restarts) Text(w io.Writer) error {
 	var b bytes.Buffer
@@ -24,18 +47,7 @@ func (r Restarts) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "paused since %s by %s: %s\n  pomona restart resume goes on, pomona restart abort leaves what waits as it is\n",
 			observed.Minute(r.Pause.At), cmp.Or(r.Pause.By, "Pomona"), observed.Printable(r.Pause.Reason))
 	}
-	counts := map[string]int{}
-	for _, f := range r.FECs {
-		counts[f.State]++
-	}
-	said := ""
-	for _, s := range [][2]string{{plan.StandsCurrent, "current"}, {plan.StandsUnderway, "restarting"}, {plan.StandsWaiting, "waiting"},
-		{plan.StandsHeld, "held"}, {plan.StandsFailed, "failed"}, {plan.StandsSkipped, "skipped"}, {plan.StandsUnknown, "unknown"}} {
-		if n := counts[s[0]]; n > 0 {
-			said += fmt.Sprintf(", %d %s", n, s[1])
-		}
-	}
-	fmt.Fprintf(&b, "%d FECs%s\n", len(r.FECs), cmp.Or(said, ": nothing is known of any yet"))
+	fmt.Fprintf(&b, "%d FECs%s\n", len(r.FECs), cmp.Or(r.summary(), ": nothing is known of any yet"))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, f := range r.FECs {
 		if f.State == plan.StandsCurrent && f.Why == "" {

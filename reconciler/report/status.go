@@ -20,11 +20,12 @@ type Status struct {
 	Published *Revision           `json:"published"`        // nil: nothing is
 	Holds     []observed.Hold     `json:"holds"`            // in force
 	Overrides []observed.Override `json:"overrides"`
-	Blocked   []plan.Blocked      `json:"blocked"` // by holds, at the last pass
-	Passes    []observed.Pass     `json:"passes"`  // the last ones, newest first
-	FECs      *FECs               `json:"fecs"`    // nil: nothing is published, or the ledger cannot be read
-	Hooks     []Hook              `json:"hooks"`   // after publication that were not told yet
-	Service   *Service            `json:"service"` // nil: none runs
+	Blocked   []plan.Blocked      `json:"blocked"`            // by holds, at the last pass
+	Passes    []observed.Pass     `json:"passes"`             // the last ones, newest first
+	FECs      *FECs               `json:"fecs"`               // nil: nothing is published, or the ledger cannot be read
+	Restarts  *Restarts           `json:"restarts,omitempty"` // of FECs that were restarted; nil: none was, and nothing is paused
+	Hooks     []Hook              `json:"hooks"`              // after publication that were not told yet
+	Service   *Service            `json:"service"`            // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`
 }
 
@@ -91,6 +92,13 @@ func (s Status) Text(w io.Writer) error {
 		row("fecs", "%s", s.FECs.summary())
 		for _, line := range s.FECs.Worst {
 			row("", "%s %s: %s", line.FEC, line.Condition, observed.Printable(line.Why))
+		}
+	}
+	if s.Restarts != nil {
+		if p := s.Restarts.Pause; p.Reason != "" {
+			row("restarts", "paused since %s: %s", observed.Minute(p.At), observed.Printable(p.Reason))
+		} else {
+			row("restarts", "%s", strings.TrimPrefix(s.Restarts.summary(), ", "))
 		}
 	}
 	for _, h := range s.Hooks {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -44,10 +45,17 @@ func (e *Inhibited) Error() string { return "inhibited: " + e.Why }
 
 const mostAnswered = 64 << 10 // bytes of a status
 
+// longest is how long a FEC may take to answer, however much it says meanwhile: it keeps others waiting.
+const longest = 2 * time.Minute
+
+var errSlow = fmt.Errorf("it has not answered within %s", longest)
+
 var errLong = errors.New("it answers too much")
 
 // StatusOf asks a FEC what it runs.
 func StatusOf(ctx context.Context, sh Shell, h remote.Host) (Status, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, errSlow)
+	defer cancel()
 	out := bounded{left: mostAnswered}
 	if err := sh.Run(ctx, h, "pomona-fec status", nil, &out); err != nil {
 		return Status{}, explained(err)
@@ -68,6 +76,8 @@ func Order(ctx context.Context, sh Shell, h remote.Host, r observed.Rollout) err
 	if r.Need == desired.Restart {
 		command += " " + r.Software
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, errSlow)
+	defer cancel()
 	out := bounded{left: mostAnswered}
 	err := sh.Run(ctx, h, command, nil, &out)
 	var exit *remote.ExitError

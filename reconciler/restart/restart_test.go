@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -79,4 +80,24 @@ func TestOrder(t *testing.T) {
 	if err := restart.Order(t.Context(), sh, host, r); !errors.As(err, &inhibited) || inhibited.Why != "magnet tests" {
 		t.Error(err)
 	}
+}
+
+// chatterer never ends what it says.
+type chatterer struct{}
+
+func (chatterer) Run(ctx context.Context, _ remote.Host, _ string, _ io.Reader, _ io.Writer) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// TestAFECThatNeverEndsItsAnswer keeps others waiting for a while only.
+func TestAFECThatNeverEndsItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := restart.StatusOf(t.Context(), chatterer{}, host); err == nil || !strings.Contains(err.Error(), "has not answered") {
+			t.Error(err)
+		}
+		if err := restart.Order(t.Context(), chatterer{}, host, observed.Rollout{Need: desired.Reboot}); err == nil || !strings.Contains(err.Error(), "has not answered") {
+			t.Error(err)
+		}
+	})
 }
