@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -367,14 +368,16 @@ func (s *Restarter) goBack(ctx context.Context, f fleetNow, w plan.Waves) map[st
 }
 
 // holdBefore places a hold on a FEC at the commit of the release that it ran before, and is the hold's id; empty if nobody wants that.
-// Was is the serial of that release; 0: the one published before.
+// That is the last one that it has proved to run; if there is none, the one of serial was or, with 0, the one published before.
 func (s *Restarter) holdBefore(ctx context.Context, f fleetNow, fec string, was int64, why string) string {
 	i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec })
 	if i < 0 || f.Members[i].Returning {
 		return ""
 	}
 	wanted := f.Members[i].Wanted
-	if was == 0 || was >= wanted {
+	if ran := s.lastRun(ctx, fec, wanted); ran > 0 {
+		was = ran
+	} else if was == 0 || was >= wanted {
 		was = s.serialBefore(ctx, fec, wanted)
 	}
 	before, commit, err := s.manifest(ctx, fec, was)
@@ -399,6 +402,21 @@ func (s *Restarter) holdBefore(ctx context.Context, f fleetNow, fec string, was 
 	return h.ID
 }
 
+// lastRun is the last serial before another that a FEC has proved to run; 0: none is known.
+func (s *Restarter) lastRun(ctx context.Context, fec string, before int64) (serial int64) {
+	_ = s.Records.Use(ctx, func(l *ledger.Ledger) error { // then nobody knows
+		all, err := l.ReportsOf(ctx, fec, 100)
+		for _, r := range all {
+			if r.Proven() && r.State == "running" && r.Preview == 0 && r.Serial < before {
+				serial = r.Serial
+				break
+			}
+		}
+		return err
+	})
+	return serial
+}
+
 func (s *Restarter) serialBefore(ctx context.Context, fec string, serial int64) (before int64) {
 	_ = s.Records.Use(ctx, func(l *ledger.Ledger) error { // then nobody knows
 		all, err := l.PublishedOf(ctx, fec, 10)
@@ -419,10 +437,19 @@ func (s *Restarter) talk(ctx context.Context, f fleetNow, w plan.Waves) {
 	g.SetLimit(max(1, s.AtOnce))
 	var mu sync.Mutex
 	var said []ledger.FECReport
-	for _, fec := range slices.Concat(w.Watch, w.Look) {
+	for _, r := range s.stillFree(ctx, f.Now, w.Begin) {
+		g.Go(func() error {
+			s.begin(ctx, r)
+			return nil
+		})
+	}
+	for _, fec := range s.talks.oldest(slices.Concat(w.Watch, w.Look)) {
 		underway := slices.Contains(w.Watch, fec)
 		if !s.talks.isDue(fec, s.Now()) {
 			continue
+		}
+		if s.Now().Sub(f.Now) > fresh {
+			break // many do not answer: the next decision does not wait for all of them
 		}
 		g.Go(func() error {
 			if report := s.ask(ctx, f, fec, underway); report != nil {
@@ -433,15 +460,32 @@ func (s *Restarter) talk(ctx context.Context, f fleetNow, w plan.Waves) {
 			return nil
 		})
 	}
-	for _, r := range w.Begin {
-		g.Go(func() error {
-			s.begin(ctx, r)
-			return nil
-		})
-	}
 	_ = g.Wait() // each has noted its error
 	if len(said) > 0 {
 		s.Proved(ctx, said...)
+	}
+}
+
+// fresh is how long a decision counts.
+const fresh = 5 * time.Second
+
+// stillFree yields what was decided to begin but for FECs that are held meanwhile: a wave takes its time.
+func (s *Restarter) stillFree(ctx context.Context, decided time.Time, begin []observed.Rollout) iter.Seq2[int, observed.Rollout] {
+	return func(yield func(int, observed.Rollout) bool) {
+		var holds []observed.Hold
+		again := false
+		for i, r := range begin {
+			if s.Now().Sub(decided) > fresh {
+				holds, decided, again = s.holds(ctx), s.Now(), true
+			}
+			m := plan.Member{FEC: r.FEC}
+			if again {
+				s.hold(&m, holds)
+			}
+			if m.Held == "" && !yield(i, r) {
+				return
+			}
+		}
 	}
 }
 
@@ -637,6 +681,14 @@ func (t *talks) isDue(fec string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return !now.Before(t.due[fec])
+}
+
+// oldest are FECs in the order in which they are due.
+func (t *talks) oldest(fecs []string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortStableFunc(fecs, func(a, b string) int { return t.due[a].Compare(t.due[b]) })
+	return fecs
 }
 
 // again has a FEC asked again later.

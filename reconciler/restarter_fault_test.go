@@ -1,8 +1,12 @@
 package reconciler_test
 
 import (
+	"context"
+	"errors"
 	"io"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,4 +159,103 @@ func TestAnOperatorsPauseHoldsWhatReturns(t *testing.T) {
 	}
 	f.order("resume")
 	f.steps("it returns", func() bool { return f.starts()["a00"] == 3 })
+}
+
+// deaf is FECs that do not answer, each for half a minute.
+type deaf struct {
+	mu    sync.Mutex
+	now   time.Time
+	asked map[string]int
+	then  func() // is called when one was asked
+}
+
+func (d *deaf) Run(_ context.Context, h remote.Host, _ string, _ io.Reader, _ io.Writer) error {
+	d.mu.Lock()
+	d.now = d.now.Add(30 * time.Second)
+	d.asked[h.Name]++
+	d.mu.Unlock()
+	if d.then != nil {
+		d.then()
+	}
+	return errors.New("no answer")
+}
+
+func (d *deaf) clock() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.now
+}
+
+// TestFECsThatDoNotAnswerDelayNoDecision for long, and each is asked all the same.
+func TestFECsThatDoNotAnswerDelayNoDecision(t *testing.T) {
+	f := newFloor(t, `pace: wave: "1"`, 6, "a")
+	d := &deaf{now: time.Now(), asked: map[string]int{}}
+	f.s.Shell, f.s.AtOnce, f.r.Now = d, 1, d.clock
+	for range 8 {
+		before := d.clock()
+		if err := f.s.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := d.clock().Sub(before); took > time.Minute {
+			t.Fatalf("a decision took %s", took)
+		}
+	}
+	if len(d.asked) != 6 {
+		t.Errorf("asked were %v", d.asked)
+	}
+}
+
+// TestAHoldStopsAWave that has begun: those of it that were not asked yet.
+func TestAHoldStopsAWave(t *testing.T) {
+	f := newFloor(t, `pace: wave: "100%"`, 6, "a")
+	f.steps("all known", f.all(plan.StandsCurrent))
+	f.publish("fecs/fecs.cue", `"1.0.0"`, `"1.1.0"`)
+	d := &deaf{now: time.Now(), asked: map[string]int{}}
+	d.then = sync.OnceFunc(func() {
+		if _, err := f.r.Place(t.Context(), observed.Hold{Scope: "site", Reason: "beam", By: "ann", Until: d.clock().Add(time.Hour)}); err != nil {
+			t.Error(err)
+		}
+	})
+	f.s.Shell, f.s.AtOnce, f.r.Now = d, 1, d.clock
+	if err := f.s.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.asked) > 2 {
+		t.Errorf("after a hold was placed: %v", d.asked)
+	}
+}
+
+// TestAFECReturnsToWhatItRan and not to another release that did not run either.
+func TestAFECReturnsToWhatItRan(t *testing.T) {
+	f := newFloor(t, `pace: wave: "1"`, 1, "a")
+	f.publish("software/bpm.cue", "software: bpm: onUpdate: \"restart\"", "software: bpm: {onUpdate: \"restart\", onFail: \"previous\"}")
+	f.steps("all known", f.all(plan.StandsCurrent))
+	good := f.head()
+	f.crowd.FEC("a00").Break(true)
+	f.publish("fecs/fecs.cue", `"1.0.0"`, `"1.1.0"`)
+	f.steps("it failed", func() bool { return f.failed["a00"] != "" })
+	f.order("pause")
+	first := f.failed["a00"]
+	f.publish("fecs/fecs.cue", `init: "50-bpm"`, `init: "60-new": file: "scripts/bpm"
+		init: "50-bpm"`) // another attempt
+	f.order("resume")
+	f.steps("it failed again", func() bool { return f.failed["a00"] != first })
+	g := observeRoot(t, f.root).Generations
+	if held := g[len(g)-1].Givens.Held; len(held) != 1 || !f.sameFEC(held[0].Commit, good) {
+		t.Errorf("held are %+v, want one at a commit like %s", held, good)
+	}
+}
+
+// sameFEC says whether the FECs of two commits are the same.
+func (f *floor) sameFEC(a, b string) bool {
+	f.t.Helper()
+	var texts []string
+	for _, commit := range []string{a, b} {
+		out, err := exec.CommandContext(f.t.Context(), "git", "-C", f.site.dir, "show", commit+":fecs/fecs.cue").Output()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		texts = append(texts, string(out))
+	}
+	return texts[0] == texts[1]
 }

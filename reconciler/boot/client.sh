@@ -5,7 +5,8 @@
 # A boot fetches and verifies the manifest, fetches the objects that it names, unpacks them into a new slot, turns the
 # link `current` and runs the slot's init scripts. When delivery fails, the installed slot boots.
 #
-# pomona-boot --restart SOFTWARE... brings a running FEC to it, and restarts this software only.
+# pomona-boot --restart SOFTWARE... brings a running FEC to it, and restarts this software only; if POMONA_WANTED says a serial, to
+# no other.
 # pomona-boot --dev put|start|stop|drop SOFTWARE... has it run what a developer has put there, until the next boot.
 #
 # The state folder, POMONA_ROOT, is usable after a power cut at any moment:
@@ -469,6 +470,10 @@ deliver_from() {
 	rm -f "$WORK/manifest"
 	get "$SERVER${PREVIEW:+/previews/$PREVIEW}/fecs/$NAME/boot.manifest" "$WORK/manifest" 2048 || why "no manifest: $(errors)" || return
 	{ manifest "$WORK/manifest" && acceptable; } || why "manifest: $WHY" || return
+	if [ "${WANTED:-$SERIAL}" != "$SERIAL" ]; then
+		! more "$SERIAL" "$WANTED" || overtaken
+		why "it has serial $SERIAL, and $WANTED is wanted" || return
+	fi
 	if [ -n "$HAVE" ] && cmp -s "$WORK/manifest" "$HAVE/.pomona/manifest"; then
 		say "serial $SERIAL is installed already"
 		SLOT=$HAVE
@@ -477,6 +482,17 @@ deliver_from() {
 	fi
 	install_slot || return
 	report installed
+}
+
+# overtaken: what is published meanwhile may need more than what was to be restarted. All stays as it was, and whoever asked
+# asks again.
+overtaken() {
+	say "nothing was restarted: serial $SERIAL is published by now, and $WANTED was wanted"
+	if read -r state SERIAL slot detail <"$RUN/.before"; then
+		SLOT=$ROOT/slots/$slot
+		report "$state" "$detail"
+	fi
+	exit 0
 }
 
 # back_off ROUND: waits longer each time, and every FEC a little different from all others.
@@ -731,7 +747,8 @@ run_again() {
 }
 
 settings
-RESTART=''
+RESTART='' WANTED=${POMONA_WANTED:-}
+unset POMONA_WANTED # no init script needs it
 [ "${1:-}" != --dev ] || DEV=yes
 if [ "${1:-}" = --restart ]; then
 	shift

@@ -7,8 +7,8 @@
 # Without --allow, its own arguments are the command, and may be any.
 #
 #   status                    what this FEC runs
-#   restart SERIAL SOFTWARE   install what is published and restart this software; SERIAL is what is wanted
-#   reboot SERIAL
+#   restart SERIAL SOFTWARE   install what is published and restart this software, if that is SERIAL
+#   reboot SERIAL             which is what is wanted
 #   tar -cf - -C DIR PATH     the archive of a folder of persistent data
 #   dev put SOFTWARE VERSION SHA256 PATH    a developer's: its archive, gzip, comes on standard input
 #   dev start|stop|drop SOFTWARE            drop: what is installed runs again
@@ -63,6 +63,12 @@ inhibited() {
 	done
 	return 1
 }
+
+# working: a boot client is at work. A second one would do nothing.
+working() {
+	holder=$(readlink "$ROOT/lock") || return 1
+	[ "${holder%%.*}.$(cut -d ' ' -f 22 "/proc/${holder%%.*}/stat" 2>/dev/null).$(cat /proc/sys/kernel/random/boot_id)" = "$holder" ]
+}
 uninhibited() {
 	if inhibited; then
 		echo "pomona-fec: inhibited: $WHY" >&2
@@ -89,7 +95,7 @@ status() {
 
 # asked WHAT notes what is about to happen. The state before it is over: whatever is told from now on came after it.
 asked() {
-	[ ! -d "$RUN" ] || { echo "$1" >"$RUN/.asked" && rm -f "$RUN/state"; }
+	[ ! -d "$RUN" ] || { echo "$1" >"$RUN/.asked" && { [ ! -e "$RUN/state" ] || mv "$RUN/state" "$RUN/.before"; }; }
 }
 
 restart() { # SERIAL SOFTWARE...
@@ -98,10 +104,14 @@ restart() { # SERIAL SOFTWARE...
 	shift
 	for software in "$@"; do name "$software" || refuse "malformed software $software"; done
 	uninhibited
+	if working; then
+		echo 'pomona-fec: inhibited: pomona-boot is at work' >&2
+		exit 3
+	fi
 	[ -x "$BOOT" ] || fail "$BOOT is not there"
 	log "restart of $* for serial $serial"
 	asked "restart $serial"
-	setsid "$BOOT" --restart "$@" </dev/null >/dev/null 2>&1 &
+	POMONA_WANTED=$serial setsid "$BOOT" --restart "$@" </dev/null >/dev/null 2>&1 &
 	echo accepted
 }
 

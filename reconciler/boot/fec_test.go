@@ -40,12 +40,17 @@ func ask(t *testing.T, f *boot.FEC, command string) (out string, status int) {
 	return string(b), 0
 }
 
-// accepted asks for something that goes on after the answer.
+// accepted asks for something that goes on after the answer, again as long as the boot client is at work.
 func accepted(t *testing.T, f *boot.FEC, command string) {
 	t.Helper()
-	if out, status := ask(t, f, command); out != "accepted\n" || status != 0 {
+	awaits(t, command, func() bool {
+		out, status := ask(t, f, command)
+		if accepted := status == 0 && out == "accepted\n"; accepted || status == 3 && strings.Contains(out, "is at work") {
+			return accepted
+		}
 		t.Fatalf("%s: status %d, %s", command, status, out)
-	}
+		return false
+	})
 }
 
 // eventually waits for a state of the FEC.

@@ -152,6 +152,8 @@ func (w *rewriting) place(name string, h *tar.Header) error {
 		return refuse("%q lies outside %s", shown(name), w.below)
 	case w.kinds[name] != 0:
 		return refuse("%q is there twice", shown(name))
+	case name == w.below+"/"+FormatFile && h.Typeflag != tar.TypeReg, h.Typeflag == tar.TypeLink && h.Linkname == w.below+"/"+FormatFile:
+		return refuse("%q is a link or a folder, and %s no file of its own: what it would be a link to is not kept", shown(name), FormatFile)
 	case name != w.below && w.kinds[path.Dir(name)] != tar.TypeDir:
 		return refuse("%q lies in no folder", shown(name))
 	}

@@ -181,6 +181,8 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		"hard link out":        {archive(t, top, tar.Header{Name: path + "/l", Typeflag: tar.TypeLink, Linkname: "etc/passwd"}), "hard link"},
 		"hard link to a link":  {archive(t, top, tar.Header{Name: path + "/s", Typeflag: tar.TypeSymlink, Linkname: "a"}, tar.Header{Name: path + "/l", Typeflag: tar.TypeLink, Linkname: path + "/s"}), "hard link"},
 		"the folder is a link": {archive(t, tar.Header{Name: path, Typeflag: tar.TypeSymlink, Linkname: "../../etc"}), "leads out"},
+		"link to its format":   {archive(t, top, tar.Header{Name: path + "/.pomona-format", Typeflag: reg, Linkname: "v1\n"}, tar.Header{Name: path + "/l", Typeflag: tar.TypeLink, Linkname: path + "/.pomona-format"}), "link or a folder"},
+		"its format a link":    {archive(t, top, tar.Header{Name: path + "/a", Typeflag: reg, Linkname: "v1\n"}, tar.Header{Name: path + "/.pomona-format", Typeflag: tar.TypeLink, Linkname: path + "/a"}), "link or a folder"},
 		"too many entries":     {archive(t, many...), "more than 100000 entries"},
 		"too large":            {archive(t, top, tar.Header{Name: path + "/a", Typeflag: reg, Linkname: strings.Repeat("x", 1<<20+1)}), "more than 1048576 bytes"},
 		"large by little":      {archive(t, top, tar.Header{Name: path + "/a", Typeflag: reg, Linkname: strings.Repeat("x", 1<<20)}, tar.Header{Name: path + "/b", Typeflag: reg, Linkname: "x"}), "more than 1048576 bytes"},
@@ -193,6 +195,30 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 			f.fault("exec cat " + f.dir + "/hostile")
 			c.refused(h.words)
 		})
+	}
+}
+
+// TestAFECThatSaysManyFormats fills no disk: of each format some snapshots are kept.
+func TestAFECThatSaysManyFormats(t *testing.T) {
+	f, root := newFEC(t, sshtest.Sshd), newRoot(t)
+	c := newCollector(t, f, root, nil)
+	f.data(map[string]string{"a": "a"})
+	if err := c.collect(collect.Collected); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		f.data(map[string]string{"a": "a", ".pomona-format": fmt.Sprintf("f%d\n", i)})
+		if err := c.collect(collect.Collected); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, _ := restored(t, root)
+	var formats []string
+	for _, d := range m.Data {
+		formats = append(formats, d.Schema)
+	}
+	if n := objects(t, filepath.Join(root, "data", fecName, "sha256")); n != 4 || strings.Join(formats, " ") != "f7 f6 f5 v1" {
+		t.Errorf("%d snapshots; restored in formats %q", n, formats)
 	}
 }
 

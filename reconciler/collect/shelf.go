@@ -178,8 +178,9 @@ func (s *shelf) manifest(site, fec string, have []Snapshot, want map[string]desi
 
 // restored are the snapshots that a FEC restores: the newest of each name and format, unless an operator chose another.
 func (s *shelf) restored(have []Snapshot, want map[string]desired.Persistence) (out []Snapshot) {
+	kept := s.kinds(have, want)
 	for _, h := range have {
-		if _, wanted := want[h.Name]; h.Archived || !wanted || slices.ContainsFunc(out, func(o Snapshot) bool { return o.Name == h.Name && o.Schema == h.Schema }) {
+		if h.Archived || !kept[kindOf(h)] || slices.ContainsFunc(out, func(o Snapshot) bool { return o.Name == h.Name && o.Schema == h.Schema }) {
 			continue
 		}
 		if pin, ok := s.pins.of(h.FEC, h.Name); ok {
@@ -193,19 +194,46 @@ func (s *shelf) restored(have []Snapshot, want map[string]desired.Persistence) (
 	return out
 }
 
+// mostFormats is in how many formats the data of one name is kept: FECs say which one theirs has, and one that says another each time
+// must not fill the quota of all.
+const mostFormats = 4
+
+// kind is the data of one name in one format.
+type kind struct{ name, schema string }
+
+func kindOf(h Snapshot) kind { return kind{h.Name, h.Schema} }
+
+// kinds are those that are kept of a FEC: of each name what the site wants, what an operator chose, and the newest others.
+func (s *shelf) kinds(have []Snapshot, want map[string]desired.Persistence) map[kind]bool {
+	kept, count := map[kind]bool{}, map[string]int{}
+	for _, h := range have {
+		p, wanted := want[h.Name]
+		if !wanted || kept[kindOf(h)] {
+			continue
+		}
+		pin, pinned := s.pins.of(h.FEC, h.Name)
+		if h.Schema == p.Schema || pinned && pin == h.Object {
+			kept[kindOf(h)] = true
+		} else if count[h.Name] < mostFormats-1 {
+			kept[kindOf(h)] = true
+			count[h.Name]++
+		}
+	}
+	return kept
+}
+
 // drop removes what there is too much of, in each format: software that is rolled back wants its own. The one before the newest
 // stays, since a FEC may be fetching it, and so does what an operator chose.
 func (s *shelf) drop(have []Snapshot, want map[string]desired.Persistence) error {
-	count := map[[2]string]int{}
+	count, kept := map[kind]int{}, s.kinds(have, want)
 	for _, h := range have {
 		p, ok := want[h.Name]
 		if !ok {
 			continue
 		}
-		kind := [2]string{h.Name, h.Schema}
-		count[kind]++
+		count[kindOf(h)]++
 		pin, pinned := s.pins.of(h.FEC, h.Name)
-		if count[kind] <= max(p.Kept(), 2) || pinned && pin == h.Object {
+		if kept[kindOf(h)] && count[kindOf(h)] <= max(p.Kept(), 2) || pinned && pin == h.Object {
 			continue
 		}
 		if err := s.dir.Remove(h.place()); err != nil {

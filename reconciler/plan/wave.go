@@ -213,6 +213,13 @@ func (d *decision) advance(m Member, t *team, r observed.Rollout) (observed.Roll
 		set(observed.RolloutRuns, "")
 	case r.State == observed.RolloutFailed && r.Wanted == m.Wanted && runs(e, m.Wanted):
 		set(observed.RolloutRuns, "") // late
+	case r.State == observed.RolloutAsked && news && e.Serial == r.Was && e.Serial < r.Wanted && r.Wanted != m.Wanted && (e.State == "running" || e.State == "fallback"):
+		// It was not restarted: something else is published meanwhile, which may need more.
+		if r.Wave > 0 {
+			d.out.Forget = append(d.out.Forget, m.FEC)
+			return r, false
+		}
+		set(observed.RolloutNow, "")
 	case r.State == observed.RolloutAsked && news && ended(e.State):
 		set(observed.RolloutFailed, why(*e))
 	case r.Underway() && d.Now.Sub(r.At) > limit && d.Now.Sub(d.Since) > limit:

@@ -352,3 +352,23 @@ func BenchmarkRestarts(b *testing.B) {
 		plan.Restarts(f)
 	}
 }
+
+// TestARestartThatIsOvertaken was asked for a release that is published no more: the FEC runs on as it did, and is asked again.
+func TestARestartThatIsOvertaken(t *testing.T) {
+	f := newFleet(t, desired.Restarts{}, 1, "a")
+	_, began := f.decide()
+	f.wants(began, "a00")
+	f.member("a00").Wanted, f.member("a00").Need = wanted+1, plan.Effort{What: desired.Reboot}
+	w, began := f.decide()
+	f.wants(began)
+	f.says("a00", "running", before)
+	w, began = f.decide()
+	f.wants(began, "a00")
+	if len(w.Failed) > 0 || w.Begin[0].Wanted != wanted+1 || w.Begin[0].Need != desired.Reboot {
+		t.Errorf("%+v", w)
+	}
+	f.run("a00")
+	if w, _ := f.decide(); f.standing(w, "a00").State != plan.StandsCurrent {
+		t.Errorf("%+v", w.Standing)
+	}
+}
