@@ -265,3 +265,21 @@ func TestReportsWithoutALedger(t *testing.T) {
 	f.mustBoot()
 	r.shows([]string{"proven by its token", "differs    no: it runs what is published"}, "fec", "tim1rx01")
 }
+
+// TestATokenIsTakenAway from a FEC, which may have got new hardware: what it reports counts again.
+func TestATokenIsTakenAway(t *testing.T) {
+	const name = "tim1rx01"
+	r := newReporting(t, name)
+	report(t, r.address, prove(r.tokens[name], "fec="+name+"&serial=1&state=running", time.Now()))
+	runs := func(serial int64, source string) func() bool {
+		return func() bool {
+			is, by := r.running(name)
+			return is == serial && by == source
+		}
+	}
+	eventually(t, "what it proves counts", runs(1, "token"))
+	r.put(filepath.Join(r.dir, "tokens"), nil)
+	r.restart()
+	report(t, r.address, "fec="+name+"&serial=2&state=running")
+	eventually(t, "what it reports counts", runs(2, "report"))
+}

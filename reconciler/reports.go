@@ -124,6 +124,23 @@ func (r *Reconciler) enter(ctx context.Context, said []ledger.FECReport, counts 
 	return entered
 }
 
+// Forget forgets what FECs have proven by a token that have none any more: else nothing that they report would ever count again.
+func (q *Reports) Forget(ctx context.Context, holders map[string]bool) {
+	q.r.Records.Try(ctx, func(l *ledger.Ledger) error {
+		proven, err := l.Evidence(ctx)
+		var without []string
+		for fec, p := range proven {
+			if p.HasToken() && !holders[fec] {
+				without = append(without, fec)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return l.ForgetProofs(ctx, without)
+	})
+}
+
 // Known is what the ledger knows of earlier reports: the last of each FEC, and the last that was proven.
 func (q *Reports) Known(ctx context.Context) (latest []ledger.FECReport, proven map[string]ledger.FECReport) {
 	q.r.Records.Try(ctx, func(l *ledger.Ledger) (err error) {

@@ -90,6 +90,23 @@ func TestAnswersOverSSHPinReleases(t *testing.T) {
 	}
 }
 
+// TestAFECWhoseTokenIsTakenAway reports as any other; one that has its token, or never had one, keeps what it proved.
+func TestAFECWhoseTokenIsTakenAway(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	without, with, over := running(1, "token", f.Now()), running(1, "token", f.Now()), running(1, "ssh", f.Now())
+	with.FEC, over.FEC = "kgp2cu03", "kgp2cu04"
+	without.Clock, with.Clock = f.Now(), f.Now()
+	f.said(without, with, over)
+	q := reconciler.NewReports(f.Reconciler, func(int) {})
+	q.Forget(t.Context(), map[string]bool{"kgp2cu03": true})
+	if _, proven := q.Known(t.Context()); len(proven) != 2 || proven["kgp2cu03"].Serial != 1 || proven["kgp2cu04"].Serial != 1 {
+		t.Errorf("proven are %+v", proven)
+	}
+	f.said(running(f.fec("kgp2cu02").Published.Serial, "report", f.Now()))
+	has(t, f.fec("kgp2cu02"))
+}
+
 // TestTooManyReportsAreCounted, and what is proven still finds room.
 func TestTooManyReportsAreCounted(t *testing.T) {
 	f := newFollower(t)

@@ -37,6 +37,9 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 		lost = s.watch.metrics.ReportsDropped
 	}
 	entered := reconciler.NewReports(r, lost)
+	if holders, err := serve.TokenHolders(o.Proofs.TokenFile); err == nil { // else the log says so when a FEC reports
+		entered.Forget(ctx, holders)
+	}
 	latest, proven := entered.Known(ctx)
 	if s.watch != nil {
 		for _, l := range latest {

@@ -144,6 +144,17 @@ func (l *Ledger) Evidence(ctx context.Context) (map[string]FECReport, error) {
 	return out, err
 }
 
+// ForgetProofs forgets the last that FECs have proven: what they report counts as anybody's.
+func (l *Ledger) ForgetProofs(ctx context.Context, fecs []string) error {
+	return l.atomically(ctx, "forget proofs", func(tx *sql.Tx) error {
+		var rows [][]any
+		for _, fec := range fecs {
+			rows = append(rows, []any{fec})
+		}
+		return inBatches(ctx, tx, "DELETE FROM latest_reports WHERE proven = 1 AND fec IN (", rows, ")")
+	})
+}
+
 // ReportsOf are the last n of a FEC, newest first, those about previews among them.
 func (l *Ledger) ReportsOf(ctx context.Context, fec string, n int) ([]FECReport, error) {
 	return read(ctx, l, "read reports", scanReport, "SELECT fec, "+reportColumns+" FROM reports WHERE fec = ? ORDER BY number DESC LIMIT ?", fec, n)

@@ -136,10 +136,17 @@ func (p *proofs) read(now time.Time) {
 	p.trouble = text
 }
 
-// CheckFECTokens says whether a file of tokens can be used, all of it.
-func CheckFECTokens(file string) error {
-	_, bad, err := readFECTokens(file)
-	return errors.Join(err, bad)
+// TokenHolders are the FECs that a file of tokens has a line of; none without a file.
+func TokenHolders(file string) (map[string]bool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	tokens, bad, err := readFECTokens(file)
+	holders := map[string]bool{}
+	for fec := range tokens {
+		holders[fec] = true
+	}
+	return holders, errors.Join(err, bad) // a malformed line may be anybody's
 }
 
 // readFECTokens reads a file of tokens. A malformed line, which bad tells of, keeps no other from counting.
