@@ -22,6 +22,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -269,7 +270,7 @@ func (b *bench) tell(ctx context.Context, name string, on reconciler.Bench, verb
 	var said bytes.Buffer
 	err := on.Do(ctx, verb, software, &said)
 	for lines := bufio.NewScanner(&said); lines.Scan(); {
-		b.say(name, "%s", lines.Text())
+		b.quote(name, lines.Text())
 	}
 	if err != nil {
 		return err
@@ -281,7 +282,7 @@ func (b *bench) tell(ctx context.Context, name string, on reconciler.Bench, verb
 // follow shows what a software logs on the FECs.
 func (b *bench) follow(ctx context.Context, software string) error {
 	return b.each(ctx, len(b.fecs), func(ctx context.Context, name string, on reconciler.Bench) error {
-		return on.Follow(ctx, software, func(line string) { b.say(name, "%s", line) })
+		return on.Follow(ctx, software, func(line string) { b.quote(name, line) })
 	})
 }
 
@@ -293,7 +294,7 @@ func (b *bench) status(ctx context.Context) error {
 			return err
 		}
 		for _, software := range slices.Sorted(maps.Keys(has)) {
-			b.say(name, "%s %s", software, has[software])
+			b.quote(name, software+" "+has[software])
 		}
 		if len(has) == 0 {
 			b.say(name, "nothing of a developer's")
@@ -330,6 +331,11 @@ func (b *bench) each(ctx context.Context, atOnce int, do func(context.Context, s
 // say prints a line about a FEC.
 func (b *bench) say(name, format string, args ...any) {
 	b.write(b.out, name, strings.TrimPrefix(fmt.Sprintf(format, args...), "pomona-boot: "))
+}
+
+// quote prints a line that a FEC has said. No terminal takes it for an order.
+func (b *bench) quote(name, line string) {
+	b.say(name, "%s", observed.Printable(strings.ReplaceAll(line, "\t", "    ")))
 }
 
 func (b *bench) write(to io.Writer, name, text string) {
