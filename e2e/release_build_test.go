@@ -83,7 +83,7 @@ func TestReleaseByMake(t *testing.T) {
 	if said, code := p.sh(make, "pomona-dev"); code != 0 || !strings.Contains(said, "released bpm-fesa dev") {
 		t.Errorf("dev: exit code %d\n%s", code, said)
 	}
-	if said, code := p.sh(make, "-n", "pomona-dev", "POMONA_FECS=kgp1bp01 kgp2bp01"); code != 0 || strings.TrimSpace(said) != "pomona dev --start  -- 'bpm-fesa' 'build' kgp1bp01 kgp2bp01" {
+	if said, code := p.sh(make, "-n", "--no-print-directory", "pomona-dev", "POMONA_FECS=kgp1bp01 kgp2bp01"); code != 0 || strings.TrimSpace(said) != "pomona dev --start  -- 'bpm-fesa' 'build' kgp1bp01 kgp2bp01" {
 		t.Errorf("straight to FECs: exit code %d\n%s", code, said)
 	}
 }

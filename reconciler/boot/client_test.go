@@ -54,7 +54,7 @@ func TestClientUsesOnlyWhatYoctoHas(t *testing.T) {
 	text = regexp.MustCompile(`'[^']*'`).ReplaceAllString(text, "''")
 	text = regexp.MustCompile(`(?m)^[a-z_]+=.*(?:\\\n.*)*$|\$\(\(.*?\)\)`).ReplaceAllString(text, "")
 	known := append(strings.Fields(`. break case cd command continue do done echo elif else esac eval exec exit export fi for
-		if in read return set shift then trap type ulimit umask until wait while
+		if in read return set shift then trap type ulimit umask unset until wait while
 		hostnomen curl zstd usign signify openssl pomona-verify`), boot.Applets...)
 	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)\(\) \{`).FindAllStringSubmatch(text, -1) {
 		known = append(known, m[1]) // the client's functions
