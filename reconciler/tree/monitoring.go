@@ -41,25 +41,20 @@ var checkPlugin []byte
 // watched is what monitoring systems are told of one FEC: parts of their files.
 type watched struct{ hosts, targets, probes []byte }
 
+// isWatched says whether monitoring systems are told of a FEC.
+func isWatched(fec desired.FEC) bool {
+	return len(fec.Monitoring.Groups)+len(fec.Monitoring.Services) > 0
+}
+
 // watch is what monitoring systems are told of a FEC; nil if it is not to be watched.
 func watch(site, name string, fec desired.FEC) *watched {
-	if len(fec.Monitoring.Groups)+len(fec.Monitoring.Services) == 0 {
+	if !isWatched(fec) {
 		return nil
 	}
 	var w watched
 	w.hosts = icingaHost(name, fec)
 	w.targets, w.probes = promGroups(site, name, fec)
 	return &w
-}
-
-// isWatched says whether monitoring systems are told of any FEC.
-func isWatched(s desired.Site) bool {
-	for name, fec := range s.FECs {
-		if watch("", name, fec) != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // monitoringFolders are everything that monitoring systems are told of; none if nothing is to be watched. The folders of FECs are

@@ -64,8 +64,11 @@ func Tops(s desired.Site) []string {
 			out = append(out, "configuration/"+name)
 		}
 	}
-	if isWatched(s) {
-		out = append(out, icingaFolder, promFolder)
+	for _, fec := range s.FECs {
+		if isWatched(fec) {
+			out = append(out, icingaFolder, promFolder)
+			break
+		}
 	}
 	slices.Sort(out)
 	return out
@@ -251,7 +254,7 @@ func (o origins) monitor(name string, fec desired.FEC) {
 func (o origins) monitoring(at string) {
 	var watched []Source
 	for _, name := range slices.Sorted(maps.Keys(o.site.FECs)) {
-		if watch("", name, o.site.FECs[name]) != nil {
+		if isWatched(o.site.FECs[name]) {
 			watched = append(watched, value("FEC", "fecs", name, "monitoring"))
 		}
 	}
