@@ -281,17 +281,18 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", conf.Listen, err)
 	}
+	defer l.Close() // run has closed it, unless it never ran
 	if err := placeLedger(name, conf.ServedSite); err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	root.endPreviews(conf.ServedSite, r)
 	if err := root.runHooks(name, conf.Hooks, r); err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
 	if err := root.collectData(name, conf.ServedSite, r); err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
 	root.restartFECs(conf.ServedSite, r)
 	var reviewer *reconciler.Reviewer
@@ -299,7 +300,7 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		open := openerOf(name, conf.ServedSite, log)
 		root.tellForge(name, conf.ServedSite, r, open)
 		if reviewer, err = root.review(name, conf.ServedSite, r, client, open); err != nil {
-			return errors.Join(err, l.Close())
+			return err
 		}
 		o.Pull = reviewer.Page
 	}
