@@ -78,6 +78,9 @@ func NewLoop(r *Reconciler, poll time.Duration, hints <-chan struct{}) *Loop {
 	if r.Layout == nil {
 		r.Layout = &tree.Layout{}
 	}
+	if r.Served == nil {
+		r.Served = &PublishedSite{}
+	}
 	l.shelf = byte(rand.N(256)) // a service that never lives for a day reads all of them too
 	l.retry = backoff.NewExponentialBackOff()
 	l.retry.InitialInterval, l.retry.MaxInterval = time.Second, 5*time.Minute

@@ -4,20 +4,49 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
+// PublishedSite remembers the site that was read last, until something else is published: whoever works beside passes asks for it all the
+// time, and a pass waits for the loader meanwhile. It is safe for concurrent use.
+type PublishedSite struct {
+	mu         sync.Mutex
+	link       string // to the generation
+	site       desired.Site
+	generation observed.Generation
+}
+
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has
-// published nothing, the generation has no number. It may be asked for while passes run, and reads the repository.
+// published nothing, the generation has no number. It may be asked for while passes run, and reads the repository. What it
+// returns is others' too: nobody may change it.
 func (r *Reconciler) PublishedSite(ctx context.Context) (desired.Site, observed.Generation, error) {
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {
 		return desired.Site{}, observed.Generation{}, err
 	}
 	defer root.Close() // only read
+	p := r.Served
+	if p == nil {
+		p = &PublishedSite{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if link, err := root.Readlink(tree.CurrentLink); err == nil && link == p.link {
+		return p.site, p.generation, nil
+	}
+	site, g, err := r.readPublished(ctx, root)
+	if err == nil && g.Commit != "" {
+		p.link, p.site, p.generation = tree.GenerationPath(g.Number), site, g
+	}
+	return site, g, err
+}
+
+func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (desired.Site, observed.Generation, error) {
 	g, err := observe.Current(root)
 	if err != nil || g.Commit == "" {
 		return desired.Site{}, observed.Generation{}, err

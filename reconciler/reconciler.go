@@ -44,6 +44,7 @@ type Reconciler struct {
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
 	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
 	Layout   *tree.Layout     // likewise, of the last tree; nil remembers nothing
+	Served   *PublishedSite   // likewise, of the site that is published; nil remembers nothing
 	Payloads *fetch.Fetcher   // brings what lies outside the repository
 	Version  string           // Pomona's own
 	Log      *slog.Logger     // one line for each stage
