@@ -121,6 +121,15 @@ type fleetNow struct {
 	pause observed.Pause
 }
 
+// member is one of them; nil if there is none of that name.
+func (f fleetNow) member(fec string) *plan.Member {
+	i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec })
+	if i < 0 {
+		return nil
+	}
+	return &f.Members[i]
+}
+
 // decide decides once and records what has become of FECs.
 func (s *Restarter) decide(ctx context.Context) (f fleetNow, w plan.Waves, err error) {
 	s.deciding.Lock()
@@ -170,8 +179,7 @@ func rolloutRows(rs []observed.Rollout) (out []ledger.Rollout) {
 
 // gather is the fleet as it is now.
 func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
-	var evidence map[string]ledger.FECReport
-	var latest []ledger.FECReport
+	var said map[string]observed.Said
 	var rollouts map[string]ledger.Rollout
 	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
 		var pause ledger.RolloutPause
@@ -179,18 +187,11 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 			return err
 		}
 		f.pause = observed.Pause(pause)
-		if evidence, err = l.Evidence(ctx); err == nil {
-			latest, err = l.LatestReports(ctx)
-		}
+		said, err = observe.Said(ctx, l)
 		return err
 	})
 	if err != nil {
 		return f, err
-	}
-	doubted := map[string]bool{}
-	for _, r := range latest {
-		e := evidence[r.FEC]
-		doubted[r.FEC] = !r.Proven() && r.At.After(e.At) && (r.State != e.State || r.Serial != e.Serial)
 	}
 	if s.since.IsZero() {
 		s.since = s.Now()
@@ -204,10 +205,11 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 	holds := s.holds(ctx)
 	for _, x := range s.fleet.index {
 		m := plan.Member{FEC: x.Name, Wanted: x.Serial, Groups: s.fleet.site.FECs[x.Name].Groups}
-		if e, ok := evidence[x.Name]; ok {
-			m.Doubted = doubted[x.Name]
+		if e := said[x.Name].Proven; e != nil {
+			last := said[x.Name].Last
+			m.Doubted = !last.Proven() && last.At.After(e.At) && (last.State != e.State || last.Serial != e.Serial)
 			m.Evidence = &observed.Evidence{Serial: e.Serial, State: e.State, Detail: e.Detail, At: e.At}
-			if m.Need, err = s.need(ctx, x, e); err != nil {
+			if m.Need, err = s.need(ctx, x, *e); err != nil {
 				return f, err
 			}
 			if e.Dev != "" {
@@ -224,9 +226,7 @@ func (s *Restarter) gather(ctx context.Context) (f fleetNow, err error) {
 func (s *Restarter) hold(m *plan.Member, holds []observed.Hold) {
 	f, there := s.fleet.site.FECs[m.FEC]
 	for _, h := range holds {
-		what, name := desired.SplitScope(h.Scope)
-		mine := what == desired.SiteScope || what == desired.FECScope && name == m.FEC || what == desired.GroupScope && slices.Contains(f.Groups, name)
-		switch {
+		switch mine := plan.Covers(h.Scope, m.FEC, f.Groups); {
 		case mine && h.Bad == "":
 			m.Held = h.String()
 		case mine && h.Source == observed.FromFailure:
@@ -257,7 +257,7 @@ func (s *Restarter) holds(ctx context.Context) []observed.Hold {
 }
 
 // need is what a FEC needs to run what is published, from what it has proved to run. It is worked out once.
-func (s *Restarter) need(ctx context.Context, x tree.IndexedFEC, e ledger.FECReport) (plan.Effort, error) {
+func (s *Restarter) need(ctx context.Context, x tree.IndexedFEC, e observed.FECReport) (plan.Effort, error) {
 	if e.Serial == x.Serial && e.State == "running" {
 		return plan.Effort{What: desired.Nothing}, nil
 	}
@@ -370,11 +370,11 @@ func (s *Restarter) goBack(ctx context.Context, f fleetNow, w plan.Waves) map[st
 // holdBefore places a hold on a FEC at the commit of the release that it ran before, and is the hold's id; empty if nobody wants that.
 // That is the last one that it has proved to run; if there is none, the one of serial was or, with 0, the one published before.
 func (s *Restarter) holdBefore(ctx context.Context, f fleetNow, fec string, was int64, why string) string {
-	i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec })
-	if i < 0 || f.Members[i].Returning {
+	m := f.member(fec)
+	if m == nil || m.Returning {
 		return ""
 	}
-	wanted := f.Members[i].Wanted
+	wanted := m.Wanted
 	if ran := s.lastRun(ctx, fec, wanted); ran > 0 {
 		was = ran
 	} else if was == 0 || was >= wanted {
@@ -508,9 +508,9 @@ func (s *Restarter) ask(ctx context.Context, f fleetNow, fec string, underway bo
 		return nil
 	}
 	s.talks.again(fec, s.Now(), wait)
-	if i := slices.IndexFunc(f.Members, func(m plan.Member) bool { return m.FEC == fec }); i >= 0 && f.Members[i].Evidence != nil {
-		r, e := f.Rollouts[fec], f.Members[i].Evidence
-		if !f.Members[i].Doubted && e.State == answer.State && e.Serial == answer.Serial && (!underway || e.At.After(r.At)) {
+	if m := f.member(fec); m != nil && m.Evidence != nil {
+		r, e := f.Rollouts[fec], m.Evidence
+		if !m.Doubted && e.State == answer.State && e.Serial == answer.Serial && (!underway || e.At.After(r.At)) {
 			return nil
 		}
 	}
@@ -612,32 +612,32 @@ func (s *Restarter) order(ctx context.Context, r observed.Rollout) {
 		s.talks.note(r.FEC, err.Error(), s.Now(), 5*time.Second)
 		return // nobody knows whether it has heard
 	}
+	s.enter(ctx, r)
+	s.reach("asked", r.FEC)
+}
+
+// enter records how far a FEC has come.
+func (s *Restarter) enter(ctx context.Context, r observed.Rollout) {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.SetRollouts(ctx, []ledger.Rollout{ledger.Rollout(r)}, nil) })
-	s.reach("asked", r.FEC)
 }
 
 // putBack has a FEC that was not restarted wait again: what an operator wants now, it still does.
 func (s *Restarter) putBack(ctx context.Context, r observed.Rollout) {
+	if r.Wave == 0 {
+		r.State, r.At = observed.RolloutNow, s.Now()
+		s.enter(ctx, r)
+		return
+	}
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	s.Records.Try(ctx, func(l *ledger.Ledger) error {
-		if r.Wave > 0 {
-			return l.SetRollouts(ctx, nil, []string{r.FEC})
-		}
-		r.State, r.At = observed.RolloutNow, s.Now()
-		return l.SetRollouts(ctx, []ledger.Rollout{ledger.Rollout(r)}, nil)
-	})
+	s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.SetRollouts(ctx, nil, []string{r.FEC}) })
 }
 
 // continueAsking finds out, of FECs that were being asked when this or an earlier service was interrupted, whether they were.
 func (s *Restarter) continueAsking(ctx context.Context) error {
-	var rollouts map[string]ledger.Rollout
-	err := s.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
-		rollouts, _, err = l.Rollouts(ctx)
-		return err
-	})
+	rollouts, _, err := s.rollouts(ctx)
 	if err != nil {
 		return err
 	}
@@ -654,10 +654,8 @@ func (s *Restarter) continueAsking(ctx context.Context) error {
 			case err != nil:
 				s.talks.note(fec, err.Error(), s.Now(), 5*time.Second)
 			case answer.Boot != r.Boot || answer.Asked == restart.Ordered(r):
-				s.deciding.Lock()
-				defer s.deciding.Unlock()
 				r.State = observed.RolloutAsked
-				s.Records.Try(ctx, func(l *ledger.Ledger) error { return l.SetRollouts(ctx, []ledger.Rollout{ledger.Rollout(r)}, nil) })
+				s.enter(ctx, r)
 			default: // it was not, and what holds it now is heeded
 				s.putBack(ctx, r)
 			}

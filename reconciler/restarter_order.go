@@ -73,23 +73,21 @@ func (s *Restarter) Restarts(ctx context.Context) (report.Restarts, error) {
 // Restarts is likewise what the ledger tells without a service: only FECs that were restarted, or left out, and why nothing is.
 func (r *Reconciler) Restarts(ctx context.Context) (out report.Restarts, err error) {
 	out.FECs = []plan.Standing{}
-	err = r.Records.Use(ctx, func(l *ledger.Ledger) error {
-		all, pause, err := l.Rollouts(ctx)
-		out.Pause = observed.Pause(pause)
-		states := map[string]string{observed.RolloutRuns: plan.StandsCurrent, observed.RolloutFailed: plan.StandsFailed, observed.RolloutSkipped: plan.StandsSkipped,
-			observed.RolloutAsking: plan.StandsUnderway, observed.RolloutAsked: plan.StandsUnderway, observed.RolloutNow: plan.StandsWaiting}
-		for _, row := range all {
-			out.FECs = append(out.FECs, plan.Standing{FEC: row.FEC, Group: row.Group, State: states[row.State], Wanted: row.Wanted, Need: row.Need, Wave: row.Wave,
-				Why: row.Detail, Since: row.At})
-		}
-		return err
-	})
+	all, pause, err := r.rollouts(ctx)
+	out.Pause = observed.Pause(pause)
+	states := map[string]string{observed.RolloutRuns: plan.StandsCurrent, observed.RolloutFailed: plan.StandsFailed, observed.RolloutSkipped: plan.StandsSkipped,
+		observed.RolloutAsking: plan.StandsUnderway, observed.RolloutAsked: plan.StandsUnderway, observed.RolloutNow: plan.StandsWaiting}
+	for _, row := range all {
+		out.FECs = append(out.FECs, plan.Standing{FEC: row.FEC, Group: row.Group, State: states[row.State], Wanted: row.Wanted, Need: row.Need, Wave: row.Wave,
+			Why: row.Detail, Since: row.At})
+	}
 	slices.SortFunc(out.FECs, func(a, b plan.Standing) int { return cmp.Compare(a.FEC, b.FEC) })
 	return out, err
 }
 
-func (s *Restarter) rollouts(ctx context.Context) (all map[string]ledger.Rollout, pause ledger.RolloutPause, err error) {
-	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
+// rollouts are those of all FECs that have any, and why they are paused.
+func (r *Reconciler) rollouts(ctx context.Context) (all map[string]ledger.Rollout, pause ledger.RolloutPause, err error) {
+	err = r.Records.Use(ctx, func(l *ledger.Ledger) error {
 		all, pause, err = l.Rollouts(ctx)
 		return err
 	})

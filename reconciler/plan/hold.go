@@ -110,6 +110,19 @@ func SiteCommit(holds []observed.Hold, published string) string {
 	return published
 }
 
+// Covers says whether a scope has a FEC in it, by its name and the groups that it is a member of.
+func Covers(scope, fec string, groups []string) bool {
+	switch what, name := desired.SplitScope(scope); what {
+	case desired.SiteScope:
+		return true
+	case desired.FECScope:
+		return name == fec
+	case desired.GroupScope:
+		return slices.Contains(groups, name)
+	}
+	return false
+}
+
 // NeedsMembers says whether somebody must know who was in which group when the current generation was published.
 func NeedsMembers(in []observed.Hold) bool {
 	return slices.ContainsFunc(in, func(h observed.Hold) bool { return strings.HasPrefix(h.Scope, desired.GroupScope+".") })
