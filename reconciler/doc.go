@@ -24,7 +24,7 @@
 // hook.go asks hooks before publication, and tells them after it, beside passes.
 //
 // What a FEC lives through after its boot happens beside passes too, as published_site.go says what is published. reports.go
-// enters what FECs say, fec.go and fec_check.go tell people and monitoring what they run. restarter.go has them restarted as
+// enters what FECs say, fec.go and fec_check.go tell people and monitoring what they run. The files restarter… have them restarted as
 // plan.Restarts decides: a FEC that must go back to the release before gets a hold, and the loop a kick. Room collect brings
 // their persistent data. dev.go packs what a developer puts on one of them, which no pass ever sees.
 //
