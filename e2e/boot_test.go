@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func get(url string) int {
@@ -82,9 +84,10 @@ func (w world) put(file string, b []byte) {
 	}
 }
 
-// boot runs the boot client once and returns its exit code and what it said.
+// boot turns the FEC off, runs the boot client once and returns its exit code and what it said.
 func (f fec) boot() (int, string) {
 	f.t.Helper()
+	f.stop()
 	out, err := os.CreateTemp(f.dir, "console-")
 	if err != nil {
 		f.t.Fatal(err)
@@ -114,8 +117,16 @@ func (f fec) boot() (int, string) {
 	return state.ExitCode(), string(said)
 }
 
-// stop kills what the FEC's scripts started: everything that carries its environment.
+// stop kills what the FEC's scripts started, everything that carries its environment, until nothing of it is left: what is killed
+// while it starts something leaves that behind.
 func (f fec) stop() {
+	for f.kill() > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// kill kills what runs now, and says how much that was.
+func (f fec) kill() (found int) {
 	processes, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		f.t.Error(err)
@@ -125,13 +136,14 @@ func (f fec) stop() {
 		if err != nil || !slices.Contains(strings.Split(string(b), "\x00"), "POMONA_E2E="+f.dir) {
 			continue
 		}
-		var pid int
-		for _, c := range strings.Split(p, "/")[2] {
-			pid = 10*pid + int(c-'0')
+		pid, err := strconv.Atoi(strings.Split(p, "/")[2])
+		if err != nil {
+			f.t.Error(err)
 		}
-		// It may have ended by itself.
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		found++
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
 	}
+	return found
 }
 
 func (f fec) mustBoot() {
@@ -174,6 +186,7 @@ func (w world) fecs() (names []string) {
 
 // TestFromCommitToBootedFEC is the main job: a new site, a commit, a pass, and every FEC of it boots with busybox.
 func TestFromCommitToBootedFEC(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	must(t, "validate", w.site)
 	address, log := w.serve()
@@ -201,6 +214,7 @@ func TestFromCommitToBootedFEC(t *testing.T) {
 
 // TestUpdateAndRollBack moves one FEC to another version and back, by commits.
 func TestUpdateAndRollBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.write("software/clock/clock.cue", `package site
 
@@ -259,6 +273,7 @@ fecs: tower1: {
 
 // TestRealPayloads sends real programs and libraries of both platforms through the whole corridor.
 func TestRealPayloads(t *testing.T) {
+	t.Parallel()
 	debian(t, "libc6-powerpc-cross", "../powerpc-linux-gnu/lib/libc.so.6")
 	w := newWorld(t)
 	payloads := map[string]string{"yocto-ppc": "/usr/powerpc-linux-gnu/lib", "debian-x86": "/lib/x86_64-linux-gnu"}

@@ -126,8 +126,10 @@ func (c *collected) anew() (restored, said string) {
 
 // TestPersistentDataSurvives: what a FEC writes is there again after a boot, whatever becomes of it in between.
 func TestPersistentDataSurvives(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(testing.TB, ...sshtest.Option) *sshtest.Server{"sshd": sshtest.Sshd, "dropbear": sshtest.Dropbear} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCollected(t, start, "")
 			if got, said := c.anew(); got != "" || !strings.Contains(said, "data skipped: no data.manifest") {
 				t.Errorf("first boot: %q\n%s", got, said)
@@ -225,6 +227,7 @@ func (c *collected) fault(script string) {
 
 // TestServiceDiesWhileItCollects: killed at any moment, it leaves the last snapshot, and the next one needs no help.
 func TestServiceDiesWhileItCollects(t *testing.T) {
+	t.Parallel()
 	c := newCollected(t, sshtest.Sshd, "")
 	c.anew()
 	c.writes("first")
@@ -267,6 +270,7 @@ func TestServiceDiesWhileItCollects(t *testing.T) {
 
 // TestWhatFailsIsToldWithWhatToDo: a host key that is another one, or unknown, and data that is much less than before.
 func TestWhatFailsIsToldWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	c := newCollected(t, sshtest.Dropbear, "")
 	c.anew()
 	c.writes("1 2 3 4")

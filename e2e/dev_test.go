@@ -77,8 +77,10 @@ func (f fec) runs() string {
 
 // TestDevelopOnAFEC goes round as a developer does: build, try it on the crate, again, look at its log, and reboot.
 func TestDevelopOnAFEC(t *testing.T) {
+	t.Parallel()
 	for name, server := range map[string]func(testing.TB, ...sshtest.Option) *sshtest.Server{"OpenSSH": sshtest.Sshd, "dropbear": sshtest.Dropbear} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			address, log := w.serve("--poll", never)
 			f := w.newFEC("lin2mg01", "http://"+address)
@@ -118,7 +120,6 @@ func TestDevelopOnAFEC(t *testing.T) {
 			}
 
 			must(t, append([]string{"dev", "magnet-psc", w.built(t, "three"), f.name, "--start"}, access...)...)
-			f.stop()
 			f.mustBoot()
 			eventually(t, "the release runs", func() bool { return sameBut(f.runs(), released) })
 			if left, _ := filepath.Glob(filepath.Join(f.dir, "state/slots/*dev*")); len(left) > 0 {
@@ -167,6 +168,7 @@ func (w world) hears(t *testing.T, args []string, line string) {
 
 // TestDevelopRefused changes nothing on any FEC, and says why and what to do.
 func TestDevelopRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	address, _ := w.serve("--poll", never)
 	f := w.newFEC("lin2mg01", "http://"+address)

@@ -11,6 +11,7 @@ import (
 // TestFault22Forge has GitHub refuse everything for a while, each time in another way: no check is lost, the tree is served, and
 // what needs a check is published when an operator says so.
 func TestFault22Forge(t *testing.T) {
+	t.Parallel()
 	h := serveReviewed(t, "", "requireChecked: true")
 	served := h.published()
 	pull := 0

@@ -37,6 +37,7 @@ func (m *mirrored) altered(change func([]byte) []byte) http.HandlerFunc {
 
 // TestFault11Transfers has the git server answer with everything but what was asked for, and then with that.
 func TestFault11Transfers(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	var elsewhere atomic.Int64
 	other := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
@@ -89,6 +90,7 @@ func TestFault11Transfers(t *testing.T) {
 
 // TestFault11HostKey has the ssh host show another key than before.
 func TestFault11HostKey(t *testing.T) {
+	t.Parallel()
 	m := newHost(t)
 	s := m.sshd()
 	m.more = fmt.Sprintf("repository: url: %q\ncredentials: %q: %q\nknownHosts: %q", s.url(m.bare), s.address, filepath.Join(m.dir, "user"), s.known("host"))
@@ -107,6 +109,7 @@ func TestFault11HostKey(t *testing.T) {
 // TestFault12TokenExpires has the token of the git server expire between two answers of one fetch, and then without another
 // to take its place.
 func TestFault12TokenExpires(t *testing.T) {
+	t.Parallel()
 	var token atomic.Value
 	token.Store("one-token-of-many")
 	var m *mirrored
@@ -157,6 +160,7 @@ func TestFault12TokenExpires(t *testing.T) {
 
 // TestFault13LaggingReplica has one of the server's copies lag behind the one that sends webhooks.
 func TestFault13LaggingReplica(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, heardBy)
 	old := filepath.Join(filepath.Dir(m.bare), "old.git")
 	git(t, m.dir, "clone", "-q", "--bare", m.site, old)
@@ -183,6 +187,7 @@ func TestFault13LaggingReplica(t *testing.T) {
 
 // TestFaultOutage starts a service whose git server never answers, and whose mirror is gone: the tree is served all the same.
 func TestFaultOutage(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	if err := m.p.end(syscall.SIGKILL); err == nil {
 		t.Error("a killed service ends well")
@@ -249,6 +254,7 @@ func TestFaultOutage(t *testing.T) {
 
 // TestFaultMirrorRemoved removes the mirror's repository, and then all of the mirror, below the running service.
 func TestFaultMirrorRemoved(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	repositories, err := filepath.Glob(filepath.Join(m.root, ".pomona/mirror/git-*"))
 	if err != nil || len(repositories) != 1 {
@@ -272,6 +278,7 @@ func TestFaultMirrorRemoved(t *testing.T) {
 
 // TestFaultRepositorySwitched has the configuration name another repository: with the same history, and with another.
 func TestFaultRepositorySwitched(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	first := m.head()
 	moved := filepath.Join(filepath.Dir(m.bare), "moved.git")
@@ -303,6 +310,7 @@ func TestFaultRepositorySwitched(t *testing.T) {
 // TestFaultLedgerDamagedWhileServing overwrites the ledger of a running service: it says so, makes another, and serves what
 // it served.
 func TestFaultLedgerDamagedWhileServing(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	first := m.head()
 	m.hold("suspend", "--reason", "shift change", "--for", "1h", "--by", "ann")

@@ -17,6 +17,7 @@ import (
 // TestFault14Deliveries sends what strangers, and a forge that means something else, may send: nothing of it has the branch
 // looked for. Then one push does.
 func TestFault14Deliveries(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, heardBy)
 	var looks atomic.Int64
 	m.answer(func(w http.ResponseWriter, r *http.Request) {
@@ -84,6 +85,7 @@ func TestFault14Deliveries(t *testing.T) {
 
 // TestWebhooksAreHeardOnceTheirSecretIsThere starts a service before the file of the secret is there.
 func TestWebhooksAreHeardOnceTheirSecretIsThere(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, func(m *mirrored) string {
 		said := heardBy(m)
 		if err := os.Rename(filepath.Join(m.dir, "hook"), filepath.Join(m.dir, "hook.away")); err != nil {

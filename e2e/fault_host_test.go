@@ -20,6 +20,7 @@ import (
 // TestFault17SecondInstance starts a second service of one configuration, addresses included, beside the first. It waits for
 // all of them, and takes over when the first one ends and when it is killed; nobody is served by both or, for long, by none.
 func TestFault17SecondInstance(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, heardBy)
 	for i, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		first := m.p
@@ -120,6 +121,7 @@ func TestFault19NoEvents(t *testing.T) {
 // TestFault21OldPaths reads what was current when it began to read: an archive on its way, the paths of the old commit and the
 // objects of the old manifest, after more generations than are kept for their number.
 func TestFault21OldPaths(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.large(16 << 20)
 	address, _ := w.serve("--poll", never)
@@ -179,6 +181,7 @@ func TestFault21OldPaths(t *testing.T) {
 // TestFaultTerminatedInEveryStage ends a service while passes run, at any moment of them: it exits with 0, and what it leaves
 // is whole.
 func TestFaultTerminatedInEveryStage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change(0)
 	w.reconcile()
@@ -214,7 +217,7 @@ func (w world) terminated(p *service) {
 // TestFaultTerminatedWhileOthersAreSlow ends a service while it waits for somebody: a payload's host, the evaluation of CUE,
 // the state of the machine, a client that takes its time, an operator's kick.
 func TestFaultTerminatedWhileOthersAreSlow(t *testing.T) {
-	a := newAuthority(t)
+	a := trusted
 	reached, end := make(chan string, 100), make(chan struct{})
 	slow := a.server(t, func(_ http.ResponseWriter, r *http.Request) {
 		reached <- r.URL.Path

@@ -72,7 +72,7 @@ func newMirrored(t *testing.T, more func(*mirrored) string) *mirrored {
 // newHost is the git server alone.
 func newHost(t *testing.T) *mirrored {
 	t.Helper()
-	a := newAuthority(t)
+	a := trusted
 	m := &mirrored{world: newWorld(t), authority: a, listens: freeAddress(t), admin: freeAddress(t), hears: freeAddress(t)}
 	m.bare = filepath.Join(m.dir, "git", "site.git")
 	m.file = filepath.Join(m.dir, "pomona.cue")
@@ -172,6 +172,7 @@ func (m *mirrored) stays(commit string) {
 
 // TestFault10Rewrites pushes back, rewrites, deletes and renames the branch. An operator names what counts.
 func TestFault10Rewrites(t *testing.T) {
+	t.Parallel()
 	m := newMirrored(t, nil)
 	first := m.head()
 	second := m.pushed("second")

@@ -31,7 +31,7 @@ type followed struct {
 // newFollowed starts a git server and a service that has published its branch.
 func newFollowed(t *testing.T) *followed {
 	t.Helper()
-	a, w := newAuthority(t), newWorld(t)
+	a, w := trusted, newWorld(t)
 	f := &followed{
 		world: w, bare: filepath.Join(w.dir, "git", "site.git"), file: filepath.Join(w.dir, "pomona.cue"),
 		serves: freeAddress(t), hears: freeAddress(t), watches: freeAddress(t), authority: a,

@@ -34,7 +34,7 @@ type reviewed struct {
 // newReviewed has the repository of a new world at a GitHub. Nothing is served yet.
 func newReviewed(t *testing.T, app bool) *reviewed {
 	t.Helper()
-	a, w := newAuthority(t), newWorld(t)
+	a, w := trusted, newWorld(t)
 	r := &reviewed{world: w, app: app, bare: filepath.Join(w.dir, "git", "controls", "site.git"), file: filepath.Join(w.dir, "pomona.cue"), listen: freeAddress(t), hears: freeAddress(t), admin: freeAddress(t)}
 	git(t, w.dir, "clone", "-q", "--bare", w.site, r.bare)
 	h := gitBackend(t, filepath.Join(w.dir, "git"))

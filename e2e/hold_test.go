@@ -85,12 +85,14 @@ func (w world) sameAsCommit() {
 }
 
 func TestOperatorsOfARunningServiceSuspendResumeAndRollBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	address, _ := w.serve("--poll", never)
 	first := w.head()
-	if s := w.status(); s.Service == nil || s.Service.NextScrub.IsZero() || s.Service.NextPoll.IsZero() || s.Published.Commit != first {
-		t.Errorf("status %+v", s)
-	}
+	eventually(t, "the service says when it looks next", func() bool {
+		s := w.status()
+		return s.Service != nil && !s.Service.NextScrub.IsZero() && !s.Service.NextPoll.IsZero() && s.Published != nil && s.Published.Commit == first
+	})
 	w.hold("suspend", "--reason", "shift change", "--for", "1h", "--by", "ann")
 	second := w.touch()
 	w.kick()
@@ -129,6 +131,7 @@ func TestOperatorsOfARunningServiceSuspendResumeAndRollBack(t *testing.T) {
 }
 
 func TestAHeldFECOfARunningServiceStays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.serve("--poll", never)
 	manifest := func(fec string) string {
@@ -158,6 +161,7 @@ func TestAHeldFECOfARunningServiceStays(t *testing.T) {
 }
 
 func TestTheMachineFreezesARunningService(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	state := filepath.Join(w.dir, "beam")
 	say := func(word string) {
@@ -190,6 +194,7 @@ func TestTheMachineFreezesARunningService(t *testing.T) {
 }
 
 func TestTheCalendarFreezesARunningService(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
 	first := w.head()
@@ -207,6 +212,7 @@ func TestTheCalendarFreezesARunningService(t *testing.T) {
 
 // TestAHoldThatWasReportedOutlivesAKill kills the service while an operator suspends, again and again.
 func TestAHoldThatWasReportedOutlivesAKill(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
 	for i := range 6 {
@@ -244,6 +250,7 @@ func TestAHoldThatWasReportedOutlivesAKill(t *testing.T) {
 
 // TestADamagedLedgerTakesNothingDown damages the ledger while the site is suspended.
 func TestADamagedLedgerTakesNothingDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("--poll", never)
 	w.follows("the first commit is published")

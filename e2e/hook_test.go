@@ -80,6 +80,7 @@ func (a *asked) document(n int) (d struct {
 }
 
 func TestAHookPreventsPublication(t *testing.T) {
+	t.Parallel()
 	a := newAsked(t, "")
 	a.follows("the first commit is published")
 	first := a.published()
@@ -116,6 +117,7 @@ func TestAHookPreventsPublication(t *testing.T) {
 
 // TestAServiceKilledBetweenHookAndPublication leaves no hook behind, and asks again.
 func TestAServiceKilledBetweenHookAndPublication(t *testing.T) {
+	t.Parallel()
 	a := newAsked(t, "")
 	a.follows("the first commit is published")
 	first := a.published()
@@ -147,6 +149,7 @@ func TestAServiceKilledBetweenHookAndPublication(t *testing.T) {
 
 // TestAHookKeepsADatabase has the hook of the documentation write a table, which is not there at first.
 func TestAHookKeepsADatabase(t *testing.T) {
+	t.Parallel()
 	server := ledgertest.NewPostgres(t)
 	dir := t.TempDir()
 	host, port := server.Address()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,13 +177,22 @@ func (a attack) bounded(most int64, args ...string) (said string, code int) {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	file := filepath.Join(a.t.TempDir(), "taken")
+	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{binary}, args...)...)
+	cmd.Env = append(os.Environ(), measureFile+"="+file)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, errs, code := runCommand(a.t, cmd)
 	said = out + errs
 	if ctx.Err() != nil {
 		a.t.Fatalf("pomona %v does not end:\n%.2000s", args, said)
 	}
-	if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; used > most {
+	b, err := os.ReadFile(file)
+	used, err2 := strconv.ParseInt(string(b), 10, 64)
+	if err := errors.Join(err, err2); err != nil {
+		a.t.Fatal(err)
+	}
+	if used <<= 10; used < 10<<20 || used > most {
 		a.t.Errorf("pomona %v takes %d MiB", args, used>>20)
 	}
 	if strings.Contains(said, "panic:") || strings.Contains(said, "goroutine 1") {

@@ -39,6 +39,7 @@ func TestALedgerOfWhichNobodyKnowsWhereItIs(t *testing.T) {
 // TestALedgerInPostgreSQL has the database away when the service starts, restarted while a pass runs, and hanging: what is
 // served follows the branch all the same, holds stay, and what was missed is recorded when the database is back.
 func TestALedgerInPostgreSQL(t *testing.T) {
+	t.Parallel()
 	server := ledgertest.NewPostgres(t)
 	connection := server.File()
 	server.Stop()
@@ -114,6 +115,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 
 // TestTwoServicesOfOneLedger starts two services that name the same ledger: one has it, and both serve.
 func TestTwoServicesOfOneLedger(t *testing.T) {
+	t.Parallel()
 	server := ledgertest.NewPostgres(t)
 	more := fmt.Sprintf("\t\tledger: {postgres: %q, schema: \"shared\"}\n", server.File())
 	var two []*configured

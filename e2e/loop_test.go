@@ -39,6 +39,7 @@ const never = "24h"
 
 // TestServeFollowsItsBranch finds commits by being told of them and by looking, in every way that a branch can move.
 func TestServeFollowsItsBranch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, branch string
 		poll         string
@@ -98,6 +99,7 @@ func TestServeFollowsItsBranch(t *testing.T) {
 }
 
 func TestKickMakesAPass(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, log := w.serve("--poll", never)
 	if out := w.kick(); !strings.Contains(out, "nothing to do") {
@@ -129,9 +131,10 @@ func TestKickMakesAPass(t *testing.T) {
 }
 
 func TestKickWithoutAService(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
-	if _, errs, code := pomona(t, "kick", "--root", w.root); code != 2 || !strings.Contains(errs, "no pomona serves this root") {
+	if _, errs, code := pomona(t, "kick", "--root", w.root); code != 2 || !strings.Contains(errs, "no pomona serves this root: start pomona serve\n") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	p := w.start()
@@ -140,7 +143,7 @@ func TestKickWithoutAService(t *testing.T) {
 	if err := p.end(syscall.SIGKILL); err == nil {
 		t.Error("a killed service ends well")
 	}
-	if _, errs, code := pomona(t, "kick", "--root", w.root); code != 2 || !strings.Contains(errs, "no pomona serves this root") {
+	if _, errs, code := pomona(t, "kick", "--root", w.root); code != 2 || !strings.Contains(errs, "no pomona serves this root: start pomona serve\n") {
 		t.Errorf("after a kill: exit code %d: %s", code, errs)
 	}
 	w.note("meanwhile")
@@ -151,6 +154,7 @@ func TestKickWithoutAService(t *testing.T) {
 
 // TestServeOutlivesAnInvalidCommit starts on a site with a problem: nothing is served, and the service waits.
 func TestServeOutlivesAnInvalidCommit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.edit("site.cue", "name:", "nmae:")
 	p := w.start("--poll", never)
@@ -167,6 +171,7 @@ func TestServeOutlivesAnInvalidCommit(t *testing.T) {
 
 // TestServeRepairs damages the root of a running service; its next look at every name is at its start.
 func TestServeRepairs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
 	manifest := filepath.Join(w.root, "current/fecs", w.fecs()[0], "boot.manifest")

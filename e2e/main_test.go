@@ -5,12 +5,16 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +24,40 @@ import (
 // binary is the pomona that the tests run.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(withBinary(m)) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(measureFile); file != "" {
+		os.Exit(measure(file))
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0)))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(withBinary(m))
+}
+
+// atOnce is how many tests run at once, of those that say that they may: they mostly wait for services.
+const atOnce = 4
+
+// measureFile names the variable that has this program run the command in its arguments, and write into a file how many KiB it took.
+const measureFile = "POMONA_E2E_MEASURE"
+
+// measure runs a command: a process counts what its parent had taken as its own, and by now that of the tests has taken much.
+func measure(file string) int {
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, measureFile+"=") })
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 126
+	}
+	taken := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	if err := os.WriteFile(file, []byte(strconv.FormatInt(taken, 10)), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 126
+	}
+	return cmd.ProcessState.ExitCode()
+}
 
 func withBinary(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "pomona-e2e-")
@@ -40,6 +77,10 @@ func withBinary(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
+	if trusted, err = newAuthority(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
 	return m.Run()
 }
 
@@ -52,11 +93,29 @@ func pomona(t *testing.T, args ...string) (stdout, stderr string, code int) {
 func runCommand(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	t.Helper()
 	var o, e bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &o, &e
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &o, &e, 10*time.Second
+	err := cmd.Start()
+	if err == nil {
+		err = ended(t, cmd)
+	}
+	if err != nil && cmd.ProcessState == nil || errors.Is(err, exec.ErrWaitDelay) { // it has left something behind that holds its output
 		t.Fatalf("run %v: %v", cmd.Args, err)
 	}
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// patience is how long a command may take that does not wait for anything: longer than any does on a busy machine.
+const patience = 5 * time.Minute
+
+// ended waits until a command has ended. One that hangs says where, and the test fails, long before that of all tests would.
+func ended(t *testing.T, cmd *exec.Cmd) error {
+	t.Helper()
+	hangs := time.AfterFunc(patience, func() {
+		t.Errorf("%v hangs", cmd.Args)
+		_ = cmd.Process.Signal(syscall.SIGQUIT) // it may have ended meanwhile
+	})
+	defer hangs.Stop()
+	return cmd.Wait()
 }
 
 // must runs the binary and fails the test unless it exits with 0.
@@ -197,7 +256,11 @@ func (p *service) end(signal os.Signal) error {
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		p.t.Error(err)
 	}
-	return errors.Join(p.cmd.Wait(), p.logFile.Close())
+	err := ended(p.t, p.cmd)
+	if p.t.Failed() {
+		p.t.Log(p.log())
+	}
+	return errors.Join(err, p.logFile.Close())
 }
 
 func (p *service) log() string {

@@ -15,7 +15,8 @@ import (
 
 // TestReconcileURL publishes a repository of another host by one command.
 func TestReconcileURL(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
+	t.Parallel()
+	a, w := trusted, newWorld(t)
 	bare := filepath.Join(w.dir, "git", "site.git")
 	git(t, w.dir, "clone", "-q", "--bare", w.site, bare)
 	server := gitServer(t, a, filepath.Join(w.dir, "git"))
@@ -42,6 +43,7 @@ func TestReconcileURL(t *testing.T) {
 // TestServeFollowsAnotherHost runs a service beside a git server: it follows the branch when a webhook says so, survives the
 // server's outage and its own death, and hears nobody who does not sign.
 func TestServeFollowsAnotherHost(t *testing.T) {
+	t.Parallel()
 	f := newFollowed(t)
 	f.note("one")
 	f.push()
@@ -76,6 +78,7 @@ func TestServeFollowsAnotherHost(t *testing.T) {
 
 // TestPullRequestAtGitea plans a pull request and tells of its merge where there are neither check runs nor deployments.
 func TestPullRequestAtGitea(t *testing.T) {
+	t.Parallel()
 	f := newFollowed(t)
 	gitea := forgetest.NewGitea(t, forgetest.Options{Certificate: &f.authority.tls, Head: func(branch string) string { return git(t, f.bare, "rev-parse", branch) }})
 	git(t, f.site, "switch", "-qc", "newer")

@@ -37,6 +37,7 @@ func (w world) prometheus(config string) string {
 
 // TestPrometheusScrapesAService runs a real Prometheus with the shipped rules.
 func TestPrometheusScrapesAService(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	admin := freeAddress(t)
 	w.serve("--admin", admin, "--poll", never)
@@ -55,6 +56,10 @@ func TestPrometheusScrapesAService(t *testing.T) {
 		return fmt.Sprint(answer.Data.Result[0].Value[1])
 	}
 	eventually(t, "Prometheus has the published generation", func() bool { return value(`pomona_published_generation{job="pomona",site="site"}`) == "1" })
+	eventually(t, "Prometheus has the template's draft", func() bool { return value(`pomona_campaigns{state="draft"}`) == "1" })
+	if held := value(`pomona_campaign_stuck{campaign="orbit-reprocessing/1"}`); held != "0" {
+		t.Errorf("a draft is held: %q", held)
+	}
 	if _, body := text("http://" + address + "/api/v1/rules"); !strings.Contains(body, "PomonaSiteInvalid") || strings.Contains(body, `"health":"err"`) {
 		t.Errorf("rules: %s", body)
 	}
@@ -110,6 +115,7 @@ include_recursive %q, "*.conf"
 
 // TestIcingaAcceptsWhatIsPublished gives the template's FECs and a hostile one to a real Icinga.
 func TestIcingaAcceptsWhatIsPublished(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("SKIPPED: Icinga 2 becomes the user whom its configuration names: only as root")
 	}
@@ -148,6 +154,7 @@ func TestIcingaAcceptsWhatIsPublished(t *testing.T) {
 
 // TestMonitoringSeesWhatAFECRuns asks the published plugin, as Icinga would, before and after boots.
 func TestMonitoringSeesWhatAFECRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	address, _ := w.serve("--admin", "", "--poll", never)
 	plugin := filepath.Join(w.root, "current/monitoring/icinga2/check_pomona_fec")
@@ -200,6 +207,7 @@ func (w world) read(name string) []byte {
 
 // TestPrometheusDiscoversFECs has a real Prometheus read the published lists, as files and over HTTP.
 func TestPrometheusDiscoversFECs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.write("fecs/odd.cue", hostileFEC, 0o644)
 	w.commit("odd")

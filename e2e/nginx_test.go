@@ -58,6 +58,7 @@ func (w world) front(replace ...string) {
 // TestNginxInFront has nginx stand before both listeners of a service: a FEC boots and reports through it, a forge is heard
 // through it, and whoever forges deliveries keeps the forge out no more than without it.
 func TestNginxInFront(t *testing.T) {
+	t.Parallel()
 	f := newFollowed(t)
 	tree, hooks := freeAddress(t), freeAddress(t)
 	f.front("listen 80;", "listen "+tree+";", "listen 443 ssl;", "listen "+hooks+" ssl;", "127.0.0.1:8080", f.serves, "127.0.0.1:8082", f.hears,

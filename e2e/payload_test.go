@@ -38,17 +38,18 @@ type authority struct {
 	client    *http.Client
 }
 
-func newAuthority(t *testing.T) authority {
-	t.Helper()
+// trusted is the one that all tests share.
+var trusted authority
+
+func newAuthority(dir string) (authority, error) {
 	key, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	about := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
 	}
 	der, err2 := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
 	keyDER, err3 := x509.MarshalPKCS8PrivateKey(key)
-	dir := t.TempDir()
 	a := authority{cert: filepath.Join(dir, "ca.pem"), key: filepath.Join(dir, "ca.key")}
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
@@ -57,13 +58,12 @@ func newAuthority(t *testing.T) authority {
 	var err6 error
 	a.tls, err6 = tls.X509KeyPair(certPEM, keyPEM)
 	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
-		t.Fatal(err)
+		return a, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certPEM)
 	a.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
-	t.Setenv("SSL_CERT_FILE", a.cert)
-	return a
+	return a, os.Setenv("SSL_CERT_FILE", a.cert)
 }
 
 // server serves h over HTTPS until the test ends.
@@ -171,7 +171,8 @@ func gitBackend(t *testing.T, dir string) http.Handler {
 }
 
 func TestPayloadOfAnotherRepository(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
+	t.Parallel()
+	a, w := trusted, newWorld(t)
 	w.reconcile()
 	work := filepath.Join(w.dir, "work")
 	bare := filepath.Join(w.dir, "git", "bpm.git")
@@ -247,7 +248,8 @@ func TestPayloadOfAnotherRepository(t *testing.T) {
 
 // TestCredentialsStayWithTheirHost follows a redirect from a host with a credential to one without, for downloads and git.
 func TestCredentialsStayWithTheirHost(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
+	t.Parallel()
+	a, w := trusted, newWorld(t)
 	content, digest := archive(t, "private")
 	var leaked atomic.Bool
 	other := a.server(t, func(out http.ResponseWriter, r *http.Request) {
@@ -395,7 +397,8 @@ func (p pusher) manifest(tag string, layers map[string][]byte) (digest string) {
 }
 
 func TestPayloadOfARegistry(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
+	t.Parallel()
+	a, w := trusted, newWorld(t)
 	w.reconcile()
 	address := registry(t, a, "puller", "hush-hush")
 	p := pusher{t, a, "https://" + address + "/v2/controls/bpm", "puller", "hush-hush"}
@@ -442,7 +445,8 @@ func TestPayloadOfARegistry(t *testing.T) {
 
 // TestKilledWhileFetching kills a pass in the middle of a download; the next one needs no help.
 func TestKilledWhileFetching(t *testing.T) {
-	a, w := newAuthority(t), newWorld(t)
+	t.Parallel()
+	a, w := trusted, newWorld(t)
 	w.reconcile()
 	content, digest := archive(t, strings.Repeat("0123456789abcdef", 1<<16))
 	var hold atomic.Bool
@@ -487,6 +491,7 @@ func TestKilledWhileFetching(t *testing.T) {
 // TestPayloadOfTheBlobStore is validated without the store, refused without the blob, and served with it; no pass sweeps
 // it.
 func TestPayloadOfTheBlobStore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
 	content, digest := archive(t, "a blob")
@@ -542,6 +547,7 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 
 // TestValidateOffline fetches nothing, and says so.
 func TestValidateOffline(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.remote(fmt.Sprintf("https: {url: %q, sha256: %q}", "https://127.0.0.1:1/a.tar.gz", strings.Repeat("ab", 32)))
 	out, _, code := pomona(t, "validate", w.site, "--offline")
@@ -561,6 +567,7 @@ func TestValidateOffline(t *testing.T) {
 
 // TestPayloadOfARepositoryBySSH reaches a repository as people do: with a private key, and a known key of the host.
 func TestPayloadOfARepositoryBySSH(t *testing.T) {
+	t.Parallel()
 	sshd := debian(t, "openssh-server", "sshd")
 	w := newWorld(t)
 	w.reconcile()

@@ -61,6 +61,7 @@ func (w world) objects() (n int) {
 
 // TestPreviewOfAPullRequest boots what a pull request proposes, where a FEC is told so and nowhere else, until it is closed.
 func TestPreviewOfAPullRequest(t *testing.T) {
+	t.Parallel()
 	h, key := previewing(t)
 	before := h.objects()
 	number, head := h.bump("newer", "1")
@@ -148,6 +149,7 @@ func installed(t *testing.T, slot, version string) (found bool) {
 // TestPreviewsAreNotKeptWithoutAConfiguration takes previews out of the configuration of a running service. Somebody else
 // writes the root just then: what is served does not wait for him.
 func TestPreviewsAreNotKeptWithoutAConfiguration(t *testing.T) {
+	t.Parallel()
 	h, _ := previewing(t)
 	number, head := h.bump("newer", "1")
 	h.checked(head, "success")

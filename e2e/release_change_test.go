@@ -12,7 +12,8 @@ import (
 // TestReleaseAsAPullRequest releases through each kind of forge: a branch of its own and one pull request, however often it is
 // tried, and nothing on the branch itself.
 func TestReleaseAsAPullRequest(t *testing.T) {
-	a, r := newAuthority(t), newReleases(t)
+	t.Parallel()
+	a, r := trusted, newReleases(t)
 	bare := filepath.Join(r.dir, "git", "controls", "site.git")
 	git(t, r.dir, "clone", "-q", "--bare", r.site, bare)
 	git(t, bare, "config", "http.receivepack", "true")

@@ -13,6 +13,7 @@ import (
 
 // TestReleaseBySSH pushes through a real sshd, whose key is known.
 func TestReleaseBySSH(t *testing.T) {
+	t.Parallel()
 	sshd := debian(t, "openssh-server", "sshd")
 	r := newReleases(t)
 	bare := filepath.Join(r.dir, "site.git")

@@ -125,6 +125,7 @@ func request(t *testing.T, method, url, token string, body []byte) (int, string)
 
 // TestReleaseOverHTTP releases to a running service, which publishes it.
 func TestReleaseOverHTTP(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	log := r.serveUploads()
 	out, errs, code := r.release("3.2.0", r.address, "--pin", "kgp1bp01")
@@ -153,6 +154,7 @@ func TestReleaseOverHTTP(t *testing.T) {
 
 // TestReleaseTokens tries tokens, right and wrong, while the service's file changes.
 func TestReleaseTokens(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	r.serveUploads()
 	r.secret(r.token, otherToken)
@@ -184,6 +186,7 @@ func TestReleaseTokens(t *testing.T) {
 }
 
 func TestUploadsAreOffWithoutTokens(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	address, _ := w.serve("--poll", never)
 	if status, _ := request(t, "PUT", "http://"+address+"/-/blobs/sha256/"+strings.Repeat("a", 64), "Bearer x", nil); status != 404 {
@@ -203,6 +206,7 @@ func TestUploadsAreOffWithoutTokens(t *testing.T) {
 
 // TestUploadsThatAreRefused sends what must not be stored.
 func TestUploadsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	log := r.serveUploads("--max-upload", "1000")
 	at := "http://" + r.address + "/-/blobs/sha256/"
@@ -275,6 +279,7 @@ func TestReleaseOnAFullDisk(t *testing.T) {
 
 // TestServiceKilledDuringUpload leaves half a blob behind, which the next upload removes.
 func TestServiceKilledDuringUpload(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	p := r.start("--poll", never, "--upload-tokens", r.tokens)
 	eventually(t, "pomona serve is ready", func() bool { return get("http://"+p.address+"/-/readyz") == 200 })
@@ -301,6 +306,7 @@ func TestServiceKilledDuringUpload(t *testing.T) {
 
 // TestClientKilledDuringUpload catches the client in the middle, and releases again.
 func TestClientKilledDuringUpload(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	r.serveUploads()
 	r.large(8 << 20)
@@ -344,6 +350,7 @@ func TestClientKilledDuringUpload(t *testing.T) {
 
 // TestReleasesSideBySide makes many releases at once: each gets its commit, none gets lost.
 func TestReleasesSideBySide(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	var wait sync.WaitGroup
 	errs, codes := make([]string, 5), make([]int, 5)
@@ -373,7 +380,8 @@ func TestReleasesSideBySide(t *testing.T) {
 
 // TestReleaseToARemoteBranch pushes to git's own server over https, with a password; also while others push.
 func TestReleaseToARemoteBranch(t *testing.T) {
-	a, r := newAuthority(t), newReleases(t)
+	t.Parallel()
+	a, r := trusted, newReleases(t)
 	bare := filepath.Join(r.dir, "git", "site.git")
 	git(t, r.dir, "clone", "-q", "--bare", r.site, bare)
 	git(t, bare, "config", "http.receivepack", "true")

@@ -122,6 +122,7 @@ func (r *reporting) running(name string) (serial int64, source string) {
 // TestWhatFECsRun boots two FECs, one with a token, and asks what they run: after a change, after a reboot, after a failed
 // boot, and by a service that was started anew.
 func TestWhatFECsRun(t *testing.T) {
+	t.Parallel()
 	r := newReporting(t, "tim1rx01")
 	names := r.fecs()
 	total := len(names)
@@ -182,6 +183,7 @@ func TestWhatFECsRun(t *testing.T) {
 
 // TestNobodySpeaksForAFECWithAToken: neither without it, nor by sending again what it has sent.
 func TestNobodySpeaksForAFECWithAToken(t *testing.T) {
+	t.Parallel()
 	r := newReporting(t, "tim1rx01")
 	form := func(serial int) string { return fmt.Sprintf("fec=tim1rx01&state=running&serial=%d", serial) }
 	is := func(want int64, wantSource string) bool {
@@ -241,6 +243,7 @@ func TestAReportFloodStarvesNobody(t *testing.T) {
 
 // TestReportsWithoutALedger are answered, counted and dropped; once it is back, others are entered.
 func TestReportsWithoutALedger(t *testing.T) {
+	t.Parallel()
 	r := newReporting(t, "tim1rx01")
 	private := filepath.Join(r.root, ".pomona")
 	for _, name := range []string{"ledger.db", "ledger.db-wal", "ledger.db-shm"} {
@@ -268,6 +271,7 @@ func TestReportsWithoutALedger(t *testing.T) {
 
 // TestATokenIsTakenAway from a FEC, which may have got new hardware: what it reports counts again.
 func TestATokenIsTakenAway(t *testing.T) {
+	t.Parallel()
 	const name = "tim1rx01"
 	r := newReporting(t, name)
 	report(t, r.address, prove(r.tokens[name], "fec="+name+"&serial=1&state=running", time.Now()))

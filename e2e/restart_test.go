@@ -78,8 +78,10 @@ var sshServers = map[string]func(testing.TB, ...sshtest.Option) *sshtest.Server{
 
 // TestAReleaseReachesARunningFEC restarts what a release changes, while the service is killed, and not what somebody holds.
 func TestAReleaseReachesARunningFEC(t *testing.T) {
+	t.Parallel()
 	for name, server := range sshServers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHall(t, server, "restart")
 			before := h.fec.runs()
 			h.release("1.4.0")
@@ -125,10 +127,10 @@ func TestAReleaseReachesARunningFEC(t *testing.T) {
 
 // TestAReleaseRebootsAFEC reboots where the software does not say that a restart is enough.
 func TestAReleaseRebootsAFEC(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, sshtest.Sshd, "reboot")
 	h.release("1.4.0")
 	eventually(t, "it is rebooted", func() bool { return isFile(filepath.Join(h.fec.dir, "rebooted")) })
-	h.fec.stop()
 	h.fec.mustBoot()
 	eventually(t, "the service knows", func() bool { return h.stands("current") })
 	if log := h.log(); !strings.Contains(log, "FEC restarts") || !strings.Contains(log, "need=reboot") {

@@ -99,6 +99,7 @@ func (h *reviewed) unchecked() bool {
 
 // TestPullRequests goes through the life of a pull request: planned, broken, mended, merged; and of others beside it.
 func TestPullRequests(t *testing.T) {
+	t.Parallel()
 	h := serveReviewed(t, "", "")
 	number, head := h.propose("newer", 0, func() { h.edit("fecs/ring/ring.cue", `"1": "3.0.2"`, `"1": "3.1.0"`) })
 	check := h.checked(head, "success")
@@ -190,6 +191,7 @@ func TestPullRequests(t *testing.T) {
 
 // TestOnlyCheckedMerges publishes nothing that no check has seen, and goes on serving while GitHub is away.
 func TestOnlyCheckedMerges(t *testing.T) {
+	t.Parallel()
 	h := serveReviewed(t, "", "requireChecked: true")
 	_, head := h.propose("newer", 0, func() { h.edit("fecs/ring/ring.cue", `"1": "3.0.2"`, `"1": "3.1.0"`) })
 	h.checked(head, "success")

@@ -76,6 +76,7 @@ func (c *configured) answers(name string) bool {
 // TestServeConfiguredSites serves two sites; what happens to one concerns the other as little as changes of the
 // configuration do.
 func TestServeConfiguredSites(t *testing.T) {
+	t.Parallel()
 	c := configure(t, "one", "two")
 	eventually(t, "both sites are served", func() bool { return c.answers("one") && c.answers("two") })
 	one, two := c.sites["one"], c.sites["two"]
@@ -119,6 +120,7 @@ func TestServeConfiguredSites(t *testing.T) {
 
 // TestServeWithoutRepository starts while the repository is away: what was published is served, and what comes followed.
 func TestServeWithoutRepository(t *testing.T) {
+	t.Parallel()
 	c := configure(t, "one")
 	one := c.sites["one"]
 	eventually(t, "the site is served", func() bool { return c.answers("one") })
@@ -143,6 +145,7 @@ func TestServeWithoutRepository(t *testing.T) {
 
 // TestServeBrokenSite starts with a site that cannot run: the other does, and the broken one as soon as it can.
 func TestServeBrokenSite(t *testing.T) {
+	t.Parallel()
 	c := configure(t, "good", "bad")
 	// The configuration is read when the service starts; the site is broken before or after: it is tried again either way.
 	bad := c.sites["bad"]
@@ -161,6 +164,7 @@ func TestServeBrokenSite(t *testing.T) {
 }
 
 func TestServeConfigProblems(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "pomona.cue")
 	if err := os.WriteFile(file, []byte("sites: a: {root: \"/srv/a\", listen: \":1\", repository: url: \"git.example.org/x\"}\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -177,6 +181,7 @@ func TestServeConfigProblems(t *testing.T) {
 
 // TestStandby starts a second service of a root: it waits, and takes over when the first is killed.
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.start("--poll", never)
 	eventually(t, "the first serves", func() bool { return get("http://"+first.address+"/-/readyz") == 200 })

@@ -19,6 +19,7 @@ import (
 // TestTheForgeIsToldWhatBecomesOfTheMerge follows commits through everything that may become of them. What a forge was told is
 // not said again, also after a restart.
 func TestTheForgeIsToldWhatBecomesOfTheMerge(t *testing.T) {
+	t.Parallel()
 	for name, app := range map[string]bool{"token": false, "app": true} {
 		t.Run(name, func(t *testing.T) {
 			r := newReviewed(t, app)
@@ -32,7 +33,10 @@ func TestTheForgeIsToldWhatBecomesOfTheMerge(t *testing.T) {
 			if s := r.hub.StatusesOf(good)[0]; s.Link != "https://pomona.example.org/acc" {
 				t.Errorf("the status leads to %q", s.Link)
 			}
-			eventually(t, "both are deployed", func() bool { return len(r.hub.DeploymentsTo("accelerator")) == 2 })
+			eventually(t, "both are deployed", func() bool {
+				d := r.hub.DeploymentsTo("accelerator")
+				return len(d) == 2 && len(d[0].Statuses) > 0
+			})
 			if d := r.hub.DeploymentsTo("accelerator")[0]; d.Commit != good || !d.Production || len(d.Statuses) != 1 || d.Statuses[0].State != "success" {
 				t.Errorf("%+v", d)
 			}
@@ -92,6 +96,7 @@ func TestTheForgeIsToldWhatBecomesOfTheMerge(t *testing.T) {
 // TestAForgeThatIsAwayDelaysNothing publishes while the forge does not answer; it hears what it missed when it is back, though
 // the service was killed meanwhile.
 func TestAForgeThatIsAwayDelaysNothing(t *testing.T) {
+	t.Parallel()
 	r := newReviewed(t, false)
 	gone := make(chan struct{})
 	var once sync.Once
@@ -140,6 +145,7 @@ func TestAForgeThatIsAwayDelaysNothing(t *testing.T) {
 
 // TestAForgeWhoseTokenIsMissingIsNoReasonNotToServe gives the token later.
 func TestAForgeWhoseTokenIsMissingIsNoReasonNotToServe(t *testing.T) {
+	t.Parallel()
 	r := newReviewed(t, false)
 	r.secret("forge", "")
 	r.serve("", "")
@@ -153,6 +159,7 @@ func TestAForgeWhoseTokenIsMissingIsNoReasonNotToServe(t *testing.T) {
 
 // TestDeliveriesThatWereMissedComeAgain pushes while the service is down.
 func TestDeliveriesThatWereMissedComeAgain(t *testing.T) {
+	t.Parallel()
 	for name, app := range map[string]bool{"token": false, "app": true} {
 		t.Run(name, func(t *testing.T) {
 			r := newReviewed(t, app)
@@ -179,6 +186,7 @@ func TestDeliveriesThatWereMissedComeAgain(t *testing.T) {
 
 // TestAReplayIsKnownAfterARestart sends a delivery once more after the service was killed, and after it ended well.
 func TestAReplayIsKnownAfterARestart(t *testing.T) {
+	t.Parallel()
 	r := newReviewed(t, false)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		r.serve(`poll: "1d"`, "")
@@ -211,6 +219,7 @@ func TestAReplayIsKnownAfterARestart(t *testing.T) {
 
 // TestASilentWebhookIsToldOf moves the branch and has no webhook say so: polling finds it, and people hear of that; of its end too.
 func TestASilentWebhookIsToldOf(t *testing.T) {
+	t.Parallel()
 	r := newReviewed(t, false)
 	var mu sync.Mutex
 	var events []string

@@ -9,6 +9,7 @@ import (
 
 // TestVerify compares a root and two servers with a commit of another clone, before and after somebody tampers.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.reconcile()
 	clone := filepath.Join(w.dir, "clone")

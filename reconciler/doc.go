@@ -28,6 +28,12 @@
 // plan.Restarts decides: a FEC that must go back to the release before gets a hold, and the loop a kick. Room collect brings
 // their persistent data. dev.go packs what a developer puts on one of them, which no pass ever sees.
 //
+// The files campaigner… carry out campaigns beside passes: plan decides from what the ledger knows, room observe reads datasets, room submit hands in
+// what is due, and a goroutine for each batch system looks what has become of it. campaigner_tend.go is one decision, campaigner_stage.go what
+// follows from it, campaigner_cut.go new slices, campaigner_judge.go what became of them, campaigner_approval.go who has approved,
+// campaigner_rebuild.go what a lost ledger is made of again, campaigner_kept.go what is kept for that, campaigner_forget.go what is removed long after
+// the end of a run.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
@@ -35,10 +41,10 @@
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
 //     before), ledger (records what happened, in SQLite or PostgreSQL), remote (HTTPS, OCI, ssh), repo (git), forge (pull
-//     requests).
+//     requests), engine (batch systems).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
-//     announce, propose, boot, serve, collect, restart. boot/crowd is many FECs in one process, for demos and tests.
+//     announce, propose, boot, serve, collect, restart, submit. boot/crowd is many FECs in one process, for demos and tests.
 //
 // A plan is made when the artifacts are there, because their digests decide what a FEC will fetch; an artifact whose
 // inputs are known is not read again, so that a plan without changes reads no payload at all.

@@ -114,7 +114,7 @@ func (r *Reconciler) see() (observed.Root, error) {
 // there says whether there is what a scope names, as far as the root and the repository tell.
 func (r *Reconciler) there(ctx context.Context, scope string, have observed.Root) error {
 	what, name := desired.SplitScope(scope)
-	if what == desired.SiteScope {
+	if what == desired.SiteScope || scope == desired.CampaignScope {
 		return nil
 	}
 	known := map[string]bool{}
@@ -139,7 +139,7 @@ func (r *Reconciler) there(ctx context.Context, scope string, have observed.Root
 		if what == desired.GroupScope {
 			keep(slices.Collect(maps.Keys(w.site.Settings.Groups)))
 		} else {
-			keep(slices.Collect(maps.Keys(w.site.Campaigns)))
+			keep(campaignScopes(w.site))
 		}
 	}
 	if known[name] {
@@ -149,6 +149,17 @@ func (r *Reconciler) there(ctx context.Context, scope string, have observed.Root
 		return fmt.Errorf("nothing is published of %s: did you mean %s.%s?", scope, what, near)
 	}
 	return fmt.Errorf("nothing is published of %s", scope)
+}
+
+// campaignScopes are the campaigns of a site, and the stages of each as CAMPAIGN/STAGE.
+func campaignScopes(site desired.Site) (names []string) {
+	for name, c := range site.Campaigns {
+		names = append(names, name)
+		for stage := range c.Stages {
+			names = append(names, name+"/"+stage)
+		}
+	}
+	return names
 }
 
 // Lift ends an operator's hold for good.

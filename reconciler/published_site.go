@@ -12,9 +12,10 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// PublishedSite remembers the site that was read last, until something else is published: whoever works beside passes asks for it all the
-// time, and a pass waits for the loader meanwhile. It is safe for concurrent use.
+// PublishedSite remembers the site that was read or published last, until something else is published: whoever works beside passes asks
+// for it all the time, and a pass waits for the loader while it is read. It is safe for concurrent use.
 type PublishedSite struct {
+	reading    sync.Mutex // held while it is read
 	mu         sync.Mutex
 	link       string // to the generation
 	site       desired.Site
@@ -34,16 +35,33 @@ func (r *Reconciler) PublishedSite(ctx context.Context) (desired.Site, observed.
 	if p == nil {
 		p = &PublishedSite{}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if link, err := root.Readlink(tree.CurrentLink); err == nil && link == p.link {
-		return p.site, p.generation, nil
+	if site, g, ok := p.known(root); ok {
+		return site, g, nil
+	}
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	if site, g, ok := p.known(root); ok { // somebody else has read it meanwhile
+		return site, g, nil
 	}
 	site, g, err := r.readPublished(ctx, root)
 	if err == nil && g.Commit != "" {
-		p.link, p.site, p.generation = tree.GenerationPath(g.Number), site, g
+		p.remember(site, g)
 	}
 	return site, g, err
+}
+
+// known is what is remembered, if that is what is published.
+func (p *PublishedSite) known(root *os.Root) (desired.Site, observed.Generation, bool) {
+	link, err := root.Readlink(tree.CurrentLink)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.site, p.generation, err == nil && link == p.link
+}
+
+func (p *PublishedSite) remember(site desired.Site, g observed.Generation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link, p.site, p.generation = tree.GenerationPath(g.Number), site, g
 }
 
 func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (desired.Site, observed.Generation, error) {

@@ -166,7 +166,13 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 	if err := r.askHooks(ctx, have, rep.Plan); err != nil {
 		return errors.Join(err, dir.Remove(durable.Unfinished))
 	}
-	return r.act(ctx, dir, objects, parts, have, rep)
+	if err := r.act(ctx, dir, objects, parts, have, rep); err != nil {
+		return err
+	}
+	if pub := rep.Plan.Publish; pub != nil && r.Served != nil && len(want.held) == 0 { // else whoever asks reads as of which commits FECs stay
+		r.Served.remember(want.site, pub.Generation)
+	}
+	return nil
 }
 
 // Plan is what Reconcile would do. It writes nothing, and needs no root to exist.

@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"remote":   {"artifact"},
 	"repo":     {"artifact", "durable", "remote"},
 	"forge":    {"remote"},
+	"engine":   {"durable"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -48,15 +49,18 @@ var rooms = map[string][]string{
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"restart":   {"remote", "desired", "observed"},
-	"serve":     {"artifact", "durable", "store", "tree"},
+	"serve":     {"artifact", "durable", "store", "tree", "observed"},
+	"submit":    {"durable", "engine", "desired", "observed"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},
 	// the verifier is a program of its own, for machines without Pomona
 	"boot/verify": {},
-	// forges, databases and ssh servers to test against
+	// forges, databases, ssh servers and batch systems to test against
 	"forge/forgetest":   {},
 	"remote/sshtest":    {},
 	"ledger/ledgertest": {},
+	"engine/enginetest": {"engine"},
+	"engine/slurmtest":  {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -72,8 +76,10 @@ var owners = map[string][]string{
 	"github.com/klauspost/":          {"build", "collect"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
+	"github.com/adhocore/gronx":      {"desired"},
 	"github.com/owenrumney/go-sarif": {"announce"},
 	"github.com/getkin/":             {"forge/forgetest"},
+	"gopkg.in/ini.v1":                {"propose"},
 	"golang.org/x/sync/":             {"", "build", "load", "boot", "boot/crowd", "observe", "repo", "serve"},
 	"github.com/fsnotify/fsnotify":   {"repo"},
 	"github.com/cenkalti/backoff/":   {"", "announce"},
@@ -83,7 +89,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},
 	"golang.org/x/time/":             {"", "observe"},
-	"golang.org/x/sys/":              {"durable", "repo", "load", "load/eval", "boot", "serve", "publish"},
+	"golang.org/x/sys/":              {"durable", "engine", "repo", "load", "load/eval", "boot", "serve", "publish"},
 }
 
 // impure is what the known rooms, and the ground that names bytes, never import.

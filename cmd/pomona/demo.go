@@ -37,8 +37,9 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show everything at once on this machine, from nothing, with simulated FECs",
-		Long: `Make a site, publish it, serve it, and boot a simulated FEC with nothing but busybox for each FEC that it declares. Then
-keep serving until Ctrl-C; with --once, leave when they have booted: exit code 0 if all run.
+		Long: `Make a site, publish it, serve it, and boot a simulated FEC with nothing but busybox for each FEC that it declares. Then have its
+campaign of batch jobs start, by a commit, and run to its end on this machine. Then keep serving until Ctrl-C; with --once, leave:
+exit code 0 if all FECs run.
 
 With --fecs the site has so many FECs, which one process simulates: each boots and reports as a real one, and answers over ssh, but
 unpacks and runs nothing. The init scripts of a share of them, --failing, fail. Exit code 0 then: all run but these.`,
@@ -91,6 +92,9 @@ func (d *demo) run(ctx context.Context, once bool) error {
 		return err
 	}
 	defer s.close()
+	if err := s.runCampaigns("demo", desired.ServedSite{}, r); err != nil {
+		return err
+	}
 	l, err := listenNear(d.listen)
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func (d *demo) run(ctx context.Context, once bool) error {
 	g.Go(func() error { return s.run(ctx, follow(r, 30*time.Second), l, serve.Options{}) })
 	g.Go(func() error {
 		defer stop()
-		return d.boot(ctx, "http://"+l.Addr().String(), once)
+		return d.boot(ctx, "http://"+l.Addr().String(), once, func() error { return d.carryOut(ctx, s.campaigns, r.Repo) })
 	})
 	return g.Wait()
 }
@@ -167,8 +171,8 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 	return r, nil
 }
 
-// boot boots every FEC of the site, shows what became of them, and waits unless once is set.
-func (d *demo) boot(ctx context.Context, address string, once bool) error {
+// boot boots every FEC of the site, shows what became of them and of the campaign, and waits unless once is set.
+func (d *demo) boot(ctx context.Context, address string, once bool, campaign func() error) error {
 	fecs, err := d.fecs(address)
 	if err != nil {
 		return err
@@ -186,14 +190,19 @@ func (d *demo) boot(ctx context.Context, address string, once bool) error {
 		return err
 	}
 	failed := d.show(fecs, outcomes)
+	if err := campaign(); err != nil {
+		return err
+	}
 	d.say(`
 Where to look:
   %[1]s/fecs/                        what FECs fetch
   %[2]s/site                         the site: what you commit there is published
   %[3]s kick --root %[2]s/root       what that did, and what is wrong with it
   %[3]s history %[2]s/site --root %[2]s/root
+  %[3]s campaign %[4]s --root %[2]s/root
+  %[2]s/root/.pomona/engines/local/*/out/   what its batch jobs have left
   %[2]s/fecs/FEC/root/current/       what a FEC has unpacked
-  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0])
+  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0], demoCampaign)
 	if !once && ctx.Err() == nil {
 		d.say("\nServing until Ctrl-C.")
 		<-ctx.Done()

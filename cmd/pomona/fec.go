@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,23 +43,9 @@ func askFEC(cmd *cobra.Command, root, output string, args []string) (f report.FE
 	if err := checkOutput(output); err != nil {
 		return f, err
 	}
-	a, err := ask(cmd, root, "fec", fecQuery{args[0]})
-	switch {
-	case errors.Is(err, serve.ErrNoService):
-		r, err := reader(cmd, root, args[1:])
-		if err != nil {
-			return f, err
-		}
+	return asked(cmd, root, "fec", fecQuery{args[0]}, args[1:], func(r *reconciler.Reconciler) (report.FEC, error) {
 		return r.FEC(cmd.Context(), args[0])
-	case err != nil:
-		return f, err
-	case a.Error != "":
-		return f, errors.New(strings.TrimPrefix(a.Error, "pomona: "))
-	}
-	if err := json.Unmarshal(a.Report, &f); err != nil {
-		return f, fmt.Errorf("read answer: %w", err)
-	}
-	return f, nil
+	})
 }
 
 func fecOf(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) serve.Answer {

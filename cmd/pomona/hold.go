@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/user"
 	"strings"
 	"time"
 
@@ -69,20 +67,25 @@ func (o order) carryOut(ctx context.Context, r *reconciler.Reconciler) (text str
 	return "", nil, fmt.Errorf("unknown order %q", o.Do)
 }
 
-// does is what the service of a root does for operators, by the names that they ask by.
-func does(loop *reconciler.Loop) map[string]func(context.Context, json.RawMessage) serve.Answer {
+// does is what the service of a root does for operators, by the names that they ask by. Campaigns is nil where none are carried out.
+func does(loop *reconciler.Loop, campaigns *reconciler.Campaigner) map[string]func(context.Context, json.RawMessage) serve.Answer {
 	return map[string]func(context.Context, json.RawMessage) serve.Answer{
 		"kick":   func(ctx context.Context, b json.RawMessage) serve.Answer { return kick(ctx, loop, b) },
-		"status": func(ctx context.Context, b json.RawMessage) serve.Answer { return statusOf(ctx, loop, b) },
+		"status": func(ctx context.Context, b json.RawMessage) serve.Answer { return statusOf(ctx, loop, campaigns, b) },
 		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 	}
 }
 
-func statusOf(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) serve.Answer {
+func statusOf(ctx context.Context, loop *reconciler.Loop, campaigns *reconciler.Campaigner, b json.RawMessage) serve.Answer {
 	st, err := loop.Status(ctx)
 	if err != nil {
 		return refusal(err)
+	}
+	if campaigns != nil {
+		if st.Campaigns, err = campaigns.CampaignsNow(ctx); err != nil && st.Trouble == "" {
+			st.Trouble = err.Error()
+		}
 	}
 	var q statusQuery
 	if err := json.Unmarshal(b, &q); (err != nil || !q.FECs) && st.FECs != nil {
@@ -139,7 +142,8 @@ func refusal(err error) serve.Answer {
 
 // orderFlags are what every command needs that changes holds.
 type orderFlags struct {
-	root, output, reason, lasts, until, by string
+	askFlags
+	lasts, until string
 }
 
 func (f *orderFlags) add(cmd *cobra.Command, placing bool) {
@@ -184,9 +188,7 @@ func (f *orderFlags) complete(o order, placing bool) (order, error) {
 	if err := checkOutput(f.output); err != nil {
 		return o, err
 	}
-	if o.By = f.by; o.By == "" {
-		o.By = login()
-	}
+	o.By = f.person()
 	if !placing {
 		return o, nil
 	}
@@ -196,19 +198,6 @@ func (f *orderFlags) complete(o order, placing bool) (order, error) {
 	var err error
 	o.Until, err = f.end(time.Now())
 	return o, err
-}
-
-// login is who uses this terminal, also behind sudo.
-func login() string {
-	for _, name := range []string{"SUDO_USER", "LOGNAME", "USER"} {
-		if who := os.Getenv(name); who != "" {
-			return who
-		}
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "unknown"
 }
 
 // give has the service of the root carry out an order or, if none runs, does it here and says when it takes effect.
@@ -253,19 +242,6 @@ func keeper(cmd *cobra.Command, root string) *reconciler.Reconciler {
 	return &reconciler.Reconciler{Root: root, Records: reconciler.NewRecords(root, log), Version: version(), Log: log, Now: time.Now}
 }
 
-// ask asks the service of a root.
-func ask(cmd *cobra.Command, root, what string, request any) (serve.Answer, error) {
-	if root == "" {
-		return serve.Answer{}, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
-	}
-	dir, err := os.OpenRoot(root)
-	if err != nil {
-		return serve.Answer{}, fmt.Errorf("open root: %w", err)
-	}
-	defer dir.Close() // only read
-	return serve.Ask(cmd.Context(), dir, what, request)
-}
-
 // optionalScope is the scope that a command names, else the whole site.
 func optionalScope(args []string) string {
 	if len(args) == 0 {
@@ -274,7 +250,7 @@ func optionalScope(args []string) string {
 	return args[0]
 }
 
-const scopesText = "A SCOPE is site, fecs.NAME, groups.NAME or campaigns.NAME."
+const scopesText = "A SCOPE is site, fecs.NAME, groups.NAME, campaigns, campaigns.NAME or campaigns.NAME/STAGE."
 
 func suspendCommand() *cobra.Command {
 	var f orderFlags

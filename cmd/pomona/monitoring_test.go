@@ -15,7 +15,9 @@ import (
 	"github.com/pomona-gitops/pomona/docs"
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
 // watchedService is a service that has not begun.
@@ -76,6 +78,10 @@ var metricName = regexp.MustCompile(`\b(pomona|process|go)_[a-z_]+`)
 // TestDashboardAndAlertsNameMetricsThatThereAre reads every name in what is shipped.
 func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
 	s := watchedService(t, announce.Channel{Name: "mail"})
+	s.watch.metrics.Campaigns(report.Campaigns{
+		Campaigns: []report.Campaign{{UID: "reco/1", State: "active", Stages: []report.Stage{{Late: true, Slices: map[observed.SliceState]int{observed.SliceFailed: 1}, Submissions: map[observed.SubmissionState]int{observed.SubmissionDone: 1}}}}},
+		Engines:   []report.Engine{{Name: "slurm", Credential: time.Now()}}, Services: []observed.Service{{Name: "tape"}},
+	})
 	families, err := s.watch.process.Gather()
 	if err != nil {
 		t.Fatal(err)

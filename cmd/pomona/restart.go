@@ -79,27 +79,14 @@ func aboutRestarts(ctx context.Context, r *reconciler.Restarter, b json.RawMessa
 }
 
 // restartFlags are what every command about restarts needs.
-type restartFlags struct{ root, output, by, reason string }
-
-func (f *restartFlags) add(cmd *cobra.Command, gives bool) *cobra.Command {
-	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
-	if gives {
-		cmd.Flags().StringVar(&f.by, "by", "", "who you are; default: your login")
-		cmd.Flags().StringVar(&f.reason, "reason", "", "why")
-	}
-	return cmd
-}
+type restartFlags struct{ askFlags }
 
 // give has the service of the root carry out an order.
 func (f *restartFlags) give(cmd *cobra.Command, do string, fecs []string) error {
 	if err := checkOutput(f.output); err != nil {
 		return err
 	}
-	o := reconciler.RestartOrder{Do: do, FECs: fecs, Reason: f.reason, By: f.by}
-	if o.By == "" {
-		o.By = login()
-	}
+	o := reconciler.RestartOrder{Do: do, FECs: fecs, Reason: f.reason, By: f.person()}
 	a, err := ask(cmd, f.root, "restart", o)
 	switch {
 	case errors.Is(err, serve.ErrUnknown):
@@ -107,7 +94,7 @@ func (f *restartFlags) give(cmd *cobra.Command, do string, fecs []string) error 
 	case errors.Is(err, serve.ErrNoService) && do == "status":
 		return f.read(cmd)
 	case errors.Is(err, serve.ErrNoService):
-		return fmt.Errorf("%w: nothing is restarted without one; start pomona serve --config", err)
+		return fmt.Errorf("nothing is restarted without a service: %w, with --config", err)
 	case err != nil:
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
@@ -92,6 +93,9 @@ When the file changes it is read again; with --check it is only read. Exit code 
 					newLoop = followMirror(r, m, poll)
 				}
 				s.watch = newWatch(p, name, r, s.root, nil)
+				if err := s.runCampaigns(name, desired.ServedSite{}, r); err != nil {
+					return err
+				}
 				return s.run(ctx, newLoop, l, o)
 			})
 		},

@@ -295,6 +295,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 		return err
 	}
 	root.restartFECs(conf.ServedSite, r)
+	if err := root.runCampaigns(name, conf.ServedSite, r); err != nil {
+		return err
+	}
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)

@@ -29,6 +29,8 @@ type servedRoot struct {
 	watch  *watch                        // nil: nobody watches
 	beside []func(context.Context) error // run beside passes, until the context ends
 	does   map[string]answering          // for operators, beside what every service does
+
+	campaigns *reconciler.Campaigner // nil: none are carried out
 }
 
 // answering does something for an operator.
@@ -141,7 +143,7 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		return serve.Run(ctx, l, serve.Tree(s.root, o), o)
 	})
 	g.Go(func() error {
-		all := does(loop)
+		all := does(loop, s.campaigns)
 		maps.Copy(all, s.does)
 		return serve.Run(ctx, control, serve.Control(all), o)
 	})

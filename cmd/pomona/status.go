@@ -24,8 +24,9 @@ func statusCommand() *cobra.Command {
 		Use:   "status [DIR]",
 		Short: "Show what is published, what was tried, what holds it back, and how FECs are",
 		Long: `Show of a root what is published, what the last pass tried, which holds are in force, what they block and since when, how
-the last passes ended, how many FECs run what is published, and what the service does next. Without a service the root's ledger
-tells, and the repository at DIR, if it is given, which commit is wanted. With --fecs, show a table of all FECs instead.`,
+the last passes ended, how many FECs run what is published, how campaigns are and which of them somebody should look at, and what
+the service does next. Without a service the root's ledger tells, and the repository at DIR, if it is given, which commit is
+wanted. With --fecs, show a table of all FECs instead.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			st, err := status(cmd, root, output, args, q)
@@ -79,6 +80,9 @@ func status(cmd *cobra.Command, root, output string, dir []string, q statusQuery
 	}
 	if st, err = r.Status(cmd.Context()); st.FECs != nil && !q.FECs {
 		st.FECs.All = nil
+	}
+	if err == nil && st.Trouble == "" {
+		st.Campaigns, _ = r.CampaignsNow(cmd.Context()) // a ledger of an older version, which is only read, knows none
 	}
 	return st, err
 }

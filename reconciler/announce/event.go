@@ -40,7 +40,7 @@ var severities = []Severity{Info, Warning, Error}
 // Kind is what an event is about.
 type Kind string
 
-// Kinds of events. All but Published, DamageRepaired and FECFailed last until they have recovered.
+// Kinds of events. All but Published, DamageRepaired, FECFailed and CampaignEnded last until they have recovered.
 const (
 	PassFailed     Kind = "pass-failed"
 	SiteProblems   Kind = "site-problems" // the branch holds an invalid commit
@@ -54,7 +54,9 @@ const (
 )
 
 // lasts says whether a kind of event is over only when a later one says so.
-func (k Kind) lasts() bool { return k != DamageRepaired && k != Published && k != FECFailed }
+func (k Kind) lasts() bool {
+	return k != DamageRepaired && k != Published && k != FECFailed && k != CampaignEnded
+}
 
 // Route says which events somebody is told. The zero value is all of them.
 type Route struct {

@@ -150,3 +150,38 @@ func TestARepositoryThatIsGoneForLongIsTold(t *testing.T) {
 		}
 	}
 }
+
+func TestSlicesThatTakeTooLongAreMeasured(t *testing.T) {
+	metrics := scraped(t, func(m *announce.Metrics) {
+		m.Campaigns(report.Campaigns{Campaigns: []report.Campaign{
+			{UID: "reco/1", State: "active", Late: 2, Stages: []report.Stage{{Name: "a", Late: true, Slices: map[observed.SliceState]int{observed.SliceLate: 1, observed.SliceComplete: 5}}}},
+			{UID: "sim/1", State: "active"},
+		}})
+	})
+	holds(t, metrics, `pomona_campaign_stage_late{campaign="reco/1",site="a",stage="a"} 1`, `pomona_campaign_late{campaign="reco/1",site="a"} 3`, `pomona_campaign_late{campaign="sim/1",site="a"} 0`)
+}
+
+func TestOnlyCampaignsThatAreToGoOnAreStuck(t *testing.T) {
+	why := []string{"because"}
+	metrics := scraped(t, func(m *announce.Metrics) {
+		m.Campaigns(report.Campaigns{Campaigns: []report.Campaign{
+			{UID: "held/1", State: "active", Why: why}, {UID: "draft/1", State: "draft", Why: why}, {UID: "paused/1", State: "paused", Why: why}, {UID: "over/1", State: "complete", Ended: true, Why: why},
+		}})
+	})
+	holds(t, metrics, `pomona_campaign_stuck{campaign="held/1",site="a"} 1`, `pomona_campaign_stuck{campaign="draft/1",site="a"} 0`, `pomona_campaign_stuck{campaign="paused/1",site="a"} 0`)
+	if strings.Contains(metrics, "over/1") {
+		t.Errorf("one that has ended is measured:\n%s", metrics)
+	}
+}
+
+func TestCampaignsThatNobodyDecidesAboutAndCredentialsThatEndAreMeasured(t *testing.T) {
+	metrics := scraped(t, func(m *announce.Metrics) {
+		m.Campaigns(report.Campaigns{Trouble: "disk full", Engines: []report.Engine{{Name: "good", Credential: time.Unix(1_800_000_000, 0)}, {Name: "soon", Credential: time.Unix(1, 0), Expiring: true},
+			{Name: "unread", CredentialTrouble: "no such file"}, {Name: "none"}}})
+	}, func(m *announce.Metrics) { m.Campaigns(report.Campaigns{}) })
+	holds(t, metrics, `pomona_campaigns_undecided{site="a"} 1`, `pomona_campaigns_undecided{site="b"} 0`, `pomona_engine_credential_expiring{engine="good",site="a"} 0`,
+		`pomona_engine_credential_expiring{engine="soon",site="a"} 1`, `pomona_engine_credential_expiring{engine="unread",site="a"} 1`)
+	if strings.Contains(metrics, `expiring{engine="none"`) {
+		t.Error("a credential is measured that there is not")
+	}
+}

@@ -58,7 +58,8 @@ func eventually(t *testing.T, f *boot.FEC, state string) {
 	t.Helper()
 	awaits(t, state, func() bool {
 		out, _ := ask(t, f, "pomona-fec status")
-		return strings.Contains(out, "\nstate "+state)
+		_, idle := os.Lstat(filepath.Join(f.Root(), "lock")) // it reports after that, and ends
+		return strings.Contains(out, "\nstate "+state) && idle != nil
 	})
 }
 

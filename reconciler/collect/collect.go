@@ -234,7 +234,7 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // ahead is how many FECs are busy for each that is asked: the others wait for the disk.
-const ahead = 4
+const ahead = 16
 
 // due marks FECs for which there is something to do as busy, not too many, and says what that is.
 func (c *Collector) due() map[string]func(context.Context) {

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,11 +19,30 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 )
 
+// compressor writes a gzip file, in large pieces.
+type compressor struct {
+	*gzip.Writer
+	out *bufio.Writer
+}
+
 // compressors are used again: each has large tables. They are quick, because a service compresses for many FECs at once.
 var compressors = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // there is such a level
-	return z
+	return &compressor{z, bufio.NewWriterSize(io.Discard, 64<<10)}
 }}
+
+func (c *compressor) reset(f io.Writer) {
+	c.out.Reset(f)
+	c.Writer.Reset(c.out)
+}
+
+// finish completes the file.
+func (c *compressor) finish() error {
+	if err := c.Close(); err != nil {
+		return err
+	}
+	return c.out.Flush()
+}
 
 // collect brings one FEC's data of one name. What is there already is read whole before it counts as the same.
 func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Persistence, shrunken bool) (Outcome, error) {
@@ -42,7 +62,7 @@ func (c *Collector) collect(ctx context.Context, fec, name string, p desired.Per
 		}
 	}
 	site, of := c.now(fec)
-	err = errors.Join(c.fetch(ctx, of.Host, f, &next), f.Close())
+	err = c.fetch(ctx, of.Host, f, temp, &next)
 	before, known := last(have, name, next.Schema)
 	switch {
 	case !known && isAbsent(err):
@@ -85,33 +105,41 @@ func (c *Collector) shrunken(before, next Snapshot) error {
 		next.Bytes, next.Files, before.Bytes, before.Files, next.FEC, next.Name)
 }
 
-// fetch has a FEC pack its data, and writes it to f as a snapshot, synced.
-func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
+// fetch has a FEC pack its data, and writes it as a snapshot to f, which is named temp, synced.
+func (c *Collector) fetch(ctx context.Context, host remote.Host, f *os.File, temp string, s *Snapshot) error {
+	err := c.inTurn(ctx, func() error { return c.transfer(ctx, host, f, s) }) // syncing takes nothing from FECs
+	if err == nil {
+		err = seal(f, s)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return c.shelf.dir.SyncTogether(temp)
+}
+
+// inTurn does something that asks a FEC, not too many at once.
+func (c *Collector) inTurn(ctx context.Context, do func() error) error {
 	select {
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	err := c.transfer(ctx, host, f, s)
-	<-c.slots // syncing takes nothing from FECs
-	if err != nil {
-		return err
-	}
-	return seal(f, s)
+	defer func() { <-c.slots }()
+	return do()
 }
 
 // transfer has a FEC pack its data, and writes to f what is good of it.
 func (c *Collector) transfer(ctx context.Context, host remote.Host, f *os.File, s *Snapshot) error {
-	z := compressors.Get().(*gzip.Writer)
+	z := compressors.Get().(*compressor)
 	defer compressors.Put(z)
-	z.Reset(f)
+	z.reset(f)
 	z.Comment, z.OS = s.comment(), 255
 	content := sha256.New()
 	below := strings.TrimPrefix(s.Path, "/")
 	in, ran := c.run(ctx, host, fmt.Sprintf("tar -cf - -C %s %s", c.Folder, below))
 	found, err := rewrite(in, io.MultiWriter(z, content), below, c.Largest)
 	if err == nil {
-		err = z.Close()
+		err = z.finish()
 	}
 	in.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // whoever still sends is told
 	if said := <-ran; said != nil && (err == nil || errors.Is(err, said)) {
@@ -143,7 +171,7 @@ func seal(f *os.File, s *Snapshot) error {
 	if _, err := f.WriteAt([]byte(s.comment()), commentAt); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
+	if err := f.Chmod(0o444); err != nil {
 		return err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

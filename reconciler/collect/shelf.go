@@ -69,7 +69,7 @@ func last(have []Snapshot, name, schema string) (Snapshot, bool) {
 	return have[i], true
 }
 
-// put gives a snapshot, whose file lies synced in staging, its place.
+// put gives a snapshot, whose file lies synced in staging, its place. It stays there once it is settled.
 func (s *shelf) put(temp string, next Snapshot) error {
 	s.mu.Lock()
 	over := s.taken + next.Size - s.room
@@ -80,15 +80,14 @@ func (s *shelf) put(temp string, next Snapshot) error {
 	if over > 0 {
 		return fmt.Errorf("no room: all snapshots take %d bytes more than the quota of %d; raise quota, or let persistence keep less", over, s.room)
 	}
-	err := s.dir.MkdirAll(folderOf(next.FEC, false))
+	err := s.dir.MkdirUnsynced(folderOf(next.FEC, false))
 	if err == nil {
 		err = s.dir.Rename(temp, next.place())
 	}
 	if err != nil {
 		s.free(next.Size)
-		return err
 	}
-	return s.dir.Sync(folderOf(next.FEC, false))
+	return err
 }
 
 func (s *shelf) free(bytes int64) {
@@ -145,7 +144,7 @@ func (s *shelf) move(have []Snapshot, which func(Snapshot) bool) error {
 	return nil
 }
 
-// manifest has data.manifest name what a FEC is to restore. One that says so already stays.
+// manifest has data.manifest name what a FEC is to restore, once that is on the disk. One that says so already stays.
 func (s *shelf) manifest(site, fec string, have []Snapshot, want map[string]desired.Persistence, keys []tree.SecretKey) error {
 	name := tree.DataFolder + "/" + fec + "/" + tree.DataManifestName
 	if len(want) == 0 {
@@ -167,13 +166,14 @@ func (s *shelf) manifest(site, fec string, have []Snapshot, want map[string]desi
 	}
 	body := m.Marshal()
 	signed := append(tree.Sign(body, keys), body...) // Ed25519: the same each time
+	folders := []string{folderOf(fec, false), path.Dir(name), tree.DataFolder}
 	if b, err := s.dir.Root().ReadFile(name); err == nil && bytes.Equal(b, signed) {
-		return nil
+		return s.dir.SyncTogether(folders...)
 	}
-	if err := s.dir.MkdirAll(path.Dir(name)); err != nil {
+	if err := s.dir.MkdirUnsynced(folders[0]); err != nil {
 		return err
 	}
-	return s.dir.Replace(name, signed, 0o444)
+	return s.dir.ReplaceTogether(name, signed, 0o444, folders)
 }
 
 // restored are the snapshots that a FEC restores: the newest of each name and format, unless an operator chose another.

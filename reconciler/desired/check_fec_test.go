@@ -71,9 +71,9 @@ func TestCheckReferences(t *testing.T) {
 		{"platform of a prerequisite", func(s *state) { s.Prerequisites["xml"].Packages["x68"] = "libxml2" },
 			`prerequisites.xml.packages.x68: unknown platform "x68"; did you mean "x86"?`},
 		{"unknown stage and prerequisite", func(s *state) {
-			s.Campaigns["lattice"].Stages["merge"] = desired.Stage{Needs: []string{"trak"}}
+			s.stage("merge", func(g *desired.Stage) { g.Needs = map[string]desired.Need{"trak": {}} })
 			s.Prerequisites["fesa"] = desired.Prerequisite{Needs: []string{"yml"}}
-		}, `campaigns.lattice.stages.merge.needs[0]: unknown stage "trak"; did you mean "track"?
+		}, `campaigns.lattice.stages.merge.needs.trak: unknown stage "trak"; did you mean "track"?
 			prerequisites.fesa.needs[0]: unknown prerequisite "yml"; did you mean "xml"?`},
 	})
 }

@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,9 +19,7 @@ func (c *checker) hold(name string, h Hold) {
 			unknown(c, at+".scope", "group", scoped, c.site.Settings.Groups, "site.groups")
 		}
 	case CampaignScope:
-		if _, ok := c.site.Campaigns[scoped]; !ok {
-			unknown(c, at+".scope", "campaign", scoped, c.site.Campaigns, "campaigns")
-		}
+		c.heldCampaign(at+".scope", scoped)
 	}
 	switch {
 	case h.From > h.Until:
@@ -29,5 +28,18 @@ func (c *checker) hold(name string, h Hold) {
 		c.warning(at+".until", fmt.Sprintf("this hold ended with %s", h.Until), "remove it, or give a later day")
 	case h.Until > c.now.UTC().AddDate(1, 0, 0).Format(time.DateOnly):
 		c.problem(at+".until", fmt.Sprintf("the hold ends on %s, more than a year ahead", h.Until), "give a day within a year, and renew it then")
+	}
+}
+
+// heldCampaign checks that there is the campaign, and the stage of it, that a hold holds. Without a name it is all of them.
+func (c *checker) heldCampaign(at, scoped string) {
+	name, stage, ofStage := strings.Cut(scoped, "/")
+	g, ok := c.site.Campaigns[name]
+	switch _, has := g.Stages[stage]; {
+	case scoped == "":
+	case !ok:
+		unknown(c, at, "campaign", name, c.site.Campaigns, "campaigns")
+	case ofStage && !has:
+		unknown(c, at, "stage", stage, g.Stages, CUEPath("campaigns", name, "stages"))
 	}
 }

@@ -14,5 +14,5 @@ func (c *checker) prerequisites() {
 		needs[name] = p.Needs
 		members(c, "prerequisite", p.Needs, c.site.Prerequisites, "prerequisites", "prerequisites", name, "needs")
 	}
-	c.acyclic("prerequisite", needs, "prerequisites")
+	c.acyclic("prerequisite", needs, func(name string, need int) string { return CUEPath("prerequisites", name, "needs", need) }, "")
 }

@@ -90,6 +90,7 @@ func (c *serviceChecker) site(s Service, name string) {
 	c.forge(site, at)
 	c.reach(site, at)
 	c.ledger(s, name, at)
+	c.batch(site, at)
 	for _, f := range sortedKeys(site.Freezes) {
 		c.freeze(site.Freezes[f], at("freezes", f))
 	}
@@ -211,7 +212,7 @@ func (c *serviceChecker) notifier(s Service, name string) {
 
 func (c *serviceChecker) outside(at, file, root string) {
 	if inside(file, root) {
-		c.problem(at, "the key lies in the root", "keep it elsewhere: the root is served")
+		c.problem(at, "it lies in the root", "keep it elsewhere: the root is served")
 	}
 }
 

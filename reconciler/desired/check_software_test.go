@@ -204,23 +204,26 @@ func TestCheckCycles(t *testing.T) {
 		return func(s *state) {
 			m := map[string]desired.Stage{}
 			for name, n := range needs {
-				m[name] = desired.Stage{Needs: n}
+				stage := desired.Stage{Type: desired.GeneratorStage, Needs: map[string]desired.Need{}, Job: &desired.Job{Argv: []string{"x"}}}
+				for _, other := range n {
+					stage.Needs[other] = desired.Need{}
+				}
+				m[name] = stage
 			}
 			s.Campaigns["lattice"] = desired.Campaign{Stages: m}
 		}
 	}
 	runCheckCases(t, []checkCase{
-		{"itself", stages(map[string][]string{"a": {"a"}}), `campaigns.lattice.stages.a.needs[0]: stage "a" needs itself; remove it`},
+		{"itself", stages(map[string][]string{"a": {"a"}}), `campaigns.lattice.stages.a.needs.a: stage "a" needs itself; remove it; to have a stage's outputs worked on again, use loop`},
 		{"all around", stages(map[string][]string{"a": {"c"}, "b": {"a"}, "c": {"b"}, "d": {"a"}}),
-			`campaigns.lattice.stages.b.needs[0]: stages need each other: a needs c needs b needs a; remove one of these needs`},
+			`campaigns.lattice.stages.b.needs.a: stages need each other: a needs c needs b needs a; remove one of these needs; to have a stage's outputs worked on again, use loop
+			campaigns.lattice.stages.d: stage "d" is never reached: what it needs needs itself; break that circle`},
 		{"two that share a stage", stages(map[string][]string{"a": {"b"}, "b": {"a", "c"}, "c": {"b"}}),
-			`campaigns.lattice.stages.b.needs[0]: stages need each other: a needs b needs a; remove one of these needs
-			campaigns.lattice.stages.c.needs[0]: stages need each other: b needs c needs b; remove one of these needs`},
+			`campaigns.lattice.stages.b.needs.a: stages need each other: a needs b needs a; remove one of these needs; to have a stage's outputs worked on again, use loop
+			campaigns.lattice.stages.c.needs.b: stages need each other: b needs c needs b; remove one of these needs; to have a stage's outputs worked on again, use loop`},
 		{"two ways to one stage", stages(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": {}}), ``},
 		{"prerequisites", func(s *state) {
 			s.Prerequisites["xml"] = desired.Prerequisite{Needs: []string{"fesa"}}
 		}, `prerequisites.xml.needs[0]: prerequisites need each other: fesa needs xml needs fesa; remove one of these needs`},
-		{"twice", stages(map[string][]string{"a": {"b", "b"}, "b": {}}),
-			`campaigns.lattice.stages.a.needs[1]: stage "b" comes twice; remove one of them`},
 	})
 }

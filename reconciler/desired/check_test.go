@@ -71,14 +71,38 @@ func validSite() desired.Site {
 		Pilots: map[string]desired.Pilot{"orbit-display": {
 			Software: "bpm", Version: "3.0.0", FECs: []string{"kgp2cu01"}, Groups: []string{"ring"}, Expires: "2026-05-04",
 		}},
-		Campaigns: map[string]desired.Campaign{"lattice": {
-			Software: map[string]string{"timing": "1.0-rc1"},
-			Stages:   map[string]desired.Stage{"track": {}, "merge": {Needs: []string{"track"}}},
-		}},
+		Campaigns: map[string]desired.Campaign{"lattice": validCampaign()},
 		Prerequisites: map[string]desired.Prerequisite{
 			"xml":  {Packages: map[string]string{"ppc": "libxml2", "x86": "libxml2"}},
 			"fesa": {Packages: map[string]string{"x86": "fesa"}, Needs: []string{"xml"}},
 		},
+	}
+}
+
+// validCampaign uses every field of campaigns that a check looks at.
+func validCampaign() desired.Campaign {
+	return desired.Campaign{
+		Software: map[string]string{"timing": "1.0-rc1"},
+		Params:   desired.Params{"energy": "8.5"},
+		Profile:  "local",
+		Stages: map[string]desired.Stage{
+			"track": {
+				Input: &desired.Input{Files: []string{"a", "b"}},
+				Split: &desired.Split{Type: desired.FilesSplit, N: 1},
+				Job: &desired.Job{
+					Argv:    []string{"track", "${params.energy}", "--for=${slice}/${attempt}", "${inputs}", "${outputs}", "${software.timing}", "$HOME ${"},
+					Outputs: map[string]desired.Output{"hits": {Pattern: "*.hits"}, "log": {Pattern: "log.txt", PerInput: new(int)}},
+				},
+				Recoveries: []desired.Recovery{{Select: "missing-output"}},
+			},
+			"look": {Type: desired.ApprovalStage, Needs: map[string]desired.Need{"track": {}}},
+			"merge": {
+				Needs: map[string]desired.Need{"look": {Join: "all"}}, Job: &desired.Job{Argv: []string{"merge"}, Outputs: map[string]desired.Output{"all": {Pattern: "all"}}},
+			},
+		},
+		Approvals: []desired.Approval{{Digest: "sha256:00"}, {Stage: "look", Digest: "sha256:00"}},
+		Schedule:  &desired.Schedule{Cron: "30 6 * * 1-5", TimeZone: "Europe/Berlin"},
+		Loop:      &desired.Loop{Stage: "merge", Max: 2},
 	}
 }
 

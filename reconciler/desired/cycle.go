@@ -46,17 +46,17 @@ func cycles(needs map[string][]string) (found []cycle) {
 	return found
 }
 
-// acyclic reports entries of one kind that need each other in a circle. Where is the CUE path of their map.
-func (c *checker) acyclic(what string, needs map[string][]string, where ...any) {
+// acyclic reports entries of one kind that need each other in a circle. At is the CUE path of a name's need, by its place in
+// the list.
+func (c *checker) acyclic(what string, needs map[string][]string, at func(name string, need int) string, advice string) {
 	for _, circle := range cycles(needs) {
 		last := circle.names[len(circle.names)-1]
-		at := CUEPath(append(slices.Clone(where), last, "needs", circle.need)...)
 		if len(circle.names) == 1 {
-			c.problem(at, fmt.Sprintf("%s %q needs itself", what, last), "remove it")
+			c.problem(at(last, circle.need), fmt.Sprintf("%s %q needs itself", what, last), "remove it"+advice)
 			continue
 		}
-		c.problem(at,
+		c.problem(at(last, circle.need),
 			fmt.Sprintf("%ss need each other: %s needs %s", what, strings.Join(circle.names, " needs "), circle.names[0]),
-			"remove one of these needs")
+			"remove one of these needs"+advice)
 	}
 }

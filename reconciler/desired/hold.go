@@ -27,7 +27,7 @@ const (
 	FECScope       = "fecs"
 	GroupScope     = "groups"
 	CampaignScope  = "campaigns"
-	scopesInSchema = "site, fecs.NAME, groups.NAME or campaigns.NAME"
+	scopesInSchema = "site, fecs.NAME, groups.NAME, campaigns, campaigns.NAME or campaigns.NAME/STAGE"
 )
 
 // TheKind is what the hold does: of campaigns stop, else stay.
@@ -41,7 +41,7 @@ func KindFor(scope string) string {
 	return Stay
 }
 
-// SplitScope is what a well-formed scope is about, and its name.
+// SplitScope is what a well-formed scope is about, and its name; of a stage CAMPAIGN/STAGE, of all campaigns none.
 func SplitScope(scope string) (what, name string) {
 	what, name, _ = strings.Cut(scope, ".")
 	return what, name
@@ -51,10 +51,14 @@ func SplitScope(scope string) (what, name string) {
 func ParseScope(scope string) (string, error) {
 	what, name := SplitScope(scope)
 	switch {
-	case scope == SiteScope:
+	case scope == SiteScope, scope == CampaignScope:
 		return scope, nil
-	case (what == FECScope || what == GroupScope || what == CampaignScope) && isScopeName(name):
+	case (what == FECScope || what == GroupScope) && isScopeName(name):
 		return scope, nil
+	case what == CampaignScope:
+		if campaign, stage, ofStage := strings.Cut(name, "/"); isScopeName(campaign) && (!ofStage || isScopeName(stage)) {
+			return scope, nil
+		}
 	}
 	return "", fmt.Errorf("malformed scope %q: want %s", scope, scopesInSchema)
 }

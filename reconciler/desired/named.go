@@ -41,12 +41,14 @@ func (s Site) Named() map[string]map[string][]string {
 }
 
 // Few lists the first names of many.
-func Few(names []string) string {
-	const few = 3
-	if len(names) <= few {
+func Few(names []string) string { return FewOf(names, 3) }
+
+// FewOf is likewise at most so many of them.
+func FewOf(names []string, most int) string {
+	if len(names) <= most {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // sortedKeys is slices.Sorted(maps.Keys(m)) with one allocation: Check asks for the keys of many small maps.

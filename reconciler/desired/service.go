@@ -46,6 +46,11 @@ type ServedSite struct {
 	Reports        *Reports                 `json:"reports,omitempty"`
 	Ledger         *Ledger                  `json:"ledger,omitempty"`
 	Hooks          Hooks                    `json:"hooks,omitzero"`
+
+	Engines     map[string]Engine         `json:"engines,omitempty"`
+	Datasets    Datasets                  `json:"datasets,omitzero"`
+	Services    map[string]SampledService `json:"services,omitempty"`
+	Submissions *SubmissionAPI            `json:"submissions,omitempty"`
 }
 
 // Interval is how often new commits are looked for.

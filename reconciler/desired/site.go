@@ -37,6 +37,8 @@ type Settings struct {
 	Boot             Boot                    `json:"boot,omitzero"`
 	Retention        Retention               `json:"retention,omitzero"`
 	Restarts         Restarts                `json:"restarts,omitzero"`
+	Profiles         map[string]Profile      `json:"profiles,omitempty"`
+	Campaigns        CampaignPolicy          `json:"campaigns,omitzero"`
 }
 
 // Group is a set of FECs, or a host group of the monitoring system.

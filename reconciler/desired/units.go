@@ -31,6 +31,17 @@ func ParseSize(s string) (int64, error) {
 	return 0, fmt.Errorf("malformed size %q: want a whole number and B, KiB, MiB, GiB or TiB", s)
 }
 
+// SizeText is a number of bytes as sizes are written: at least as much, in the smallest unit that has at most seven digits.
+func SizeText(n int64) string {
+	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
+		if n < 10_000_000 {
+			return strconv.FormatInt(n, 10) + unit
+		}
+		n = n>>10 + min(n&1023, 1)
+	}
+	return strconv.FormatInt(min(n, 9_999_999), 10) + "TiB"
+}
+
 // parseQuantity splits digits, at most seven and without leading zeros, from what follows them.
 func parseQuantity(s string) (int64, string, error) {
 	unit := strings.TrimLeft(s, "0123456789")

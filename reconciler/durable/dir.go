@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +34,10 @@ type Dir struct {
 	path    string
 	hook    Hook
 	staging string
+
+	turn sync.Mutex // held while a shared sync runs
+	mu   sync.Mutex
+	next *sharedSync // the one that begins after that
 }
 
 // Open opens the folder at path, which must exist. A nil hook applies every change.
@@ -69,19 +75,26 @@ func (d *Dir) do(kind, path string, f func() error) error {
 
 // MkdirAll makes a folder and its parents, each synced into the one above it, with mode 0755 (in the private part 0700)
 // whatever the umask. One that is there gets that mode: whoever made it may have died before.
-func (d *Dir) MkdirAll(name string) error {
+func (d *Dir) MkdirAll(name string) error { return d.mkdirAll(name, d.Sync) }
+
+// MkdirUnsynced is MkdirAll for whoever syncs the folders above it later, together with others.
+func (d *Dir) MkdirUnsynced(name string) error {
+	return d.mkdirAll(name, func(string) error { return nil })
+}
+
+func (d *Dir) mkdirAll(name string, sync func(string) error) error {
 	if info, err := d.root.Stat(name); err == nil && info.IsDir() {
 		return d.setMode(name, info, folderMode(name))
 	}
 	if parent := path.Dir(name); parent != "." {
-		if err := d.MkdirAll(parent); err != nil {
+		if err := d.mkdirAll(parent, sync); err != nil {
 			return err
 		}
 	}
 	if err := d.Mkdir(name, folderMode(name)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return d.Sync(path.Dir(name))
+	return sync(path.Dir(name))
 }
 
 func folderMode(name string) fs.FileMode {
@@ -223,6 +236,15 @@ func (d *Dir) Sync(name string) error {
 	})
 }
 
+// SyncFolder makes the entries of a folder that is in no Dir survive a power cut.
+func SyncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // manySyncs is how many files and folders are synced one by one; for more, one call for the file system is quicker.
 const manySyncs = 64
 
@@ -237,6 +259,46 @@ func (d *Dir) SyncAll(names []string) error {
 		}
 	}
 	return nil
+}
+
+// gather is how long a sync waits for others to share it.
+const gather = 25 * time.Millisecond
+
+// sharedSync is one sync for several goroutines.
+type sharedSync struct {
+	callers int
+	done    chan struct{}
+	err     error
+}
+
+// SyncTogether is SyncAll for one of many goroutines that write at once. While a sync runs, those that come wait for the next
+// one, which they share: a call for the file system is quicker than a few for its files.
+func (d *Dir) SyncTogether(names ...string) error {
+	d.mu.Lock()
+	s, first := d.next, d.next == nil
+	if first {
+		s = &sharedSync{done: make(chan struct{})}
+		d.next = s
+	}
+	s.callers++
+	d.mu.Unlock()
+	if !first {
+		<-s.done
+		return s.err
+	}
+	time.Sleep(gather)
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.mu.Lock()
+	d.next = nil // who comes now may have written after the sync began
+	d.mu.Unlock()
+	if s.callers > 1 {
+		s.err = d.SyncFileSystem()
+	} else {
+		s.err = d.SyncAll(names)
+	}
+	close(s.done)
+	return s.err
 }
 
 // SyncFileSystem makes everything on the file system survive a power cut: syncfs(2).
@@ -257,6 +319,21 @@ func (d *Dir) Replace(name string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	return d.settle(temp, name, true)
+}
+
+// ReplaceTogether is Replace for one of many goroutines. What the new content names is unsynced, and survives a power cut first.
+func (d *Dir) ReplaceTogether(name string, data []byte, mode fs.FileMode, unsynced []string) error {
+	temp := d.Temp("file")
+	if err := d.Write(temp, data, mode); err != nil {
+		return err
+	}
+	if err := d.SyncTogether(append(unsynced, temp)...); err != nil {
+		return err
+	}
+	if err := d.Rename(temp, name); err != nil {
+		return err
+	}
+	return d.SyncTogether(path.Dir(name))
 }
 
 // Keep makes or replaces a file of the private part, as nobody but its one writer may read it: all of it, or what was there

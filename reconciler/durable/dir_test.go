@@ -2,9 +2,13 @@ package durable_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -162,4 +166,67 @@ func TestManySyncsBecomeOne(t *testing.T) {
 	if diff := cmp.Diff([]string{"syncfs"}, ops); diff != "" {
 		t.Errorf("operations (-want +got):\n%s", diff)
 	}
+}
+
+// TestSyncsAreShared: whoever writes at once shares a few syncs, and each of them begins after what it is for was written.
+func TestSyncsAreShared(t *testing.T) {
+	var mu sync.Mutex
+	written, synced, syncs := map[string]bool{}, map[string]bool{}, 0
+	d, _ := open(t, func(op durable.Op, do func() error) error {
+		mu.Lock()
+		before := maps.Clone(written)
+		mu.Unlock()
+		err := do()
+		mu.Lock()
+		defer mu.Unlock()
+		switch op.Kind {
+		case "write":
+			written[op.Path] = true
+		case "syncfs":
+			syncs++
+			maps.Copy(synced, before)
+		case "sync":
+			syncs++
+			synced[op.Path] = before[op.Path]
+		}
+		return err
+	})
+	var work sync.WaitGroup
+	for i := range 200 {
+		work.Go(func() {
+			name := fmt.Sprint("file-", i)
+			if err := errors.Join(d.Write(name, nil, 0o644), d.SyncTogether(name)); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !synced[name] {
+				t.Errorf("%s was not synced after it was written", name)
+			}
+		})
+	}
+	work.Wait()
+	if syncs > 50 {
+		t.Errorf("%d syncs for 200 files", syncs)
+	}
+}
+
+func TestASharedSyncThatFailsFailsForAll(t *testing.T) {
+	var fails atomic.Bool
+	d, _ := open(t, func(op durable.Op, do func() error) error {
+		if fails.Load() && (op.Kind == "sync" || op.Kind == "syncfs") {
+			return syscall.EIO
+		}
+		return do()
+	})
+	fails.Store(true)
+	var work sync.WaitGroup
+	for range 20 {
+		work.Go(func() {
+			if err := d.SyncTogether("."); !errors.Is(err, syscall.EIO) {
+				t.Errorf("synced: %v", err)
+			}
+		})
+	}
+	work.Wait()
 }

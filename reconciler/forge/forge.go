@@ -32,6 +32,9 @@ type Forge interface {
 	Redeliver(ctx context.Context, since time.Time) (int, error)
 	// OpenChange opens a pull request for a branch that was pushed, and gives its address; one that is open already is kept.
 	OpenChange(ctx context.Context, c Change) (url string, err error)
+	// Approvers are the logins of those who have approved, as it was merged, the pull request that brought a commit, and its number;
+	// only of those who may write to the repository. Who has changed his mind has not approved. Number 0: no merged one brought it.
+	Approvers(ctx context.Context, commit string) (number int, logins []string, err error)
 }
 
 // ErrNotOffered says that a forge has no such thing.

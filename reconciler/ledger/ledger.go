@@ -107,7 +107,8 @@ func complete(ctx context.Context, db *sql.DB) error {
 		"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
 		"reports", "latest_reports",
 		"published_fecs", "published_software", "published_releases",
-		"submissions",
+		"campaigns", "campaign_stages", "campaign_evidence", "slices", "slice_inputs", "slice_added", "slice_edges",
+		"launches", "submissions", "submission_events",
 		"rollouts", "rollout_pauses",
 		"hooks",
 	} {

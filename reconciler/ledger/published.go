@@ -178,8 +178,27 @@ func (l *Ledger) atomically(ctx context.Context, what string, do func(*sql.Tx) e
 	return nil
 }
 
+// readAmong reads the rows that a query finds of some keys, which stand between its two parts. Keys are asked for some at a time.
+func readAmong(ctx context.Context, tx *sql.Tx, before string, keys []any, after string, each func(scan func(...any) error) error) error {
+	for some := range slices.Chunk(keys, batch) {
+		rows, err := tx.QueryContext(ctx, before+"?"+strings.Repeat(", ?", len(some)-1)+after, some...)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			if err := each(rows.Scan); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // batch is how many parameters one statement takes: databases bound them, and binding takes the square of their number.
-const batch = 400
+const batch = 200
 
 // inBatches runs a statement over rows of parameters: a list of them, in parentheses if they have several columns.
 func inBatches(ctx context.Context, tx *sql.Tx, before string, rows [][]any, after string) error {

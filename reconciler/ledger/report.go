@@ -3,10 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -102,24 +99,13 @@ func countReports(ctx context.Context, tx *sql.Tx, rs []FECReport) (map[string]i
 			fecs = append(fecs, r.FEC)
 		}
 	}
-	for some := range slices.Chunk(fecs, batch) {
-		rows, err := tx.QueryContext(ctx, "SELECT fec, MAX(number) FROM reports WHERE fec IN (?"+strings.Repeat(", ?", len(some)-1)+") GROUP BY fec", some...)
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var fec string
-			var last int64
-			if err := rows.Scan(&fec, &last); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			counts[fec] = last
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, err
-		}
-	}
-	return counts, nil
+	return counts, readAmong(ctx, tx, "SELECT fec, MAX(number) FROM reports WHERE fec IN (", fecs, ") GROUP BY fec", func(scan func(...any) error) error {
+		var fec string
+		var last int64
+		err := scan(&fec, &last)
+		counts[fec] = last
+		return err
+	})
 }
 
 func scanReport(scan func(...any) error) (r FECReport, err error) {

@@ -62,8 +62,8 @@ func (f SQLite) Look(ctx context.Context) (*Ledger, error) {
 func (f SQLite) begin(ctx context.Context) (*sql.DB, bool, error) {
 	_, err := os.Lstat(string(f))
 	fresh := errors.Is(err, fs.ErrNotExist)
-	// One connection: whoever waits, waits here and not in SQLite.
-	db, err := f.connect("_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)")
+	// One connection: whoever waits, waits here and not in SQLite. A statement of several rows keeps what would undo it, which else goes into a file.
+	db, err := f.connect("_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)")
 	if err != nil {
 		return nil, false, err
 	}

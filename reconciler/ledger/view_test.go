@@ -82,6 +82,9 @@ func TestViewsForOtherTools(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	batch := submission("a", 1)
+	batch.State, batch.Job, batch.Submitted, batch.Ended, batch.Exit, batch.Node = "failed", "17_1", now.Add(time.Minute), now.Add(time.Minute), 3, "n1"
+	check(t, l.SetCampaign(t.Context(), ledger.Campaign{UID: "keepup/1", Name: "keepup"}), l.SetSubmissions(t.Context(), now, batch))
 	at, later := fmt.Sprint(now.Unix()), fmt.Sprint(now.Add(time.Minute).Unix())
 	zeros := strings.Repeat("0", 39)
 	for query, want := range map[string][]string{
@@ -94,7 +97,8 @@ func TestViewsForOtherTools(t *testing.T) {
 			"a|running|1|bpm|1.0.0|0|" + later + "|2|0|", "a|running|1|timing|2.0.0|0|" + later + "|2|0|",
 			"b|running|1|bpm|1.0.0|1|" + later + "|1|0|bpm dev-1", "b|running|1|timing|2.0.0|1|" + later + "|1|0|bpm dev-1", "c|failed|9|||0|" + later + "|0|0|",
 			"d|running|8|||1|" + later + "|0|0|", "e|failed|9|||0|" + later + "|0|0|", "g|running|1|bpm|1.0.0|1|" + later + "|1|1|", "g|running|1|timing|2.0.0|1|" + later + "|1|1|"},
-		"SELECT campaign, stage, slice, attempt, submission, engine, job, state, commit_id, intended, submitted, ended, exit_code FROM campaign_submissions": nil,
+		"SELECT campaign, stage, slice, attempt, submission, engine, job, state, commit_id, intended, submitted, ended, exit_code, uid, epoch, round, launch, node FROM campaign_submissions": {
+			"keepup|reco|a|1|pom-a-1|slurm|17_1|failed|c|" + at + "|" + later + "|" + later + "|3|keepup/1|2|0|pom-l1|n1"},
 	} {
 		if d := cmp.Diff(want, rows(t, path, query)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", query, d)

@@ -19,7 +19,7 @@ import (
 // MachineSource is where a machine says whether changes must wait, for instance because beam is on.
 type MachineSource struct {
 	Name   string
-	Scope  string // what it holds: site, fecs.NAME, groups.NAME or campaigns.NAME
+	Scope  string // what it holds: site, fecs.NAME, groups.NAME, campaigns, campaigns.NAME or campaigns.NAME/STAGE
 	Reason string
 	File   string   // one of the two says it
 	URL    string   // http or https

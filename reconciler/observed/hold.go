@@ -9,7 +9,7 @@ import (
 // Hold is a reasoned, expiring block on a scope: it keeps what is published there, or starts nothing new.
 type Hold struct {
 	ID     string    `json:"id"`
-	Scope  string    `json:"scope"`  // site, fecs.NAME, groups.NAME or campaigns.NAME
+	Scope  string    `json:"scope"`  // site, fecs.NAME, groups.NAME, campaigns, campaigns.NAME or campaigns.NAME/STAGE
 	Kind   string    `json:"kind"`   // desired.Stay or desired.Stop
 	Source string    `json:"source"` // who placed it: one of the sources below
 	Reason string    `json:"reason"`

@@ -17,6 +17,7 @@ func Compare(want, base Want) Plan {
 			p.FECs[i].Groups = groupsOf(base.Site, f.Name)
 		}
 	}
+	p.Campaigns = campaignChanges(base.Site, want.Site)
 	p.Refused = overBudget(want.Tree, have, want.Site.Settings.Retention, want.Messages)
 	return p
 }

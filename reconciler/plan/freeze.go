@@ -11,7 +11,7 @@ import (
 // Freeze is a window of the calendar in which a scope stays as it is.
 type Freeze struct {
 	Name   string
-	Scope  string         // site, fecs.NAME, groups.NAME or campaigns.NAME
+	Scope  string         // site, fecs.NAME, groups.NAME, campaigns, campaigns.NAME or campaigns.NAME/STAGE
 	Reason string         // for people
 	Zone   *time.Location // of the wall clock that the rest is read on; nil: UTC
 

@@ -16,6 +16,7 @@ func (p Plan) MarshalJSON() ([]byte, error) {
 	p.Builds = append([]Build{}, p.Builds...)
 	p.Refused = append(desired.Problems{}, p.Refused...)
 	p.Blocked = append([]Blocked{}, p.Blocked...)
+	p.Campaigns = append([]CampaignChange{}, p.Campaigns...)
 	p.Releases = append([]Retained{}, p.Releases...)
 	p.Prune.Generations = append([]Pruned{}, p.Prune.Generations...)
 	p.Prune.Commits = append([]string{}, p.Prune.Commits...)

@@ -27,6 +27,7 @@ func (p Plan) Markdown(w io.Writer, limit int) error {
 	page.list("lines of FECs that change", "FECs", groupLines(groups))
 	page.list("shared things", "Blast radius", mapped(p.Shared, sharedLine))
 	page.list("shared folders", "Shared folders", mapped(p.folders(), changeLine))
+	page.list("campaigns", "Campaigns", mapped(p.Campaigns, func(c CampaignChange) string { return code(c.Name) + " " + escape(c.Sentence()) }))
 	page.list("repairs", "To repair", mapped(p.Repair.Damage, func(d observed.Damage) string { return code(d.Path) + " " + escape(d.What) }))
 	page.list("artifacts", "To build", mapped(p.Builds, func(x Build) string {
 		return code(x.What) + ", " + size(x.Size) + ": " + escape(x.Why)

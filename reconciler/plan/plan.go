@@ -49,12 +49,14 @@ type Plan struct {
 	Refused  desired.Problems `json:"refused"`
 	Blocked  []Blocked        `json:"blocked"` // what holds keep back
 	Releases []Retained       `json:"releases"`
-	Tree     tree.Tree        `json:"-"`
+	// of a comparison with another commit: what becomes otherwise in campaigns, by name
+	Campaigns []CampaignChange `json:"campaigns"`
+	Tree      tree.Tree        `json:"-"`
 }
 
 // Empty says whether there is nothing to do.
 func (p Plan) Empty() bool {
-	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes) == 0
+	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes)+len(p.Campaigns) == 0
 }
 
 // Publish is the generation to come.

@@ -39,6 +39,9 @@ func (p Plan) Text(w io.Writer) error {
 	for _, c := range p.folders() {
 		line(&b, c.What, c.Path+because(c.Why))
 	}
+	for _, c := range p.Campaigns {
+		line(&b, "campaign", c.String())
+	}
 	for i, x := range p.Builds {
 		if i == manyBuilds {
 			line(&b, "build", fmt.Sprintf("and %d more", len(p.Builds)-i))
@@ -115,6 +118,9 @@ func (p Plan) Summary() string {
 		parts = append(parts, p.fecSummary())
 	} else if len(p.Changes) > 0 {
 		parts = append(parts, "no FEC changes")
+	}
+	if n := len(p.Campaigns); n > 0 {
+		parts = append(parts, count(n, "campaign")+" changed")
 	}
 	for _, c := range []struct {
 		n    int

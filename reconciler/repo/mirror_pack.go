@@ -16,6 +16,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 )
 
 // maxInflation is how much larger than the limit of a fetch all its objects together may be, unpacked.
@@ -102,15 +104,7 @@ func settlePack(dir string, name plumbing.Hash, pack, idx *os.File) error {
 	if err := os.Rename(pack.Name(), base+".pack"); err != nil {
 		return err
 	}
-	return syncFolder(dir)
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncFolder(dir)
 }
 
 // dropTemp closes a temporary file and removes it, if it has not got another name meanwhile.

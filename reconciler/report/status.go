@@ -25,7 +25,8 @@ type Status struct {
 	FECs      *FECs               `json:"fecs"`               // nil: nothing is published, or the ledger cannot be read
 	Restarts  *Restarts           `json:"restarts,omitempty"` // of FECs that were restarted; nil: none was, and nothing is paused
 	Hooks     []Hook              `json:"hooks"`              // after publication that were not told yet
-	Service   *Service            `json:"service"`            // nil: none runs
+	Campaigns *CampaignsNow       `json:"campaigns,omitempty"`
+	Service   *Service            `json:"service"` // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`
 }
 
@@ -103,6 +104,11 @@ func (s Status) Text(w io.Writer) error {
 	}
 	for _, h := range s.Hooks {
 		row("hook", "%s: failed %d times since %s: %s", h.Name, h.Tries, observed.Minute(h.Since), observed.Printable(h.Trouble))
+	}
+	if s.Campaigns != nil {
+		for i, line := range s.Campaigns.lines() {
+			row(map[bool]string{true: "campaigns"}[i == 0], "%s", line)
+		}
 	}
 	s.service(row)
 	if s.Trouble != "" {

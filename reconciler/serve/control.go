@@ -10,13 +10,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 )
 
 // ErrNoService says that no service of this root listens for operators.
-var ErrNoService = errors.New("no pomona serves this root")
+var ErrNoService = errors.New("no pomona serves this root: start pomona serve")
 
 // ErrUnknown says that a service does not do what an operator asks for: its configuration does not say so.
 var ErrUnknown = errors.New("the service does not do that")
@@ -95,8 +96,11 @@ func Ask(ctx context.Context, root *os.Root, what string, request any) (Answer, 
 		}
 		defer dir.Close() // only used as a path
 		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", address)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNoService, err)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+			return nil, ErrNoService
+		case err != nil:
+			return nil, fmt.Errorf("%w (%w)", ErrNoService, err)
 		}
 		return c, nil
 	}}}

@@ -50,7 +50,7 @@ type proofs struct {
 	tokens  map[string][]tree.Token
 	looked  time.Time
 	info    fs.FileInfo
-	trouble string
+	trouble trouble
 }
 
 func newProofs(p Proofs, log *slog.Logger) *proofs {
@@ -126,14 +126,7 @@ func (p *proofs) read(now time.Time) {
 		p.info, p.tokens = info, tokens
 		err = bad
 	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != p.trouble && text != "" {
-		p.log.Error("read tokens of FECs", "err", err)
-	}
-	p.trouble = text
+	p.trouble.tell(p.log, "read tokens of FECs", err)
 }
 
 // TokenHolders are the FECs that a file of tokens has a line of; none without a file.
@@ -151,16 +144,7 @@ func TokenHolders(file string) (map[string]bool, error) {
 
 // readFECTokens reads a file of tokens. A malformed line, which bad tells of, keeps no other from counting.
 func readFECTokens(file string) (tokens map[string][]tree.Token, bad, err error) {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, nil, fmt.Errorf("others may read or write %q: chmod 600 it", file)
-	case info.Size() > maxTokenFile:
-		return nil, nil, fmt.Errorf("%q has more than %d bytes", file, maxTokenFile)
-	}
-	b, err := os.ReadFile(file)
+	b, err := readSecrets(file, maxTokenFile)
 	if err != nil {
 		return nil, nil, err
 	}

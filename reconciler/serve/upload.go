@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -181,16 +180,7 @@ func CheckTokens(file string) error {
 }
 
 func readTokens(file string) (tokens [][]byte, err error) {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("others may read or write %q: chmod 600 it", file)
-	case info.Size() > maxTokens:
-		return nil, fmt.Errorf("%q has more than %d bytes", file, maxTokens)
-	}
-	b, err := os.ReadFile(file)
+	b, err := readSecrets(file, maxTokens)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type Gitea struct {
 	*httptest.Server
 	Pulls    []Object
 	Comments map[string][]Object // by number
+	Reviews  map[int][]Object    // likewise, oldest first
+	Brought  map[string]int      // pull request by commit that it brought
 	Statuses map[string][]Object // by commit: the newest of each context
 	Asked    []string            // method and path of each request, below the repository
 	Token    string
@@ -33,11 +35,12 @@ func NewGitea(t testing.TB, o Options) *Gitea {
 	if o.Repository == "" {
 		o.Repository = "o/r"
 	}
-	f := &Gitea{Token: Token, options: defaults(o), Comments: map[string][]Object{}, Statuses: map[string][]Object{}}
+	f := &Gitea{Token: Token, options: defaults(o), Comments: map[string][]Object{}, Reviews: map[int][]Object{}, Brought: map[string]int{}, Statuses: map[string][]Object{}}
 	mux, top := http.NewServeMux(), "/api/v1/repos/"+o.Repository
 	on := func(pattern string, h http.HandlerFunc) { mux.HandleFunc(strings.Replace(pattern, "REPO", top, 1), h) }
 	on("GET /api/v1/user", func(w http.ResponseWriter, _ *http.Request) { Answer(w, 200, Object{"id": 1, "login": "pomona"}) })
 	f.pullRoutes(on)
+	f.reviewRoutes(on)
 	f.statusRoutes(on)
 	f.Server = serve(t, f.options, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()

@@ -126,6 +126,7 @@ func (f *GitHub) AddComment(number, login, body string) Object {
 }
 
 func (f *GitHub) pullRoutes(on on) {
+	f.reviewRoutes(on)
 	on("GET REPO/pulls", func(w http.ResponseWriter, r *http.Request) {
 		q, found := r.URL.Query(), []Object{}
 		owner, _, _ := cutLast(f.options.Repository, "/")

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
+)
+
+// askFlags are what commands need that ask the service of a root, or give it orders.
+type askFlags struct{ root, output, by, reason string }
+
+func (f *askFlags) add(cmd *cobra.Command, gives bool) *cobra.Command {
+	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	if gives {
+		cmd.Flags().StringVar(&f.by, "by", "", "who you are; default: your login")
+		cmd.Flags().StringVar(&f.reason, "reason", "", "why")
+	}
+	return cmd
+}
+
+// person is who gives the order.
+func (f *askFlags) person() string {
+	if f.by == "" {
+		return login()
+	}
+	return f.by
+}
+
+// asked is what the service of a root answers to a query or, without a service, what is read there; in is a site's folder, if one was given.
+func asked[T any](cmd *cobra.Command, root, what string, query any, in []string, read func(*reconciler.Reconciler) (T, error)) (out T, err error) {
+	a, err := ask(cmd, root, what, query)
+	switch {
+	case errors.Is(err, serve.ErrNoService):
+		r, err := reader(cmd, root, in)
+		if err != nil {
+			return out, err
+		}
+		return read(r)
+	case err != nil:
+		return out, err
+	case a.Error != "":
+		return out, errors.New(strings.TrimPrefix(a.Error, "pomona: "))
+	}
+	if err := json.Unmarshal(a.Report, &out); err != nil {
+		return out, fmt.Errorf("read answer: %w", err)
+	}
+	return out, nil
+}
+
+// ask asks the service of a root.
+func ask(cmd *cobra.Command, root, what string, request any) (serve.Answer, error) {
+	if root == "" {
+		return serve.Answer{}, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
+	}
+	dir, err := os.OpenRoot(root)
+	if err != nil {
+		return serve.Answer{}, fmt.Errorf("open root: %w", err)
+	}
+	defer dir.Close() // only read
+	return serve.Ask(cmd.Context(), dir, what, request)
+}
+
+// login is who uses this terminal, also behind sudo.
+func login() string {
+	for _, name := range []string{"SUDO_USER", "LOGNAME", "USER"} {
+		if who := os.Getenv(name); who != "" {
+			return who
+		}
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}

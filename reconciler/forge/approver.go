@@ -1,0 +1,111 @@
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// opinions are what people think of a pull request, the last of each.
+type opinions struct {
+	head  string // commit that was merged
+	names []string
+	last  map[string]bool // by login: approves of head
+}
+
+// says notes a review. Comments change no opinion.
+func (o *opinions) says(login, state, commit string, counts bool) {
+	switch state {
+	case "APPROVED", "CHANGES_REQUESTED", "REQUEST_CHANGES", "DISMISSED":
+	default:
+		return
+	}
+	if o.last == nil {
+		o.last = map[string]bool{}
+	}
+	if _, known := o.last[login]; !known {
+		o.names = append(o.names, login)
+	}
+	o.last[login] = state == "APPROVED" && commit == o.head && counts && login != ""
+}
+
+func (o *opinions) approvers() []string {
+	return slices.DeleteFunc(o.names, func(login string) bool { return !o.last[login] })
+}
+
+// Approvers implements Forge.
+func (g *GitHub) Approvers(ctx context.Context, commit string) (number int, logins []string, err error) {
+	if err := checkCommit(commit); err != nil {
+		return 0, nil, err
+	}
+	what := "ask who approved commit " + commit[:12]
+	var merged *github.PullRequest
+	err = pages(func(page int) ([]*github.PullRequest, *github.Response, error) {
+		return g.api.PullRequests.ListPullRequestsWithCommit(ctx, g.owner, g.name, commit, &github.ListOptions{Page: page, PerPage: pageSize})
+	}, func(p *github.PullRequest) bool {
+		if p.MergedAt != nil && p.GetBase().GetRef() == g.options.Branch && (merged == nil || p.GetNumber() < merged.GetNumber()) {
+			merged = p
+		}
+		return false
+	})
+	if err != nil || merged == nil {
+		return 0, nil, g.failed(ctx, what, err)
+	}
+	o := opinions{head: merged.GetHead().GetSHA()}
+	err = pages(func(page int) ([]*github.PullRequestReview, *github.Response, error) {
+		return g.api.PullRequests.ListReviews(ctx, g.owner, g.name, merged.GetNumber(), &github.ListOptions{Page: page, PerPage: pageSize})
+	}, func(r *github.PullRequestReview) bool {
+		o.says(r.GetUser().GetLogin(), r.GetState(), r.GetCommitID(), slices.Contains([]string{"OWNER", "MEMBER", "COLLABORATOR"}, r.GetAuthorAssociation()))
+		return false
+	})
+	if err != nil {
+		return 0, nil, g.failed(ctx, what, err)
+	}
+	return merged.GetNumber(), o.approvers(), nil
+}
+
+// giteaReview is a review as Gitea sends it. Official is one of somebody who may write.
+type giteaReview struct {
+	User      giteaUser `json:"user"`
+	State     string    `json:"state"`
+	Commit    string    `json:"commit_id"`
+	Official  bool      `json:"official"`
+	Stale     bool      `json:"stale"`
+	Dismissed bool      `json:"dismissed"`
+}
+
+// Approvers implements Forge. Gitea knows at most one pull request that brought a commit: the one that was merged.
+func (g *Gitea) Approvers(ctx context.Context, commit string) (number int, logins []string, err error) {
+	if err := checkCommit(commit); err != nil {
+		return 0, nil, err
+	}
+	what := "ask who approved commit " + commit[:12]
+	var p struct {
+		giteaPull
+		Merged bool `json:"merged"`
+	}
+	_, err = g.call(ctx, "GET", g.base.JoinPath("commits", commit, "pull"), nil, &p)
+	if r := (*refusal)(nil); errors.As(err, &r) && r.code == 404 {
+		return 0, nil, nil
+	}
+	if err != nil || !p.Merged || p.Base.Ref != g.options.Branch || p.Number <= 0 {
+		return 0, nil, g.http.failed(ctx, what, err)
+	}
+	o := opinions{head: p.Head.SHA}
+	err = giteaPages(ctx, g, g.base.JoinPath("pulls", strconv.Itoa(p.Number), "reviews"), url.Values{}, plainList[giteaReview], func(r giteaReview) bool {
+		if r.Dismissed {
+			r.State = "DISMISSED"
+		}
+		o.says(r.User.Login, r.State, r.Commit, r.Official && !r.Stale)
+		return false
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("pull request %d: %w", p.Number, g.http.failed(ctx, what, err))
+	}
+	return p.Number, o.approvers(), nil
+}
