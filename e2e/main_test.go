@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pomona-gitops/pomona/e2e/address"
 )
 
 // binary is the pomona that the tests run.
@@ -104,7 +105,7 @@ func runCommand(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
 }
 
-// patience is how long a command may take that does not wait for anything: longer than any does on a busy machine.
+// patience is how long a command may take that does not wait for anything, and what others do may: longer than any does on a busy machine.
 const patience = 5 * time.Minute
 
 // ended waits until a command has ended. One that hangs says where, and the test fails, long before that of all tests would.
@@ -280,21 +281,20 @@ func (w world) kick() string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := address.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return free
 }
 
 // eventually waits for something that another process does.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	t.Fatalf("not after a minute: %s", what)
+	t.Fatalf("not after %v: %s", patience, what)
 }

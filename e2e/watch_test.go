@@ -158,7 +158,7 @@ func listenAsSystemd(t *testing.T) systemd {
 // hear waits for a message that holds something, and gives it.
 func (s systemd) hear(what string) string {
 	s.t.Helper()
-	if err := s.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := s.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	b := make([]byte, 4096)

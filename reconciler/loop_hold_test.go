@@ -41,12 +41,12 @@ func loop(t *testing.T, f *follower, turns time.Duration) *looping {
 
 func (l *looping) eventually(what string, is func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	l.t.Fatalf("not after a minute: %s\n%s", what, l.log)
+	l.t.Fatalf("not after five minutes: %s\n%s", what, l.log)
 }
 
 func (l *looping) publishes(commit string) {

@@ -87,9 +87,12 @@ func (d *crowdDemo) prepare() (err error) {
 	if there, err := os.ReadDir(d.dir); err != nil || len(there) > 0 {
 		return errors.Join(err, fmt.Errorf("%q is not empty: with --fecs a demo starts anew", d.dir))
 	}
-	if d.address, err = freeNear(d.listen); err != nil {
+	taken, err := listenNear(d.listen) // held until the crowd listens, for that takes many ports
+	if err != nil {
 		return err
 	}
+	defer taken.Close() // nobody was answered
+	d.address = taken.Addr().String()
 	if d.admin, err = freeNear("127.0.0.1:8081"); err != nil {
 		return err
 	}

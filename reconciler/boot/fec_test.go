@@ -65,7 +65,7 @@ func eventually(t *testing.T, f *boot.FEC, state string) {
 
 func awaits(t *testing.T, what string, there func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !there(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !there(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not there: %s", what)
 		}

@@ -156,7 +156,7 @@ func testNothingIsLeftRunning(t *testing.T, on machine) {
 	f.Env = append(f.Env, "POMONA_RETRIES=30")
 	s.Close()
 	boots(t, f, "failed", 0, "no manifest")
-	for deadline := time.Now().Add(20 * time.Second); len(running(t, f)) > 0; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); len(running(t, f)) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still running: %q", running(t, f))
 		}

@@ -308,12 +308,12 @@ func archive(t testing.TB, entries ...tar.Header) []byte {
 
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	t.Fatalf("not after a minute: %s", what)
+	t.Fatalf("not after five minutes: %s", what)
 }
 
 // newRoot is a root as a service has it.

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pomona-gitops/pomona/e2e/address"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -270,13 +271,11 @@ func (u *upstream) overSSH() repo.MirrorOptions {
 			t.Fatal(err)
 		}
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := address.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	free.Close()
-	_, port, _ := net.SplitHostPort(address)
+	_, port, _ := net.SplitHostPort(free)
 	write(t, u.dir, "sshd_config", fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s.pub\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxStartups 100\n", port, host, user), 0o600)
 	var log bytes.Buffer
 	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(u.dir, "sshd_config"))
@@ -292,7 +291,7 @@ func (u *upstream) overSSH() repo.MirrorOptions {
 		}
 	})
 	for range 200 {
-		if c, err := net.Dial("tcp", address); err == nil {
+		if c, err := net.Dial("tcp", free); err == nil {
 			c.Close()
 			break
 		}
@@ -310,8 +309,8 @@ func (u *upstream) overSSH() repo.MirrorOptions {
 		t.Fatal(err)
 	}
 	o := u.options()
-	o.URL = fmt.Sprintf("ssh://%s@%s%s", strings.TrimSpace(string(who)), address, u.bare)
+	o.URL = fmt.Sprintf("ssh://%s@%s%s", strings.TrimSpace(string(who)), free, u.bare)
 	o.KnownHosts = filepath.Join(u.dir, "known_hosts")
-	o.Client = remote.New(remote.Options{Credentials: remote.Credentials{address: c}, Stall: 5 * time.Second})
+	o.Client = remote.New(remote.Options{Credentials: remote.Credentials{free: c}, Stall: 5 * time.Second})
 	return o
 }

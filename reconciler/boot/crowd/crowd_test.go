@@ -278,7 +278,7 @@ func listening(t *testing.T, s *site, d dialer, names ...string) *crowd.Crowd {
 // until waits for something that happens in the background.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for !is() {
 		select {

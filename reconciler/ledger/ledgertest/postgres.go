@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pomona-gitops/pomona/e2e/address"
 )
 
 // Postgres is a server of its own, with one database and two roles: its owner pomona, and postgres.
@@ -89,12 +91,12 @@ func credential(t testing.TB) *syscall.Credential {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := address.Free()
 	if err != nil {
 		return "", err
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	_, port, err := net.SplitHostPort(free)
+	return port, err
 }
 
 func (p *Postgres) data() string { return filepath.Join(p.dir, "data") }

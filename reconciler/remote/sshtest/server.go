@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pomona-gitops/pomona/e2e/address"
 )
 
 // Server is a running ssh server, into which the user who runs the test logs in.
@@ -117,12 +119,11 @@ func prepare(t testing.TB, more []Option) (*Server, options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := address.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	s := &Server{t: t, Address: l.Addr().String(), User: who.Username, dir: t.TempDir()}
+	s := &Server{t: t, Address: free, User: who.Username, dir: t.TempDir()}
 	s.keygen("user", "ed25519")
 	s.Key = filepath.Join(s.dir, "user")
 	return s, o
