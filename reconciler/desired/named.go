@@ -30,7 +30,9 @@ func (s Site) Named() map[string]map[string][]string {
 	}
 	for _, name := range sortedKeys(s.Pilots) {
 		p := s.Pilots[name]
-		add(p.Software, p.Version, CUEPath("pilots", name))
+		if p.Software != "" {
+			add(p.Software, p.Version, CUEPath("pilots", name))
+		}
 	}
 	for _, versions := range named {
 		for _, who := range versions {

@@ -1,0 +1,41 @@
+package observed
+
+import "time"
+
+// PilotPlace is how far a pilot has got, as far as a tree depends on it: a given.
+type PilotPlace struct {
+	Name  string `json:"name"`
+	State string `json:"state"` // as plan.PilotNow has it
+	// Snapshots are the digests whose packages are served, the oldest first; only of sites.
+	Snapshots []string `json:"snapshots,omitempty"`
+	// Waves are what each wave gets, in their order: a snapshot, or of FECs the release's digest; empty: nothing from this pilot.
+	Waves []string `json:"waves"`
+	// Published says that its resources are, or are to be, found in the information system.
+	Published bool `json:"published,omitempty"`
+	// Withheld is why a pilot that stays as it was, or is not served at all, is not brought further: another's fault is not every pilot's.
+	Withheld string `json:"withheld,omitempty"`
+}
+
+// Proof is how it is known who wrote a record.
+type Proof struct {
+	By     string `json:"by"`
+	Source string `json:"source"` // "signature of commit …", "pull request 17"
+}
+
+// PilotFEC is what a FEC that takes part runs of the pilot's software, as far as that is proven: by its token or over pinned ssh.
+type PilotFEC struct {
+	FEC     string    `json:"fec"`
+	State   string    `json:"state"` // as it reported last: running, init-failed, …
+	Version string    `json:"version"`
+	Since   time.Time `json:"since,omitzero"` // it runs that
+}
+
+// PilotProbe is what the information system said of a site's resources, as it was asked last.
+type PilotProbe struct {
+	Pilot string    `json:"pilot"`
+	Site  string    `json:"site"`
+	Seen  bool      `json:"seen"`
+	Right bool      `json:"right"`         // with the attributes that the pilot's are marked by
+	Why   string    `json:"why,omitempty"` // it is not, or nobody knows
+	At    time.Time `json:"at"`
+}
