@@ -89,7 +89,7 @@ func Assemble(all []Fragments, revision int64) (map[string][]byte, error) {
 	}
 	w.Wait()
 	files := map[string][]byte{}
-	var repomd xml
+	var repomd markup
 	repomd.raw(declaration, `<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">`, "\n")
 	repomd.element("  ", "revision", number(revision))
 	for _, r := range records {
@@ -143,7 +143,7 @@ func (r *record) write(all []Fragments) {
 	r.open = artifact.Digest(h.Sum(nil))
 }
 
-func (r *record) describe(x *xml, revision int64) {
+func (r *record) describe(x *markup, revision int64) {
 	x.raw("  <data type=\"", r.kind, "\">\n")
 	x.raw("    <checksum type=\"sha256\">", artifact.Sum(r.packed.Bytes()).String(), "</checksum>\n")
 	x.raw("    <open-checksum type=\"sha256\">", r.open.String(), "</open-checksum>\n")
