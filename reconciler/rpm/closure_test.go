@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/rpmpack"
 
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 )
@@ -108,6 +109,14 @@ func TestClosureIsThatOfDNF(t *testing.T) {
 	} {
 		wanted = append(wanted, packed{name: fmt.Sprintf("asks%02d", i), requires: requirement})
 	}
+	for i, requirement := range []string{
+		"(lib or nothing)", "(nothing or none)", "(lib >= 1:2.0-3 or none)", "(lib >= 3:1 or none)", "(lib if asks00)", "(lib with virtual)", "(lib with none)",
+		"(lib without virtual)", "(none if nothing else lib)", "(lib and virtual)", "(none and nothing)",
+	} {
+		wanted = append(wanted, packed{name: fmt.Sprintf("rich%02d", i), tags: map[int]rpmpack.IndexEntry{
+			1049: rpmpack.EntryStringSlice([]string{requirement}), 1048: rpmpack.EntryUint32([]uint32{0}), 1050: rpmpack.EntryStringSlice([]string{""}),
+		}})
+	}
 	base, dir := published(t, lib), published(t, wanted...)
 	for _, row := range []struct {
 		name         string
@@ -118,10 +127,7 @@ func TestClosureIsThatOfDNF(t *testing.T) {
 		{"without", map[string]string{"pilot": dir}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			var ours []string
-			for _, e := range entries(t, dir) {
-				ours = append(ours, unmet(row.available, []*rpm.Package{e.Package})...)
-			}
+			ours := unmet(row.available, packages(t, dir))
 			slices.Sort(ours)
 			out, err := newClient(t, false, row.repositories).run("repoclosure", "--check", "pilot")
 			if (err == nil) != (len(ours) == 0) {
