@@ -9,14 +9,19 @@ import (
 
 // prerequisites checks what prerequisites say and name, and who provides them.
 func (c *checker) prerequisites() {
-	needs := map[string][]string{}
+	needs, roles := map[string][]string{}, map[string]string{}
 	for _, name := range sortedKeys(c.site.Prerequisites) {
 		p := c.site.Prerequisites[name]
+		if other, taken := roles[RoleName(name)]; taken {
+			c.problem(CUEPath("prerequisites", name), fmt.Sprintf("%q and %q would have one Ansible role, %s", name, other, RoleName(name)), "rename one of them")
+		}
+		roles[RoleName(name)] = name
 		needs[name] = p.Needs
 		members(c, "prerequisite", p.Needs, c.site.Prerequisites, "prerequisites", "prerequisites", name, "needs")
 		prerequisiteChecker{c, name, p}.check()
 	}
 	c.acyclic("prerequisite", needs, func(name string, need int) string { return CUEPath("prerequisites", name, "needs", need) }, "")
+	c.systems()
 	for _, name := range sortedKeys(c.site.Settings.Platforms) {
 		c.platformProvides(name, c.site.Settings.Platforms[name])
 	}
@@ -26,6 +31,32 @@ func (c *checker) prerequisites() {
 	for _, name := range sortedKeys(c.site.Software) {
 		for _, v := range sortedKeys(c.site.Software[name].Versions) {
 			members(c, "prerequisite", c.site.Software[name].Versions[v].Needs, c.site.Prerequisites, "prerequisites", "software", name, "versions", v, "needs")
+		}
+	}
+}
+
+// reserved are names in the folder of what prerequisites are rendered into.
+var reserved = []string{"ansible", "ci", "docs", "lock.json"}
+
+// systems checks that something is rendered for each.
+func (c *checker) systems() {
+	groups := map[string]string{}
+	for _, name := range sortedKeys(c.site.Settings.Systems) {
+		at := CUEPath("site", "systems", name)
+		if slices.Contains(reserved, name) {
+			c.problem(at, fmt.Sprintf("a system cannot be named %q: its folder would be that of others", name), "give it another name")
+		}
+		if other, taken := groups[RoleName(name)]; taken {
+			c.problem(at, fmt.Sprintf("%q and %q would be one group of Ansible's", name, other), "rename one of them")
+		}
+		groups[RoleName(name)] = name
+		used := false
+		for _, p := range c.site.Prerequisites {
+			_, has := p.Systems[name]
+			used = used || has
+		}
+		if !used {
+			c.problem(at, fmt.Sprintf("no prerequisite is provided on system %q: nothing would be rendered", name), "say what it gets in prerequisites, or remove it")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package desired
 
 import (
 	"slices"
+	"strings"
 )
 
 // System is an operating system on which prerequisites are installed and tested.
@@ -75,6 +76,18 @@ func (p Prerequisite) Source(system, version string) (s Source, provider string,
 	}
 	return s, provider, provider != ""
 }
+
+// UpgradeFrom is the version that a system upgrades from to what it gets by itself: the one that was recommended before, where it can get that;
+// else empty.
+func (p Prerequisite) UpgradeFrom(system string) string {
+	if _, ok := p.Systems[system].Others[p.Previous]; ok && p.Systems[system].TheVersion(p) == p.Recommended {
+		return p.Previous
+	}
+	return ""
+}
+
+// RoleName is what Ansible calls a prerequisite: its roles have no dashes and dots.
+func RoleName(name string) string { return strings.NewReplacer("-", "_", ".", "_").Replace(name) }
 
 // Provision is where a system gets a prerequisite.
 type Provision struct {
