@@ -94,6 +94,14 @@ func TestCheckPrerequisites(t *testing.T) {
 		{"probe in two ways", xml(func(p P, _ V) { p.Verify = []desired.Probe{{Run: []string{"a"}, Shell: "a"}, {Expect: "x"}} }),
 			`prerequisites.xml.verify[0]: a probe is run in one way; give run, a program and its arguments, or shell, a line for sh
 			prerequisites.xml.verify[1]: a probe is run in one way; give run, a program and its arguments, or shell, a line for sh`},
+		{"system of nothing", func(s *state) { s.Settings.Systems["rocky9"] = desired.System{Family: desired.RHEL, Release: "9"} },
+			`site.systems.rocky9: no prerequisite is provided on system "rocky9": nothing would be rendered; say what it gets in prerequisites, or remove it`},
+		{"system of a reserved name", func(s *state) {
+			s.Settings.Systems["docs"] = desired.System{Family: desired.RHEL, Release: "9"}
+			xml(func(p P, v V) { p.Systems["docs"] = *v })(s)
+		}, `site.systems.docs: a system cannot be named "docs": its folder would be that of others; give it another name`},
+		{"one role of two", func(s *state) { s.Prerequisites["x-m"], s.Prerequisites["x.m"] = validPrerequisite("a"), validPrerequisite("b") },
+			`prerequisites."x.m": "x.m" and "x-m" would have one Ansible role, x_m; rename one of them`},
 		{"needs what a system does not get", func(s *state) {
 			s.Settings.Systems["rocky9"] = desired.System{Family: desired.RHEL, Release: "9"}
 			f := s.Prerequisites["fesa"]
@@ -133,6 +141,10 @@ func TestCheckProvides(t *testing.T) {
 			`site.platforms.x86.provides[0]: prerequisite "fesa" needs "xml", which is not provided here; add "xml"`},
 		{"platform whose system does not have it", func(s *state) {
 			s.Settings.Systems["rocky9"] = desired.System{Family: desired.RHEL, Release: "9"}
+			delete(s.Prerequisites, "fesa")
+			other := validPrerequisite("other")
+			other.Systems["rocky9"] = other.Systems["debian12"]
+			s.Prerequisites["other"] = other
 			p := s.Settings.Platforms["x86"]
 			p.System, p.Provides = "rocky9", []string{"xml"}
 			s.Settings.Platforms["x86"] = p

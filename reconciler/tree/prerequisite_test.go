@@ -187,7 +187,9 @@ func TestPrerequisiteDigestIsOfWhatIsRendered(t *testing.T) {
 		{"probe", set("yaml", func(p *desired.Prerequisite) { p.Verify = []desired.Probe{{Run: []string{"true"}}} }), "yaml"},
 		{"day on which an index was asked", set("java", func(p *desired.Prerequisite) { p.Systems["debian12"].Distro.AsOf = "2026-05-02" }), ""},
 		{"end of an exception", set("vendor-db", func(p *desired.Prerequisite) { p.Systems["debian12"].Exception.Expires = "2026-05-02" }), ""},
-		{"a record", set("yaml", func(p *desired.Prerequisite) { p.Records = map[string]desired.PrerequisiteRecord{"a": {Kind: "review"}} }), ""},
+		{"a record", set("yaml", func(p *desired.Prerequisite) {
+			p.Records = map[string]desired.PrerequisiteRecord{"a": {Kind: "review"}}
+		}), ""},
 		{"another FEC", func(s *desired.Site) { s.FECs["kg3"] = desired.FEC{Host: "kg3", Platform: "x86"} }, ""},
 		{"another prerequisite", func(s *desired.Site) {
 			s.Prerequisites["zz"] = s.Prerequisites["yaml"]
