@@ -115,6 +115,7 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	}
 	fecs := b.fecFolders(slices.Sorted(maps.Keys(w.Site.FECs)))
 	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
+	t.Folders = append(t.Folders, b.prerequisitesFolder()...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})
