@@ -170,7 +170,8 @@ func TestCheckConfiguration(t *testing.T) {
 			s.fec("kgp2cu02", func(f *desired.FEC) { f.Init = nil })
 			delete(s.FECs["kgp2cu02"].Software, "bpm")
 		},
-			`fecs.kgp2cu02.configuration.orbit: orbit 1.0 is for bpm, and this FEC runs none of it; add the software to the FEC, or remove the configuration`},
+			`fecs.kgp2cu02.configuration.orbit: orbit 1.0 is for bpm, and this FEC runs none of it; add the software to the FEC, or remove the configuration
+			warning: pilots."orbit-display".rollout.waves[1].groups[0]: no FEC of group "ring" runs bpm; remove it, or name another one`},
 	})
 }
 

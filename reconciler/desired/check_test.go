@@ -69,9 +69,7 @@ func validSite() desired.Site {
 				"bpm": {Version: "dev", Start: &start, Until: "2026-05-04", Reason: "test of the new orbit display"},
 			}},
 		},
-		Pilots: map[string]desired.Pilot{"orbit-display": {
-			Software: "bpm", Version: "3.0.0", FECs: []string{"kgp2cu01"}, Groups: []string{"ring"}, Expires: "2026-05-04",
-		}},
+		Pilots:    map[string]desired.Pilot{"orbit-display": requestedPilot()},
 		Campaigns: map[string]desired.Campaign{"lattice": validCampaign()},
 		Prerequisites: map[string]desired.Prerequisite{
 			"xml":  validPrerequisite("libxml2"),
