@@ -86,6 +86,8 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff/":   {"", "announce"},
 	"github.com/prometheus/":         {"announce"},
 	"github.com/wneessen/go-mail":    {"announce"},
+	"github.com/go-ldap/":            {"observe"},
+	"github.com/go-asn1-ber/":        {"observe"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},
