@@ -27,6 +27,7 @@ var rooms = map[string][]string{
 	"repo":     {"artifact", "durable", "remote"},
 	"forge":    {"remote"},
 	"engine":   {"durable"},
+	"rpm":      {"artifact"},
 	// known: each imports those before it
 	"desired":  {"artifact"},
 	"tree":     {"artifact", "desired"},
@@ -67,13 +68,13 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	"cuelang.org/go":                 {"load", "load/eval", "propose"},
 	"github.com/go-git/":             {"repo"},
-	"github.com/ProtonMail/":         {"repo"},
+	"github.com/ProtonMail/":         {"repo", "rpm"},
 	"github.com/google/go-github/":   {"forge"},
 	"github.com/CycloneDX/":          {"build"},
 	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build", "collect"},
+	"github.com/klauspost/":          {"build", "collect", "rpm"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/adhocore/gronx":      {"desired"},
