@@ -27,7 +27,7 @@ type Fragments struct {
 
 // Fragments writes what createrepo_c writes of a package, to the byte.
 func (e Entry) Fragments() Fragments {
-	var x xml
+	var x markup
 	f := Fragments{Location: e.Location}
 	e.primary(&x)
 	f.Primary, x = string(x), x[:0]
@@ -38,7 +38,7 @@ func (e Entry) Fragments() Fragments {
 	return f
 }
 
-func (e Entry) primary(x *xml) {
+func (e Entry) primary(x *markup) {
 	p := e.Package
 	x.raw("<package type=\"rpm\">\n")
 	x.element("  ", "name", p.Name)
@@ -77,7 +77,7 @@ func (e Entry) primary(x *xml) {
 	x.raw("  </format>\n</package>\n")
 }
 
-func (e Entry) filelists(x *xml) {
+func (e Entry) filelists(x *markup) {
 	e.heading(x)
 	for _, f := range e.Package.Files {
 		x.raw("  ")
@@ -86,7 +86,7 @@ func (e Entry) filelists(x *xml) {
 	x.raw("</package>\n")
 }
 
-func (e Entry) other(x *xml) {
+func (e Entry) other(x *markup) {
 	e.heading(x)
 	for _, c := range e.Package.Changelog {
 		x.raw("  <changelog author=\"")
@@ -98,7 +98,7 @@ func (e Entry) other(x *xml) {
 	x.raw("</package>\n")
 }
 
-func (e Entry) heading(x *xml) {
+func (e Entry) heading(x *markup) {
 	x.raw("<package pkgid=\"", e.Digest.String(), "\" name=\"")
 	x.attribute(e.Package.Name)
 	x.raw("\" arch=\"")
@@ -109,22 +109,22 @@ func (e Entry) heading(x *xml) {
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
 
-// xml is XML as libxml2 would print it.
-type xml []byte
+// markup is XML as libxml2 would print it.
+type markup []byte
 
-func (x *xml) raw(parts ...string) {
+func (x *markup) raw(parts ...string) {
 	for _, s := range parts {
 		*x = append(*x, s...)
 	}
 }
 
-func (x *xml) element(indent, name, text string) {
+func (x *markup) element(indent, name, text string) {
 	x.raw(indent, "<", name, ">")
 	x.text(text)
 	x.raw("</", name, ">\n")
 }
 
-func (x *xml) version(e EVR) {
+func (x *markup) version(e EVR) {
 	x.raw("  <version epoch=\"", number(int64(e.Epoch)), "\" ver=\"")
 	x.attribute(e.Version)
 	x.raw("\" rel=\"")
@@ -132,7 +132,7 @@ func (x *xml) version(e EVR) {
 	x.raw("\"/>\n")
 }
 
-func (x *xml) file(f File) {
+func (x *markup) file(f File) {
 	switch f.Kind {
 	case Folder:
 		x.raw("<file type=\"dir\">")
@@ -145,7 +145,7 @@ func (x *xml) file(f File) {
 	x.raw("</file>\n")
 }
 
-func (x *xml) dependencies(kind string, list []Dependency) {
+func (x *markup) dependencies(kind string, list []Dependency) {
 	if len(list) == 0 {
 		return
 	}
@@ -179,7 +179,7 @@ func (x *xml) dependencies(kind string, list []Dependency) {
 }
 
 // text appends what stands between tags.
-func (x *xml) text(s string) {
+func (x *markup) text(s string) {
 	from := 0
 	for i := range len(s) {
 		var escaped string
@@ -202,7 +202,7 @@ func (x *xml) text(s string) {
 }
 
 // attribute appends the value of an attribute; what is not ASCII is written as its number, as libxml2 does without a document.
-func (x *xml) attribute(s string) {
+func (x *markup) attribute(s string) {
 	for i, r := range s {
 		switch {
 		case r == '"':

@@ -98,13 +98,6 @@ func (k *Key) SignDetached(b []byte) ([]byte, error) {
 	return append(out.Bytes(), '\n'), nil
 }
 
-// signRaw is a signature that is not armored, as packages hold it.
-func (k *Key) signRaw(b []byte) ([]byte, error) {
-	var out bytes.Buffer
-	err := openpgp.DetachSign(&out, k.entity, bytes.NewReader(b), &signing)
-	return out.Bytes(), err
-}
-
 // PublicArmored is the public key, for rpm --import and a .repo file's gpgkey.
 func (k *Key) PublicArmored() ([]byte, error) {
 	return armored(openpgp.PublicKeyType, k.entity.Serialize)

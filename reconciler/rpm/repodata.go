@@ -9,6 +9,7 @@ import (
 	"path"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -42,6 +43,17 @@ func Repodata(entries []Entry, revision int64) (map[string][]byte, error) {
 		return nil, err.(error)
 	}
 	return Assemble(all, revision)
+}
+
+// RepodataKey is the digest of all that Repodata depends on but this program: who keeps it beside repodata need not read a header, nor write
+// again, if nothing has changed.
+func RepodataKey(entries []Entry, revision int64) artifact.Digest {
+	lines := make([]string, 0, len(entries))
+	for _, e := range entries {
+		lines = append(lines, fmt.Sprintf("%s %d %d %q\n", e.Digest, e.Size, e.Time, e.Location))
+	}
+	slices.Sort(lines)
+	return artifact.Sum([]byte(fmt.Sprintf("%d\n", revision) + strings.Join(lines, "")))
 }
 
 // share does something for 0 ≤ i < n on all processors.
@@ -89,7 +101,7 @@ func Assemble(all []Fragments, revision int64) (map[string][]byte, error) {
 	}
 	w.Wait()
 	files := map[string][]byte{}
-	var repomd xml
+	var repomd markup
 	repomd.raw(declaration, `<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">`, "\n")
 	repomd.element("  ", "revision", number(revision))
 	for _, r := range records {
@@ -143,7 +155,7 @@ func (r *record) write(all []Fragments) {
 	r.open = artifact.Digest(h.Sum(nil))
 }
 
-func (r *record) describe(x *xml, revision int64) {
+func (r *record) describe(x *markup, revision int64) {
 	x.raw("  <data type=\"", r.kind, "\">\n")
 	x.raw("    <checksum type=\"sha256\">", artifact.Sum(r.packed.Bytes()).String(), "</checksum>\n")
 	x.raw("    <open-checksum type=\"sha256\">", r.open.String(), "</open-checksum>\n")

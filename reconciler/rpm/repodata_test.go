@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/rpmpack"
 
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 )
 
@@ -120,6 +121,25 @@ func TestRepodataDoesNotDependOnTheOrderOfEntries(t *testing.T) {
 	}
 	if _, err := rpm.Repodata([]rpm.Entry{{Location: "a.rpm"}}, fixed); err == nil {
 		t.Error("an entry without package is accepted")
+	}
+}
+
+func TestKeyChangesWithWhateverRepodataTells(t *testing.T) {
+	list := []rpm.Entry{{Location: "a.rpm", Size: 1, Time: 2}, {Location: "b.rpm", Size: 3, Time: 4}}
+	key := rpm.RepodataKey(list, fixed)
+	if rpm.RepodataKey([]rpm.Entry{list[1], list[0]}, fixed) != key {
+		t.Error("the order counts")
+	}
+	for what, e := range map[string]rpm.Entry{
+		"location": {Location: "c.rpm", Size: 1, Time: 2}, "size": {Location: "a.rpm", Size: 2, Time: 2}, "time": {Location: "a.rpm", Size: 1, Time: 3},
+		"digest": {Location: "a.rpm", Size: 1, Time: 2, Digest: artifact.Sum(nil)},
+	} {
+		if rpm.RepodataKey([]rpm.Entry{e, list[1]}, fixed) == key {
+			t.Errorf("another %s has the same key", what)
+		}
+	}
+	if rpm.RepodataKey(list, fixed+1) == key || rpm.RepodataKey(list[:1], fixed) == key {
+		t.Error("revision or number do not count")
 	}
 }
 
