@@ -39,7 +39,7 @@ var rooms = map[string][]string{
 	"load":      {"artifact", "memo", "desired", "load/eval", "load/wire", "schema"},
 	"load/eval": {"artifact", "desired", "load/wire", "schema"},
 	"load/wire": {"artifact", "desired"},
-	"build":     {"artifact", "memo", "desired"},
+	"build":     {"artifact", "memo", "rpm", "desired"},
 	"observe":   {"artifact", "durable", "store", "ledger", "desired", "tree", "observed"},
 	"render":    {"artifact", "durable", "store", "tree"},
 	"publish":   {"artifact", "durable", "tree", "observed", "plan"},

@@ -40,6 +40,7 @@ type Settings struct {
 	Restarts         Restarts                `json:"restarts,omitzero"`
 	Profiles         map[string]Profile      `json:"profiles,omitempty"`
 	Campaigns        CampaignPolicy          `json:"campaigns,omitzero"`
+	Packages         Packages                `json:"packages,omitzero"`
 }
 
 // Group is a set of FECs, or a host group of the monitoring system.

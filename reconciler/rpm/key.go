@@ -78,10 +78,21 @@ func subkeys(e *openpgp.Entity) (all []*packet.PrivateKey) {
 	return all
 }
 
+// again has a key make the same signature of the same bytes whenever it is asked, as far as its algorithm allows: with RSA and Ed25519 a
+// folder that is signed once more is the same folder. The signature is of the second in which the key was made.
+func (k *Key) again() *packet.Config {
+	c, no, made := signing, false, k.entity.PrimaryKey.CreationTime
+	if key, ok := k.entity.SigningKey(time.Now()); ok && key.PublicKey.CreationTime.After(made) {
+		made = key.PublicKey.CreationTime
+	}
+	c.NonDeterministicSignaturesViaNotation, c.Time = &no, func() time.Time { return made }
+	return &c
+}
+
 // SignDetached is an armored signature of b, as gpg --armor --detach-sign makes it.
 func (k *Key) SignDetached(b []byte) ([]byte, error) {
 	var out bytes.Buffer
-	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), &signing); err != nil {
+	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), k.again()); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return append(out.Bytes(), '\n'), nil
