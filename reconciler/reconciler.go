@@ -234,11 +234,14 @@ func (r *Reconciler) foresee(ctx context.Context, want wanted, have *observed.Ro
 type wanted struct {
 	commit   repo.Commit
 	files    *repo.Files
-	site     desired.Site
+	site     desired.Site // with what pilots put on FECs, and without held FECs
+	stated   desired.Site // as the commit says
 	loaded   *load.Loaded
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
+	pilots   []tree.PilotPlace // that give something to somebody, by name
+	subjects map[string]string // of what pilots offer, by pilot
 	layout   *tree.Layout
 
 	budget     *desired.Retention // that counts removals; nil: the site's own
@@ -247,7 +250,7 @@ type wanted struct {
 	held       []observed.Held    // FECs that stay as they were; none of them is in site
 	earlier    []earlier          // as what they stay
 	served     desired.Site       // site with them as they stay; set if there are any
-	asked      desired.Site       // site as the commit says
+	asked      desired.Site       // site as if nothing were held
 	allExpired []string           // expired as if nothing were held
 }
 
@@ -256,6 +259,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
+	w.place(r.pilots(ctx, w, r.publishedPilots()).places)
 	w.expired = plan.Expired(w.site, r.Now())
 	return w, nil
 }
@@ -278,7 +282,8 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.loaded, w.warnings, w.layout = site, loaded, problems, r.Layout
+	w.state(loaded)
+	w.warnings, w.layout = problems, r.Layout
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
 }
@@ -364,7 +369,7 @@ func (w wanted) layOutFree(p parts, layout *tree.Layout) (tree.Tree, error) {
 		expired[path] = true
 	}
 	return layout.Of(tree.Wanted{
-		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
+		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired, Pilots: w.pilots,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
@@ -408,7 +413,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	return plan.Make(plan.Want{
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
-		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired},
+		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots},
 		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget,
 	}, *have, r.Now()), nil
 }
