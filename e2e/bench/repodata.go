@@ -3,11 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -81,7 +79,7 @@ func packPool(ctx context.Context, pool string) error {
 		g.Go(func() error {
 			r, err := rpmpack.NewRPM(rpmpack.RPMMetaData{
 				Name: fmt.Sprintf("pilot-part%04d", i), Version: "1.0", Release: "1", Arch: "x86_64", OS: "linux", Summary: "A part of a pilot",
-				Description: "It does what parts of pilots do, and is described in a sentence or two.", BuildTime: time.Unix(repodataTime, 0), Compressor: "gzip:1",
+				Description: "It does what parts of pilots do, and is described in a sentence or two.", BuildTime: time.Unix(repodataTime, 0), Compressor: "gzip:0",
 			})
 			if err != nil {
 				return err
@@ -142,17 +140,11 @@ func readEntry(pool, name string) (rpm.Entry, error) {
 		return rpm.Entry{}, err
 	}
 	defer f.Close() // only read
-	h := sha256.New()
-	whole := io.TeeReader(f, h)
-	p, err := rpm.Read(whole)
+	p, digest, size, err := rpm.Scan(f)
 	if err != nil {
 		return rpm.Entry{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if _, err := io.Copy(h, f); err != nil {
-		return rpm.Entry{}, err
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
-	return rpm.Entry{Location: name, Digest: artifact.Digest(h.Sum(nil)), Size: size, Time: repodataTime, Package: &p}, err
+	return rpm.Entry{Location: name, Digest: digest, Size: size, Time: repodataTime, Package: &p}, nil
 }
 
 func freshRepodata(pool, to string) (usage, error) {
