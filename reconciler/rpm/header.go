@@ -246,6 +246,9 @@ func readable(s string) (string, error) {
 		}
 	}
 	if utf8.ValidString(s) {
+		if strings.ContainsAny(s, "\ufffe\uffff") {
+			return "", fmt.Errorf("a character that is none in %.40q", s)
+		}
 		return s, nil
 	}
 	var b strings.Builder

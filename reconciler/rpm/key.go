@@ -78,13 +78,44 @@ func subkeys(e *openpgp.Entity) (all []*packet.PrivateKey) {
 	return all
 }
 
-// SignDetached is an armored signature of b, as gpg --armor --detach-sign makes it.
-func (k *Key) SignDetached(b []byte) ([]byte, error) {
+// SignDetached is an armored signature of b made now, as gpg --armor --detach-sign makes it.
+func (k *Key) SignDetached(b []byte) ([]byte, error) { return k.SignDetachedAt(b, time.Now()) }
+
+// SignDetachedAt is a signature that says it was made at a time, or when the key was made if that is later. A key of RSA or EdDSA always makes the
+// same of the same bytes and time, so that whoever writes a repository again writes the same.
+func (k *Key) SignDetachedAt(b []byte, at time.Time) ([]byte, error) {
+	if made := k.made(); at.Before(made) {
+		at = made
+	}
+	config, salted := signing, false
+	config.Time, config.NonDeterministicSignaturesViaNotation = func() time.Time { return at }, &salted
 	var out bytes.Buffer
-	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), &signing); err != nil {
+	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), &config); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return append(out.Bytes(), '\n'), nil
+}
+
+// made is when the last part of the key was.
+func (k *Key) made() time.Time {
+	last := k.entity.PrimaryKey.CreationTime
+	later := func(t time.Time) {
+		if t.After(last) {
+			last = t
+		}
+	}
+	for _, i := range k.entity.Identities {
+		if i.SelfSignature != nil {
+			later(i.SelfSignature.CreationTime)
+		}
+	}
+	for _, s := range k.entity.Subkeys {
+		later(s.PublicKey.CreationTime)
+		if s.Sig != nil {
+			later(s.Sig.CreationTime)
+		}
+	}
+	return last
 }
 
 // PublicArmored is the public key, for rpm --import and a .repo file's gpgkey.
