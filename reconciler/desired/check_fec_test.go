@@ -56,11 +56,9 @@ func TestCheckReferences(t *testing.T) {
 			`fecs.kgp2cu02.software.timing.version: timing 1.0-rc1 has no payload for platform "ppc"; add one in software.timing.versions."1.0-rc1".payload, or pin another version`},
 		{"software of a campaign", func(s *state) { s.Campaigns["lattice"].Software["timing"] = "1.0" },
 			`campaigns.lattice.software.timing: unknown version "1.0" of "timing"; use one that is declared: 1.0-rc1`},
-		{"platform of a prerequisite", func(s *state) { s.Prerequisites["xml"].Packages["x68"] = "libxml2" },
-			`prerequisites.xml.packages.x68: unknown platform "x68"; did you mean "x86"?`},
 		{"unknown stage and prerequisite", func(s *state) {
 			s.stage("merge", func(g *desired.Stage) { g.Needs = map[string]desired.Need{"trak": {}} })
-			s.Prerequisites["fesa"] = desired.Prerequisite{Needs: []string{"yml"}}
+			s.Prerequisites["fesa"] = validPrerequisite("fesa", "yml")
 		}, `campaigns.lattice.stages.merge.needs.trak: unknown stage "trak"; did you mean "track"?
 			prerequisites.fesa.needs[0]: unknown prerequisite "yml"; did you mean "xml"?`},
 	})

@@ -224,7 +224,7 @@ func TestCheckCycles(t *testing.T) {
 			campaigns.lattice.stages.c.needs.b: stages need each other: b needs c needs b; remove one of these needs; to have a stage's outputs worked on again, use loop`},
 		{"two ways to one stage", stages(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": {}}), ``},
 		{"prerequisites", func(s *state) {
-			s.Prerequisites["xml"] = desired.Prerequisite{Needs: []string{"fesa"}}
+			s.Prerequisites["xml"] = validPrerequisite("libxml2", "fesa")
 		}, `prerequisites.xml.needs[0]: prerequisites need each other: fesa needs xml needs fesa; remove one of these needs`},
 	})
 }
