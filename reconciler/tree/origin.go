@@ -166,6 +166,9 @@ func (o origins) fecSoftware(name string, fec desired.FEC) (all []Source) {
 		}
 		format := payload.FormatFor(o.site.Settings.Platforms[fec.Platform])
 		pin := value("pinned version", "fecs", name, "software", sw, "version")
+		if by := fec.Software[sw].Piloted; by.Pilot != "" {
+			pin = value(by.String(), "pilots", by.Pilot, "version")
+		}
 		made := slices.Concat([]Source{pin}, payloadSources(payload, "software", sw, "versions", v, "payload", key))
 		o.archive(at+"/"+desired.ArchiveName(sw, v, key, format), fmt.Sprintf("%s %s for FEC %s", sw, v, name), made)
 		all = append(all, made...)

@@ -94,7 +94,7 @@ type Wanted struct {
 	Client   []byte                     // the boot client
 	Command  []byte                     // what FECs answer over ssh with; empty: none is served
 	Expired  map[string]bool            // CUE paths of permissions that have passed
-	Pilots   []PilotPlace               // how far each pilot has got, by name
+	Pilots   []PilotPlace               // how far pilots have got, by name; FECs have theirs in Site already
 }
 
 // Client and Command are paths in the folder of global scripts: the boot client, and what FECs answer over ssh with.
