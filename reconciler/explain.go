@@ -305,6 +305,11 @@ func (x *explanation) leading(ctx context.Context, d artifact.Digest) (paths []s
 			return nil, "fecs/" + f.Name, nil
 		}
 	}
+	for _, f := range have.Index.Folders {
+		if f.Folder == d {
+			return nil, f.Path, nil
+		}
+	}
 	for _, f := range t.Folders {
 		if _, own := f.Sealed(nil); f.Manifest == nil && own == d {
 			return nil, f.Path, nil

@@ -119,7 +119,10 @@ func (w *previewWriter) seal(ctx context.Context, merge *Reconciler, want wanted
 		Commit: want.commit.ID, GitTree: want.commit.Tree, Pomona: merge.Version, Tree: t, Keys: []string{w.Key.ID.String()},
 		Givens: observed.Givens{Holds: []observed.Hold{}, Held: []observed.Held{}, Expired: want.expired, Pilots: want.pilots},
 	}, last, gone, of, w.Now())
-	sealed := publish.Seal(t, &pub, []tree.SecretKey{w.Key})
+	sealed, err := publish.Seal(t, &pub, []tree.SecretKey{w.Key}, nil) // sites install no package from a preview
+	if err != nil {
+		return put, err
+	}
 	if err := w.begin(); err != nil {
 		return put, err
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/render"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/store"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -43,6 +44,8 @@ type Reconciler struct {
 	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
 	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
+	Packages *build.Packages  // likewise, of RPM packages; nil remembers nothing
+	PilotKey *rpm.Key         // signs repositories of pilots; nil: none of sites is served
 	Layout   *tree.Layout     // likewise, of the last tree; nil remembers nothing
 	Served   *PublishedSite   // likewise, of the site that is published; nil remembers nothing
 	Payloads *fetch.Fetcher   // brings what lies outside the repository
@@ -414,7 +417,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
 		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots},
-		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget,
+		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget, PilotKey: r.pilotKeyID(),
 	}, *have, r.Now()), nil
 }
 
@@ -457,7 +460,11 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 	}
 	if pub := rep.Plan.Publish; pub != nil {
 		rendered := r.stage("render")
-		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
+		var staged string
+		sealed, err := publish.Seal(rep.Plan.Tree, pub, r.signers(), r.pilotSigner(objects))
+		if err == nil {
+			staged, err = render.Tree(ctx, dir, sealed)
+		}
 		rendered()
 		if err == nil && dir.Exists(durable.PreviewUnfinished) {
 			// An object that a preview has just put there may not have reached the disk.

@@ -42,8 +42,9 @@ type Generation struct {
 	Tree      artifact.Digest `json:"tree"`
 	Pomona    string          `json:"pomona"` // version that rendered it
 	Givens    Givens          `json:"givens"`
-	Keys      []string        `json:"keys"`   // key numbers that signed it
-	Serial    int64           `json:"serial"` // the highest of any manifest so far, also of FECs that are gone
+	Keys      []string        `json:"keys"`               // key numbers that signed it
+	PilotKey  string          `json:"pilotKey,omitempty"` // fingerprint of the key that signed repositories of pilots
+	Serial    int64           `json:"serial"`             // the highest of any manifest so far, also of FECs that are gone
 	Published time.Time       `json:"published"`
 
 	Preview *Proposed `json:"preview,omitempty"` // the pull request that it is the preview of

@@ -39,6 +39,8 @@ func Origins(s desired.Site, releases map[string][]string, path string) map[stri
 		o.configuration(name)
 	case top == monitoringTop:
 		o.monitoring(top + "/" + name)
+	case top == PrerequisitesFolder:
+		o.prerequisites()
 	case top == DataFolder:
 		o.data(name)
 	case path == IndexFile, path == SignatureFile, path == GenerationFile:
@@ -69,6 +71,9 @@ func Tops(s desired.Site) []string {
 			out = append(out, icingaFolder, promFolder)
 			break
 		}
+	}
+	if len(s.Prerequisites) > 0 {
+		out = append(out, PrerequisitesFolder)
 	}
 	slices.Sort(out)
 	return out
