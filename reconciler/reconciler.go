@@ -237,12 +237,14 @@ func (r *Reconciler) foresee(ctx context.Context, want wanted, have *observed.Ro
 type wanted struct {
 	commit   repo.Commit
 	files    *repo.Files
-	site     desired.Site
+	site     desired.Site // with what pilots put on FECs, and without held FECs
+	stated   desired.Site // as the commit says
 	loaded   *load.Loaded
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
-	pilots   []tree.PilotPlace // how far each has got, by name
+	pilots   []tree.PilotPlace // that give something to somebody, by name
+	subjects map[string]string // of what pilots offer, by pilot
 	layout   *tree.Layout
 
 	budget     *desired.Retention // that counts removals; nil: the site's own
@@ -251,7 +253,7 @@ type wanted struct {
 	held       []observed.Held    // FECs that stay as they were; none of them is in site
 	earlier    []earlier          // as what they stay
 	served     desired.Site       // site with them as they stay; set if there are any
-	asked      desired.Site       // site as the commit says
+	asked      desired.Site       // site as if nothing were held
 	allExpired []string           // expired as if nothing were held
 }
 
@@ -260,6 +262,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
+	w.place(r.pilots(ctx, w, r.publishedPilots()).places)
 	w.expired = plan.Expired(w.site, r.Now())
 	return w, nil
 }
@@ -282,7 +285,8 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.loaded, w.warnings, w.layout = site, loaded, problems, r.Layout
+	w.state(loaded)
+	w.warnings, w.layout = problems, r.Layout
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
 }
@@ -412,7 +416,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	return plan.Make(plan.Want{
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
-		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired},
+		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots},
 		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget, PilotKey: r.pilotKeyID(),
 	}, *have, r.Now()), nil
 }

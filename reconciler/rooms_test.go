@@ -58,8 +58,8 @@ var rooms = map[string][]string{
 	"boot/verify": {},
 	// forges, databases, ssh servers and batch systems to test against
 	"forge/forgetest":   {},
-	"remote/sshtest":    {},
-	"ledger/ledgertest": {},
+	"remote/sshtest":    {"e2e/address"},
+	"ledger/ledgertest": {"e2e/address"},
 	"engine/enginetest": {"engine"},
 	"engine/slurmtest":  {},
 }
@@ -86,6 +86,8 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff/":   {"", "announce"},
 	"github.com/prometheus/":         {"announce"},
 	"github.com/wneessen/go-mail":    {"announce"},
+	"github.com/go-ldap/":            {"observe"},
+	"github.com/go-asn1-ber/":        {"observe"},
 	"modernc.org/sqlite":             {"ledger"},
 	"github.com/pressly/goose/":      {"ledger"},
 	"github.com/jackc/pgx/":          {"ledger"},

@@ -55,6 +55,8 @@ type Givens struct {
 	Holds   []Hold   `json:"holds"`   // in force, of operators and after failures, by id
 	Held    []Held   `json:"held"`    // FECs that stay as they were, by name
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
+	// Pilots are how far pilots have got, by name
+	Pilots []tree.PilotPlace `json:"pilots,omitempty"`
 	// no pull request's check has seen this tree, although they are checked here; changes nothing in it
 	Unchecked bool `json:"unchecked,omitempty"`
 }
@@ -64,13 +66,19 @@ func (g Givens) Digest() artifact.Digest {
 	type held struct {
 		FEC, Commit string
 		Expired     []string
+		Pilots      []HeldPilot `json:",omitempty"`
 	}
 	of := struct {
 		Held    []held
 		Expired []string
+		Pilots  []tree.PilotPlace `json:",omitempty"`
 	}{Expired: append([]string{}, g.Expired...)}
+	for _, p := range g.Pilots {
+		p.Withheld = "" // for people
+		of.Pilots = append(of.Pilots, p)
+	}
 	for _, h := range g.Held {
-		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...)})
+		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...), h.Pilots})
 	}
 	b, err := json.Marshal(of)
 	if err != nil {

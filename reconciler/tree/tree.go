@@ -94,7 +94,7 @@ type Wanted struct {
 	Client   []byte                     // the boot client
 	Command  []byte                     // what FECs answer over ssh with; empty: none is served
 	Expired  map[string]bool            // CUE paths of permissions that have passed
-	Pilots   []PilotPlace               // how far each pilot has got, by name
+	Pilots   []PilotPlace               // how far pilots have got, by name; FECs have theirs in Site already
 }
 
 // Client and Command are paths in the folder of global scripts: the boot client, and what FECs answer over ssh with.
@@ -124,6 +124,7 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	}
 	fecs := b.fecFolders(slices.Sorted(maps.Keys(w.Site.FECs)))
 	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
+	t.Folders = append(t.Folders, b.prerequisitesFolder()...)
 	t.Folders = append(t.Folders, b.pilotFolders()...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
