@@ -23,8 +23,8 @@ type judgedPilots struct {
 	facts  map[string]plan.PilotFacts
 }
 
-// judgePilots works out how far the pilots of the published site are.
-func (r *Reconciler) judgePilots(ctx context.Context) (judgedPilots, error) {
+// seenPilots works out how far the pilots of the published site are.
+func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
 	if r.Repo == nil {
 		return judgedPilots{}, errors.New("the site's repository is needed: give its folder")
 	}
@@ -73,7 +73,7 @@ func (r *Reconciler) pilotProbes(ctx context.Context) (map[string][]observed.Pil
 
 // SeePilots is how far the pilots of the published site are, and what people were told of them. A ledger that cannot be read leaves that out.
 func (r *Reconciler) SeePilots(ctx context.Context) (report.Pilots, error) {
-	j, err := r.judgePilots(ctx)
+	j, err := r.seenPilots(ctx)
 	if err != nil {
 		return report.Pilots{}, err
 	}

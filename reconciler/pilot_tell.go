@@ -85,7 +85,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // step decides and sends once.
 func (t *PilotTeller) step(ctx context.Context) error {
-	j, err := t.judgePilots(ctx)
+	j, err := t.seenPilots(ctx)
 	if err != nil || j.commit == "" { // nothing is published
 		return err
 	}
@@ -202,7 +202,7 @@ func (t *PilotTeller) attempt(ctx context.Context, d ledger.PilotDelivery) (outc
 
 // ask asks directory servers for the resources of sites that run a pilot, of those pilots that need to know.
 func (t *PilotTeller) ask(ctx context.Context) {
-	j, err := t.judgePilots(ctx)
+	j, err := t.seenPilots(ctx)
 	if err != nil {
 		return // step says so
 	}
