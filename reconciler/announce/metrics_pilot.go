@@ -19,7 +19,6 @@ var (
 	pilotOverdueDesc  = describe("pilot_overdue_seconds", "How long somebody should have brought a pilot further; 0 if nobody should.", "pilot")
 	pilotWithheldDesc = describe("pilot_withheld", "1 if a pilot is not brought further because something of it cannot be served.", "pilot")
 	pilotProblemsDesc = describe("pilot_problems", "Open problems of a pilot by severity.", "pilot", "severity")
-	pilotSitesDesc    = describe("pilot_sites", "Sites of a pilot by state.", "pilot", "state")
 )
 
 // Pilots measures pilots as they were judged last.
@@ -31,7 +30,7 @@ func (m *Metrics) Pilots(p report.Pilots) {
 
 // Describe implements prometheus.Collector.
 func (p *pilots) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{pilotStateDesc, pilotOverdueDesc, pilotWithheldDesc, pilotProblemsDesc, pilotSitesDesc} {
+	for _, d := range []*prometheus.Desc{pilotStateDesc, pilotOverdueDesc, pilotWithheldDesc, pilotProblemsDesc} {
 		to <- d
 	}
 }
@@ -60,13 +59,6 @@ func (p *pilots) Collect(to chan<- prometheus.Metric) {
 		}
 		for severity, n := range problems {
 			set(pilotProblemsDesc, float64(n), each.Name, severity)
-		}
-		sites := map[string]int{}
-		for _, s := range each.Sites {
-			sites[s.State]++
-		}
-		for state, n := range sites {
-			set(pilotSitesDesc, float64(n), each.Name, state)
 		}
 	}
 }
