@@ -54,6 +54,7 @@ type Reconciler struct {
 	Now      func() time.Time
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
+	Proofs   *Proofs                 // of who wrote records, beside those of the ledger; nil: there are none
 	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
 	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
@@ -121,6 +122,7 @@ func (r *Reconciler) alone(ctx context.Context, dir *durable.Dir, depth Depth) (
 	if err == nil {
 		err = r.publish(ctx, dir, objects, want, have, &rep)
 	}
+	r.seePilots(ctx, j.pilots)
 	if err == nil {
 		r.endSuperseded(ctx, j)
 	}
@@ -262,7 +264,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
-	w.place(r.pilots(ctx, w, r.publishedPilots()).places)
+	w.place(r.pilots(ctx, w, r.published(), nil, observed.Root{}).places)
 	w.expired = plan.Expired(w.site, r.Now())
 	return w, nil
 }

@@ -288,6 +288,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	root.endPreviews(conf.ServedSite, r)
+	if err := root.proveRecords(name, conf.ServedSite, r); err != nil {
+		return err
+	}
 	if err := root.runHooks(name, conf.Hooks, r); err != nil {
 		return err
 	}

@@ -41,21 +41,34 @@ func (w *waveCourse) level() int {
 	return -1
 }
 
-// running are the members that run a step, in the order in which they began.
-func (w *waveCourse) running(step int) (names []string, since []time.Time) {
+// running are the members that run a step.
+func (w *waveCourse) running(step int) (names []string) {
 	for _, m := range w.members {
-		if step < 0 || step >= len(m.since) || m.since[step].IsZero() {
+		if m.runs(step) {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+func (m waveMember) runs(step int) bool {
+	return step >= 0 && step < len(m.since) && !m.since[step].IsZero()
+}
+
+// began is since when members have run a step, the first to begin first. What they ran before they were to does not count.
+func (w *waveCourse) began(step int) (since []time.Time) {
+	for _, m := range w.members {
+		if !m.runs(step) {
 			continue
 		}
-		names = append(names, m.name)
 		at := m.since[step]
 		if w.opens[step].After(at) {
-			at = w.opens[step] // what it ran before it was to does not count
+			at = w.opens[step]
 		}
 		since = append(since, at)
 	}
 	slices.SortFunc(since, time.Time.Compare)
-	return names, since
+	return since
 }
 
 func (w *waveCourse) failed() (names []string) {
@@ -69,7 +82,7 @@ func (w *waveCourse) failed() (names []string) {
 
 // soaked is when enough of its members will have run a step for long enough; zero: too few run it.
 func (w *waveCourse) soaked(step int, soak time.Duration) time.Time {
-	_, since := w.running(step)
+	since := w.began(step)
 	switch {
 	case w.opens[step].IsZero() || !w.known || len(w.failed()) > w.MaxFailures || len(since) < w.need:
 		return time.Time{}
@@ -130,7 +143,7 @@ func (j *pilotJudge) open(i int) {
 	}
 	for k, s := range j.steps {
 		if before.opens[k].IsZero() {
-			return
+			break
 		}
 		at := later(before.opens[k], s.at)
 		switch {
@@ -138,14 +151,28 @@ func (j *pilotJudge) open(i int) {
 			if was, ok := j.f.Opened[PilotWave{Wave: i + 1, Subject: s.subject}.Key()]; ok {
 				at = was
 			}
+		case isBad(k, j.bad) || isBad(k, j.gone):
+			continue // it gets what has come instead
 		case s.gated:
 			at = before.soaked(k, j.soak(before))
 			if at.IsZero() || at.After(j.at) || len(j.blocked) > 0 {
 				return
 			}
+		case w.opens[k-1].IsZero():
+			continue
 		}
 		w.opens[k] = at
+		for l := k - 1; l >= 0 && w.opens[l].IsZero(); l-- {
+			w.opens[l] = at // what it passed over is in it
+		}
 	}
+}
+
+// badSteps are steps that a later one has been made for: what was wrong with them is right from that on.
+type badSteps struct{ from, until int }
+
+func isBad(step int, bad []badSteps) bool {
+	return slices.ContainsFunc(bad, func(b badSteps) bool { return b.from <= step && step < b.until })
 }
 
 // soak is how long a wave must run it: not at all while that is waived.
@@ -245,9 +272,8 @@ func (j *pilotJudge) deployGates() []Gate {
 	runs := 0
 	for i := range j.courses {
 		w := &j.courses[i]
-		names, _ := w.running(0)
 		if w.level() >= 0 {
-			runs += len(names)
+			runs += len(w.running(0))
 		}
 		gates = append(gates, j.waveGate(i, 0))
 		j.now.Waves = append(j.now.Waves, j.waveNow(i))
@@ -275,7 +301,7 @@ func (j *pilotJudge) waveGate(i, step int) Gate {
 	w := &j.courses[i]
 	g := Gate{Name: fmt.Sprintf("wave-%d", i+1), Verdict: GatePass}
 	open := step >= 0 && step < len(w.opens) && !w.opens[step].IsZero()
-	names, _ := w.running(step)
+	names := w.running(step)
 	failed := w.failed()
 	switch {
 	case !w.known:
@@ -316,7 +342,7 @@ func (j *pilotJudge) waveNow(i int) PilotWave {
 		out.Open, out.Subject = true, j.steps[level].subject
 	}
 	step := j.gatedUpTo(level)
-	names, _ := w.running(step)
+	names := w.running(step)
 	out.Running = append(out.Running, names...)
 	g := j.waveGate(i, max(step, 0))
 	out.Verdict, out.Why = g.Verdict, g.Why
