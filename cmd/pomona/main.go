@@ -36,7 +36,7 @@ func main() {
 
 func run(ctx context.Context, args []string) int {
 	cmd := root()
-	cmd.SetArgs(args)
+	cmd.SetArgs(pilotWords(args))
 	err := cmd.ExecuteContext(ctx)
 	var code exit
 	var problems desired.Problems
@@ -71,7 +71,7 @@ func root() *cobra.Command {
 	})
 	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), devCommand(),
 		suspendCommand(), resumeCommand(), holdCommand(), rollbackCommand(), monitoringCommand(), demoCommand(), releaseCommand(),
-		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
+		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), pilotCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
 	return cmd
 }
 
