@@ -50,7 +50,8 @@ golden: ## write the expected results of golden tests anew; look at the differen
 bench: setup ## Pomona beside its peers, every figure from the same run; ROWS=storm for some
 	go run ./e2e/bench -rows '$(or $(ROWS),.)'
 
-soak: setup ## the long fault campaigns, in full
+soak: ## the long fault campaigns, in full
+	.ci/setup soak
 	POMONA_SOAK=1 POMONA_KILLS=200 go test -count=1 -v -timeout 120m -run 'Kill|Crash|PowerCut|Dies|MayDie|Hostile03|Flood|ForMonths' ./reconciler/boot ./reconciler ./reconciler/repo ./reconciler/collect ./reconciler/engine ./reconciler/submit ./e2e
 
 clean:

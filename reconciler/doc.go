@@ -41,7 +41,7 @@
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
 //     before), ledger (records what happened, in SQLite or PostgreSQL), remote (HTTPS, OCI, ssh), repo (git), forge (pull
-//     requests), engine (batch systems).
+//     requests), engine (batch systems), rpm (packages and their repositories).
 //   - Known, pure values without I/O, each importing only those to its left: desired ← tree ← observed ← plan ← report.
 //   - Done, verbs that never import each other: fetch, load, build, observe, repair, render, publish, prune,
 //     announce, propose, boot, serve, collect, restart, submit. boot/crowd is many FECs in one process, for demos and tests.

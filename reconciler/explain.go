@@ -64,6 +64,7 @@ type explanation struct {
 	commit repo.Commit
 	files  *repo.Files
 	loaded *load.Loaded
+	site   desired.Site // with what pilots put on FECs
 	kept   []plan.Retained
 	values any // the site as JSON has it
 }
@@ -81,7 +82,11 @@ func (x *explanation) read(ctx context.Context) (err error) {
 	if len(x.loaded.Problems.Blocking()) > 0 {
 		return x.loaded.Problems
 	}
-	x.kept = plan.Retain(x.loaded.Site)
+	w := wanted{files: x.files}
+	w.state(x.loaded)
+	x.place(&w)
+	x.site = w.site
+	x.kept = plan.Retain(x.site)
 	b, err := json.Marshal(x.loaded.Site)
 	if err == nil {
 		err = json.Unmarshal(b, &x.values)
@@ -90,6 +95,19 @@ func (x *explanation) read(ctx context.Context) (err error) {
 		return fmt.Errorf("read site: %w", err)
 	}
 	return nil
+}
+
+// place gives FECs what pilots offer them as it is published: with the commit, or else now. One that is held at the commit has what it had.
+func (x *explanation) place(w *wanted) {
+	now, of := x.givens(x.commit.ID)
+	w.place(of.Pilots)
+	for _, h := range now.Held {
+		f, there := w.stated.FECs[h.FEC]
+		if h.Commit == x.commit.ID && there {
+			one := plan.Piloted(plan.With(w.stated, desired.Site{FECs: map[string]desired.FEC{h.FEC: f}}), map[string][]observed.HeldPilot{h.FEC: h.Pilots})
+			w.site = plan.With(w.site, desired.Site{FECs: map[string]desired.FEC{h.FEC: one.FECs[h.FEC]}})
+		}
+	}
 }
 
 func (x *explanation) origin(ctx context.Context, out *report.Explanation) (tree.Origin, error) {
@@ -104,7 +122,7 @@ func (x *explanation) origin(ctx context.Context, out *report.Explanation) (tree
 
 // served is the origin of a path of the tree.
 func (x *explanation) served(p string) (tree.Origin, error) {
-	all := tree.Origins(x.loaded.Site, plan.Releases(x.kept), p)
+	all := tree.Origins(x.site, plan.Releases(x.kept), p)
 	o, ok := all[p]
 	if !ok {
 		return o, x.unknown(p, slices.Sorted(maps.Keys(all)))
@@ -133,7 +151,7 @@ func (x *explanation) unknown(p string, near []string) error {
 		return fmt.Errorf("commit %.12s does not serve %q: %s %s is %s", x.commit.ID, p, k.Software, k.Version, k.Reason)
 	}
 	if len(near) == 0 {
-		near = tree.Tops(x.loaded.Site)
+		near = tree.Tops(x.site)
 	}
 	// First what the same folder would hold: one wrong part among many right ones.
 	word := p
@@ -267,10 +285,12 @@ func (x *explanation) leading(ctx context.Context, d artifact.Digest) (paths []s
 		}
 	}
 	x.Branch = x.commit.ID
-	w, err := x.want(ctx, x.Branch)
+	w, err := x.Reconciler.read(ctx, x.Branch)
 	if err != nil {
 		return nil, "", err
 	}
+	x.place(&w)
+	w.expired = plan.Expired(w.site, x.Now())
 	p, err := x.build(ctx, w, have, store.Measure{}, func() error { return nil })
 	if err != nil {
 		return nil, "", err
@@ -283,6 +303,11 @@ func (x *explanation) leading(ctx context.Context, d artifact.Digest) (paths []s
 	for _, f := range have.Index.FECs {
 		if f.Folder == d {
 			return nil, "fecs/" + f.Name, nil
+		}
+	}
+	for _, f := range have.Index.Folders {
+		if f.Folder == d {
+			return nil, f.Path, nil
 		}
 	}
 	for _, f := range t.Folders {

@@ -101,6 +101,7 @@ func (x *fecSeen) wanted(ctx context.Context) {
 		x.troubled = err.Error()
 		return
 	}
+	w.place(x.publishedPilots())
 	x.site = w.site
 	f, ok := w.site.FECs[x.Name]
 	if !ok {

@@ -19,10 +19,11 @@ import (
 
 // judgement is which holds are in force at one moment.
 type judgement struct {
-	holds plan.Holds
-	in    []observed.Hold
-	turn  time.Time // when the clock alone changes that; zero: not soon
-	head  string    // commit that the branch names
+	holds  plan.Holds
+	in     []observed.Hold
+	pilots pilotsJudged
+	turn   time.Time // when the clock alone changes that; zero: not soon
+	head   string    // commit that the branch names
 }
 
 // judge finds the holds that are in force, as far as the site itself need not be read for that.
@@ -123,22 +124,27 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	j.in = r.dated(ctx, j.in)
 	w.holds = j.in
 	current := lastKnown(have)
+	j.pilots = r.pilots(ctx, w, current.Givens.Pilots)
+	w.place(j.pilots.places)
 	w.expired = plan.Expired(w.site, r.Now())
 	if len(plan.SiteHolds(j.in)) > 0 && current.Commit == w.commit.ID {
-		w.expired = current.Givens.Expired // what is published stays, to the day
+		w.place(current.Givens.Pilots) // what is published stays, to the day
+		w.expired = current.Givens.Expired
 	}
 	published := plan.Side{Commit: current.Commit, Expired: current.Givens.Expired}
-	if plan.NeedsMembers(j.in) {
-		published.FECs = w.site.FECs
+	if plan.NeedsMembers(j.in) || len(current.Givens.Pilots) > 0 && plan.HoldsFECs(j.in) {
+		then := w
 		if current.Commit != "" && current.Commit != w.commit.ID {
-			if then, err := r.load(ctx, current.Commit); err == nil {
-				published.FECs = then.site.FECs
+			loaded, err := r.load(ctx, current.Commit)
+			if err == nil {
+				then = loaded
 			} else {
 				r.Log.Warn("members of held groups are those of the wanted commit", "because", err)
 			}
 		}
+		published.FECs, published.Pilots = then.stated.FECs, plan.Offered(then.stated, nil, current.Givens.Pilots)
 	}
-	held := plan.HeldFECs(j.in, current, published, plan.Side{Commit: w.commit.ID, FECs: w.site.FECs, Expired: w.expired})
+	held := plan.HeldFECs(j.in, current, published, plan.Side{Commit: w.commit.ID, FECs: w.stated.FECs, Expired: w.expired, Pilots: w.offered()})
 	err := r.keep(ctx, &w, held, func(fec string) (tree.Tree, error) { return r.asServed(have, fec) })
 	return w, j, err
 }
@@ -214,10 +220,11 @@ func (r *Reconciler) keep(ctx context.Context, w *wanted, held []observed.Held, 
 			if err != nil {
 				return fmt.Errorf("keep %s as of commit %.12s, as hold %s wants: %w", h.FEC, h.Commit, h.By[0], err)
 			}
-			then.earlier, then.held, then.expired = nil, nil, nil
+			then.earlier, then.held, then.expired, then.pilots, then.site = nil, nil, nil, nil, then.stated
 			i, w.earlier = len(w.earlier), append(w.earlier, earlier{then, map[string]bool{}, as})
 		}
 		w.earlier[i].fecs[h.FEC] = true
+		w.earlier[i].site = plan.Piloted(w.earlier[i].site, map[string][]observed.HeldPilot{h.FEC: h.Pilots})
 		w.earlier[i].expired = append(w.earlier[i].expired, h.Expired...)
 	}
 	if len(held) == 0 {
@@ -255,7 +262,7 @@ func (r *Reconciler) load(ctx context.Context, rev string) (w wanted, err error)
 	if blocking := w.loaded.Problems.Blocking(); len(blocking) > 0 {
 		return w, blocking
 	}
-	w.site = w.loaded.Site
+	w.state(w.loaded)
 	return w, nil
 }
 

@@ -91,6 +91,9 @@ func (r *Reconciler) buildFree(ctx context.Context, w wanted, have store.Known, 
 		}
 		r.Log.Info("built parts", "commit", w.commit.ID, "built", len(missing), "known", len(p.known)-len(missing))
 	}
+	if err := r.repositories(ctx, w, have, sink, begin, &p); err != nil {
+		return p, err
+	}
 	for _, rc := range all {
 		p.artifacts[rc.need.Part] = p.known[rc.key]
 	}

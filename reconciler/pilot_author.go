@@ -23,7 +23,7 @@ import (
 type PilotAuthor struct {
 	Author
 	By  string    // who says it
-	At  time.Time // when it happened
+	At  time.Time // when it happened; zero: now
 	Dry bool      // only show it
 	// Doubt is why nobody will know that By wrote it; empty: somebody will.
 	Doubt string
@@ -98,10 +98,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if len(problems.Blocking()) > 0 {
 		return said, problems
 	}
-	seen, err := a.look(pilot, loaded.Site, t.files.Files())
-	if err != nil {
-		return said, err
-	}
+	seen := a.look(pilot, loaded.Site, t.files.Files())
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
 		return said, unknownPilot(loaded.Site, pilot)
@@ -132,17 +129,55 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	return said, err
 }
 
-// look is a pilot as a commit has it. Who wrote its records, a command cannot know: it takes their word for it.
-func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files) (PilotSeen, error) {
+// look is a pilot as a commit has it. Who wrote its records and what its packages say, the service knows: here it is taken for granted.
+func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files) PilotSeen {
 	p := site.Pilots[name]
 	seen := PilotSeen{Name: name, Pilot: p, Site: site, Files: files, By: a.By, At: a.At}
-	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}}
+	if a.At.IsZero() {
+		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
+	}
+	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: site.PilotMembers(p)}
 	for record, r := range p.Records {
 		f.Proofs[record] = observed.Proof{By: r.By, Source: "taken for granted"}
 	}
-	f.Subject, _ = seen.subject("")
-	seen.Now = plan.Pilot(name, p, f, a.Now())
-	return seen, nil
+	f.Subject, _ = seen.subject("") // without one, nothing is frozen
+	for _, subject := range append(seen.subjects(), f.Subject) {
+		f.Unmet[subject], f.Signed[subject] = []string{}, ""
+	}
+	for update := range p.Updates {
+		f.Masked[update] = []string{}
+	}
+	seen.Now = plan.Pilot(name, p, f, later(a.Now(), seen.At))
+	return seen
+}
+
+// subjects are the digests of the packages after each update.
+func (s PilotSeen) subjects() (all []string) {
+	for _, tree := range s.Pilot.Trees() {
+		all = append(all, tree.Subject())
+	}
+	return all
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// pilotSkew is how far ahead the clock of whoever wrote the last record may be.
+const pilotSkew = 5 * time.Minute
+
+// afterAll is a moment after every record of a pilot, if that is about now: of what is said twice, the later counts.
+func afterAll(p desired.Pilot, now time.Time) time.Time {
+	at := now
+	for _, r := range p.Records {
+		if t, err := time.Parse(time.RFC3339, r.At); err == nil && !t.Before(at) && t.Before(now.Add(pilotSkew)) {
+			at = t.Add(time.Second)
+		}
+	}
+	return at
 }
 
 // subject is the digest of what a pilot offers first, or after an update.
@@ -161,9 +196,8 @@ func (s PilotSeen) subject(update string) (string, error) {
 	if len(p.Branches) == 0 {
 		return "", fmt.Errorf("pilot %[1]s has no packages yet: pomona pilot %[1]s add-packages FOLDER", s.Name)
 	}
-	snapshot := p.Snapshot()
 	if update == "" {
-		return snapshot.Subject(), nil
+		return p.Snapshot().Subject(), nil
 	}
 	if _, ok := p.Updates[update]; !ok {
 		err := fmt.Errorf("pilot %s has no update %q", s.Name, update)
@@ -172,22 +206,11 @@ func (s PilotSeen) subject(update string) (string, error) {
 		}
 		return "", err
 	}
-	base := p.Updates[update].Base
-	for _, name := range append([]string{""}, s.chain()...) {
-		if name != "" {
-			snapshot = snapshot.With(p.Updates[name])
-		}
-		if snapshot.Subject() == base {
-			return snapshot.With(p.Updates[update]).Subject(), nil
-		}
+	tree, ok := p.Trees()[update]
+	if !ok {
+		return "", fmt.Errorf("update %s adds to packages that pilot %s does not have: give it another base", update, s.Name)
 	}
-	return "", fmt.Errorf("update %s adds to packages that pilot %s no longer has: give it another base: pomona pilot %s update %s add", update, s.Name, s.Name, update)
-}
-
-// chain are the updates of a pilot, each after that whose packages it adds to.
-func (s PilotSeen) chain() []string {
-	ordered, _ := s.Pilot.UpdatesInOrder()
-	return ordered
+	return tree.Subject(), nil
 }
 
 func unknownPilot(site desired.Site, name string) error {
@@ -210,10 +233,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if more := e.beyond(after.Site); len(more) > 0 {
 		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
 	}
-	now, err := a.look(e.name, after.Site, t.files.With(e.content).Files())
-	if err != nil {
-		return err
-	}
+	now := a.look(e.name, after.Site, t.files.With(e.content).Files())
 	said.State, said.Doubts = now.Now.State, slices.Clone(e.change.Warnings)
 	if said.Record != "" && slices.Contains(now.Now.Void, said.Record) {
 		said.Doubts = append(said.Doubts, "it is void: it is about something else than what is frozen")

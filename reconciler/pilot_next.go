@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -26,10 +27,14 @@ func unmet(now plan.PilotNow, r desired.PilotRecord) (doubts []string) {
 	if r.Update != "" || r.Kind == desired.RecordAuthorisation && r.Decision == "deny" || r.Kind == desired.RecordClosure && r.Outcome == "withdrawn" {
 		return nil
 	}
+	var open []string
 	for _, g := range now.Gates {
 		if at := slices.Index(pilotStates, g.State); !g.Verdict.Holds() && at >= 0 && at < to {
-			doubts = append(doubts, fmt.Sprintf("it does not count yet: before it, %s must hold, which is %s: %s", g.Name, g.Verdict, g.Why))
+			open = append(open, fmt.Sprintf("%s (%s)", g.Name, cmp.Or(g.Why, string(g.Verdict))))
 		}
+	}
+	if len(open) > 0 {
+		doubts = append(doubts, "it does not count before these hold: "+desired.FewOf(open, 5))
 	}
 	return doubts
 }

@@ -174,20 +174,12 @@ func (s PilotSeen) waived(check string) bool {
 	return ok
 }
 
-// ChecksOf are the items of a report that apply to pilots of a scope.
-func ChecksOf(scope string) (checks []string) {
-	if scope != desired.PilotOfFECs {
-		return desired.PilotChecks
-	}
-	return []string{"installer-config", "docs", "dependencies", "site-impact", "clean-install"}
-}
-
 func (s PilotSeen) checkReport(r *desired.PilotRecord) (doubts []string, err error) {
 	if doubts, err = s.checkFrozen(r); err != nil {
 		return nil, err
 	}
 	var missing []string
-	for _, check := range ChecksOf(s.Pilot.Scope) {
+	for _, check := range s.Pilot.NeededChecks() {
 		if _, ok := r.Checks[check]; !ok {
 			missing = append(missing, check)
 		}
@@ -354,7 +346,7 @@ func (w ReportPilot) say(s PilotSeen) (c PilotChange, err error) {
 	r := w.Record
 	r.Checks = maps.Clone(r.Checks)
 	if w.Rest != "" {
-		for _, check := range ChecksOf(s.Pilot.Scope) {
+		for _, check := range s.Pilot.NeededChecks() {
 			if _, named := r.Checks[check]; !named {
 				r.Checks[check] = desired.CheckResult{Verdict: w.Rest}
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -70,7 +71,8 @@ func (w *previewWriter) proposed() (all []observed.Proposed) {
 func (w *previewWriter) serves(last observed.Preview, want wanted, version string, of observed.Proposed) bool {
 	g := last.Generation
 	return g.Commit == want.commit.ID && g.Pomona == version && last.Proposed == of &&
-		slices.Equal(g.Keys, []string{w.Key.ID.String()}) && slices.Equal(g.Givens.Expired, want.expired)
+		slices.Equal(g.Keys, []string{w.Key.ID.String()}) && slices.Equal(g.Givens.Expired, want.expired) &&
+		reflect.DeepEqual(g.Givens.Pilots, want.pilots)
 }
 
 // clearing is how long a writer that is to end waits to remove what it has written. What is left goes with a sweep.
@@ -115,9 +117,12 @@ func (w *previewWriter) seal(ctx context.Context, merge *Reconciler, want wanted
 	}
 	pub := plan.Preview(plan.Want{
 		Commit: want.commit.ID, GitTree: want.commit.Tree, Pomona: merge.Version, Tree: t, Keys: []string{w.Key.ID.String()},
-		Givens: observed.Givens{Holds: []observed.Hold{}, Held: []observed.Held{}, Expired: want.expired},
+		Givens: observed.Givens{Holds: []observed.Hold{}, Held: []observed.Held{}, Expired: want.expired, Pilots: want.pilots},
 	}, last, gone, of, w.Now())
-	sealed := publish.Seal(t, &pub, []tree.SecretKey{w.Key})
+	sealed, err := publish.Seal(t, &pub, []tree.SecretKey{w.Key}, nil) // sites install no package from a preview
+	if err != nil {
+		return put, err
+	}
 	if err := w.begin(); err != nil {
 		return put, err
 	}

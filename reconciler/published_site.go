@@ -71,6 +71,7 @@ func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (desired.
 	}
 	w, err := r.load(ctx, g.Commit)
 	if err == nil {
+		w.place(g.Givens.Pilots)
 		err = r.keep(ctx, &w, g.Givens.Held, nil)
 	}
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/render"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/store"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -43,6 +44,8 @@ type Reconciler struct {
 	Keys     []tree.SecretKey // sign everything that is published; two while one replaces the other
 	Loader   *load.Loader     // remembers what it has evaluated, from pass to pass
 	Verdicts *build.Verdicts  // likewise, of payloads; nil remembers nothing
+	Packages *build.Packages  // likewise, of RPM packages; nil remembers nothing
+	PilotKey *rpm.Key         // signs repositories of pilots; nil: none of sites is served
 	Layout   *tree.Layout     // likewise, of the last tree; nil remembers nothing
 	Served   *PublishedSite   // likewise, of the site that is published; nil remembers nothing
 	Payloads *fetch.Fetcher   // brings what lies outside the repository
@@ -234,11 +237,14 @@ func (r *Reconciler) foresee(ctx context.Context, want wanted, have *observed.Ro
 type wanted struct {
 	commit   repo.Commit
 	files    *repo.Files
-	site     desired.Site
+	site     desired.Site // with what pilots put on FECs, and without held FECs
+	stated   desired.Site // as the commit says
 	loaded   *load.Loaded
 	warnings desired.Problems
 	releases map[string][]string
 	expired  []string
+	pilots   []tree.PilotPlace // that give something to somebody, by name
+	subjects map[string]string // of what pilots offer, by pilot
 	layout   *tree.Layout
 
 	budget     *desired.Retention // that counts removals; nil: the site's own
@@ -247,7 +253,7 @@ type wanted struct {
 	held       []observed.Held    // FECs that stay as they were; none of them is in site
 	earlier    []earlier          // as what they stay
 	served     desired.Site       // site with them as they stay; set if there are any
-	asked      desired.Site       // site as the commit says
+	asked      desired.Site       // site as if nothing were held
 	allExpired []string           // expired as if nothing were held
 }
 
@@ -256,6 +262,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
+	w.place(r.pilots(ctx, w, r.publishedPilots()).places)
 	w.expired = plan.Expired(w.site, r.Now())
 	return w, nil
 }
@@ -278,7 +285,8 @@ func (r *Reconciler) read(ctx context.Context, rev string) (w wanted, err error)
 		return w, problems
 	}
 	r.Log.Info("validated site", "commit", w.commit.ID, "fecs", len(site.FECs), "warnings", len(problems))
-	w.site, w.loaded, w.warnings, w.layout = site, loaded, problems, r.Layout
+	w.state(loaded)
+	w.warnings, w.layout = problems, r.Layout
 	w.releases = plan.Releases(plan.Retain(site))
 	return w, nil
 }
@@ -364,7 +372,7 @@ func (w wanted) layOutFree(p parts, layout *tree.Layout) (tree.Tree, error) {
 		expired[path] = true
 	}
 	return layout.Of(tree.Wanted{
-		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired,
+		Site: w.site, Releases: w.releases, Parts: p.artifacts, Expired: expired, Pilots: w.pilots,
 		Client: boot.Client(boot.Settings{
 			Site: settings.Name, Channel: settings.TheChannel(), Servers: settings.Boot.Servers,
 			RequireFresh: settings.Boot.RequireFresh, AllowUnverified: settings.Boot.AllowUnverified,
@@ -408,8 +416,8 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	return plan.Make(plan.Want{
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
-		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired},
-		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget,
+		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots},
+		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget, PilotKey: r.pilotKeyID(),
 	}, *have, r.Now()), nil
 }
 
@@ -452,7 +460,11 @@ func (r *Reconciler) act(ctx context.Context, dir *durable.Dir, objects *store.S
 	}
 	if pub := rep.Plan.Publish; pub != nil {
 		rendered := r.stage("render")
-		staged, err := render.Tree(ctx, dir, publish.Seal(rep.Plan.Tree, pub, r.signers()))
+		var staged string
+		sealed, err := publish.Seal(rep.Plan.Tree, pub, r.signers(), r.pilotSigner(objects))
+		if err == nil {
+			staged, err = render.Tree(ctx, dir, sealed)
+		}
 		rendered()
 		if err == nil && dir.Exists(durable.PreviewUnfinished) {
 			// An object that a preview has just put there may not have reached the disk.

@@ -178,6 +178,11 @@ func (m *mender) restore(ctx context.Context, fix plan.Repair) (err error) {
 	for _, f := range m.have.Index.FECs {
 		m.have.Gone[f.Folder] = !m.objects.Has(f.Folder)
 	}
+	for _, f := range m.have.Index.Folders {
+		if !f.Content.IsZero() {
+			m.have.Gone[f.Folder] = !m.objects.Has(f.Folder)
+		}
+	}
 	return nil
 }
 
@@ -231,7 +236,10 @@ func (m *mender) restoreObjects(ctx context.Context, n int64) error {
 	if err != nil {
 		return err
 	}
-	sealed := publish.Seal(t, &plan.Publish{Generation: g, Seals: plan.SealsOf(x)}, m.signers())
+	sealed, err := publish.Seal(t, &plan.Publish{Generation: g, Seals: plan.SealsOf(x), Kept: plan.KeptOf(x, m.objects.Has)}, m.signers(), m.pilotSigner(m.objects))
+	if err != nil {
+		return err
+	}
 	if !bytes.Equal(sealed.Index, x.Marshal()) {
 		return errors.New("with this version of Pomona and these keys its commit renders otherwise")
 	}

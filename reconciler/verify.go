@@ -57,10 +57,11 @@ func (r *Reconciler) again(ctx context.Context, commit string, g observed.Genera
 	if !g.Published.IsZero() {
 		then.Now = func() time.Time { return g.Published }
 	}
-	w, err := then.want(ctx, then.Branch)
+	w, err := then.read(ctx, then.Branch)
 	if err != nil {
 		return observe.Expected{}, err
 	}
+	w.place(g.Givens.Pilots)
 	w.expired = g.Givens.Expired
 	if err := then.keep(ctx, &w, g.Givens.Held, nil); err != nil {
 		return observe.Expected{}, err

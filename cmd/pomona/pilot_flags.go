@@ -88,7 +88,7 @@ func (f *pilotFlags) say(cmd *cobra.Command, pilot string, word reconciler.Pilot
 }
 
 func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error) {
-	at := time.Now().UTC()
+	var at time.Time
 	if f.at != "" {
 		var err error
 		if at, err = time.Parse(time.RFC3339, f.at); err != nil {

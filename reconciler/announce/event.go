@@ -22,6 +22,7 @@ type Event struct {
 	Title     string    `json:"title"`               // one line
 	Text      string    `json:"text,omitempty"`      // lines
 	Commit    string    `json:"commit,omitempty"`    // 40 hex digits
+	Pilot     string    `json:"pilot,omitempty"`     // that it is about
 	At        time.Time `json:"at"`
 }
 
@@ -40,7 +41,7 @@ var severities = []Severity{Info, Warning, Error}
 // Kind is what an event is about.
 type Kind string
 
-// Kinds of events. All but Published, DamageRepaired, FECFailed and CampaignEnded last until they have recovered.
+// Kinds of events. All but Published, DamageRepaired, FECFailed, CampaignEnded and those about pilots last until they have recovered.
 const (
 	PassFailed     Kind = "pass-failed"
 	SiteProblems   Kind = "site-problems" // the branch holds an invalid commit
@@ -55,7 +56,7 @@ const (
 
 // lasts says whether a kind of event is over only when a later one says so.
 func (k Kind) lasts() bool {
-	return k != DamageRepaired && k != Published && k != FECFailed && k != CampaignEnded
+	return k != DamageRepaired && k != Published && k != FECFailed && k != CampaignEnded && !k.isPilot()
 }
 
 // Route says which events somebody is told. The zero value is all of them.
@@ -76,6 +77,9 @@ var changing = regexp.MustCompile(`[0-9A-Z]{16,}|[0-9]+`)
 // hash is the same for events that say the same.
 func (e Event) hash() string {
 	said := fmt.Sprintf("%q %q %q %t %q %q", e.Site, e.Kind, e.Commit, e.Recovered, e.Title, changing.ReplaceAllString(e.Text, "0"))
+	if e.Pilot != "" {
+		said += " " + e.Pilot
+	}
 	sum := sha256.Sum256([]byte(said))
 	return hex.EncodeToString(sum[:8])
 }

@@ -18,7 +18,8 @@ const (
 
 // Kinds are all kinds of events.
 var Kinds = []Kind{PassFailed, SiteProblems, PruneRefused, FetchFailing, DamageRepaired, Published, WebhookSilent, RestartsPaused, FECFailed, CollectFailing,
-	HookFailing, CampaignHeld, CampaignLate, CampaignEnded, SubmissionUnknown, CredentialExpiring}
+	HookFailing, CampaignHeld, CampaignLate, CampaignEnded, SubmissionUnknown, CredentialExpiring,
+	PilotCall, PilotResources, PilotUpdate, PilotPublished, PilotHalted, PilotResumed, PilotExpired, PilotOverdue, PilotClosed}
 
 // campaignTitles are what lasting events about campaigns are called, and what is said when they are over.
 var campaignTitles = map[Kind]struct {

@@ -176,6 +176,9 @@ func (a Alertmanager) alert(e Event) alert {
 		Annotations: map[string]string{"summary": e.headline(), "description": cut(e.Text, 8000), "commit": e.Commit},
 		EndsAt:      e.At,
 	}
+	if e.Pilot != "" {
+		out.Labels["pilot"] = e.Pilot
+	}
 	if e.Recovered {
 		return out
 	}

@@ -374,6 +374,7 @@ type Profile struct {
 	Resources   Resources         `json:"resources,omitzero"`
 	MaxTasks    int               `json:"maxTasks,omitempty"`
 	MaxLaunches int               `json:"maxLaunches,omitempty"`
+	Provides    []string          `json:"provides,omitempty"`
 }
 
 // Tasks is how many submissions one launch may have.

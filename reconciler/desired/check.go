@@ -36,9 +36,7 @@ func CheckChanged(s Site, files artifact.Files, now time.Time, proven func(fec s
 		c.configurationItem(name, s.Configuration[name])
 	}
 	c.fecs()
-	for _, name := range sortedKeys(s.Pilots) {
-		c.pilot(name, s.Pilots[name])
-	}
+	c.pilots()
 	for _, name := range sortedKeys(s.Campaigns) {
 		c.campaign(name, s.Campaigns[name])
 	}

@@ -20,6 +20,7 @@ func (c *checker) campaign(name string, g Campaign) {
 	for _, stage := range sortedKeys(g.Stages) {
 		k.stage(stage, g.Stages[stage])
 	}
+	k.provided()
 	k.approvals()
 	k.schedule()
 	k.loop()
@@ -41,6 +42,36 @@ func (k campaignChecker) versions(software map[string]string, at ...any) {
 	for _, name := range sortedKeys(software) {
 		path := func() string { return k.at(append(slices.Clone(at), name)...) }
 		k.release(name, software[name], path, path)
+	}
+}
+
+// provided checks that what jobs run finds what it needs where they run.
+func (k campaignChecker) provided() {
+	type use struct{ profile, software string }
+	seen := map[use]bool{} // of the campaign's own software
+	for _, stage := range sortedKeys(k.Stages) {
+		s := k.Stages[stage]
+		if s.Job == nil {
+			continue
+		}
+		profile, p := k.site.Settings.ProfileFor(k.Campaign, s)
+		if p.Engine == "" {
+			continue // there is no such profile
+		}
+		check := func(software map[string]string, name string, at ...any) {
+			version := software[name]
+			k.checker.provided(k.site.Software[name].Versions[version], name+" "+version, fmt.Sprintf("profile %q", profile), p.Provides,
+				func() string { return k.at(append(at, name)...) }, CUEPath("site", "profiles", profile, "provides"))
+		}
+		for _, name := range sortedKeys(k.Campaign.Software) {
+			if !seen[use{profile, name}] {
+				seen[use{profile, name}] = true
+				check(k.Campaign.Software, name, "software")
+			}
+		}
+		for _, name := range sortedKeys(s.Job.Software) {
+			check(s.Job.Software, name, "stages", stage, "job", "software")
+		}
 	}
 }
 

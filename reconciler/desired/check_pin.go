@@ -22,7 +22,11 @@ func (c *checker) pin(fec, platform, software string, p Pin) (part, bool) {
 			"remove them")
 	}
 	payload, key, ok := r.For(platform)
-	if _, known := c.site.Settings.Platforms[platform]; known && !ok {
+	on, known := c.site.Settings.Platforms[platform]
+	if known {
+		c.provided(r, software+" "+p.Version, fmt.Sprintf("platform %q", platform), on.Provides, versionAt, CUEPath("site", "platforms", platform, "provides"))
+	}
+	if known && !ok {
 		c.problem(versionAt(), fmt.Sprintf("%s %s has no payload for platform %q", software, p.Version, platform),
 			fmt.Sprintf("add one in %s, or pin another version", CUEPath("software", software, "versions", p.Version, "payload")))
 	}

@@ -17,6 +17,7 @@ func (c *checker) settings() {
 	for _, name := range sortedKeys(c.site.Settings.Scripts) {
 		c.file(c.site.Settings.Scripts[name].File, func() string { return CUEPath("site", "scripts", name, "file") })
 	}
+	c.packages()
 	c.restarts(c.site.Settings.Restarts)
 	if life := c.site.Settings.Boot.Life(); life < leastLife {
 		c.problem(CUEPath("site", "boot", "manifestLife"), fmt.Sprintf("manifests that live %s would be renewed all the time", life),

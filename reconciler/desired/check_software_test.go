@@ -170,7 +170,8 @@ func TestCheckConfiguration(t *testing.T) {
 			s.fec("kgp2cu02", func(f *desired.FEC) { f.Init = nil })
 			delete(s.FECs["kgp2cu02"].Software, "bpm")
 		},
-			`fecs.kgp2cu02.configuration.orbit: orbit 1.0 is for bpm, and this FEC runs none of it; add the software to the FEC, or remove the configuration`},
+			`fecs.kgp2cu02.configuration.orbit: orbit 1.0 is for bpm, and this FEC runs none of it; add the software to the FEC, or remove the configuration
+			warning: pilots."orbit-display".rollout.waves[1].groups[0]: no FEC of group "ring" runs bpm; remove it, or name another one`},
 	})
 }
 
@@ -223,7 +224,7 @@ func TestCheckCycles(t *testing.T) {
 			campaigns.lattice.stages.c.needs.b: stages need each other: b needs c needs b; remove one of these needs; to have a stage's outputs worked on again, use loop`},
 		{"two ways to one stage", stages(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": {}}), ``},
 		{"prerequisites", func(s *state) {
-			s.Prerequisites["xml"] = desired.Prerequisite{Needs: []string{"fesa"}}
+			s.Prerequisites["xml"] = validPrerequisite("libxml2", "fesa")
 		}, `prerequisites.xml.needs[0]: prerequisites need each other: fesa needs xml needs fesa; remove one of these needs`},
 	})
 }

@@ -22,8 +22,9 @@ func validSite() desired.Site {
 			Name: "ring",
 			Platforms: map[string]desired.Platform{
 				"ppc": {Arch: "ppc", OS: "yocto", Unpack: []artifact.Format{artifact.Gzip}},
-				"x86": {Arch: "x86_64", OS: "debian", Unpack: []artifact.Format{artifact.Gzip, artifact.Xz, artifact.Zstd}, Format: artifact.Zstd},
+				"x86": {Arch: "x86_64", OS: "debian", Unpack: []artifact.Format{artifact.Gzip, artifact.Xz, artifact.Zstd}, Format: artifact.Zstd, System: "debian12", Provides: []string{"fesa", "xml"}},
 			},
+			Systems:          map[string]desired.System{"debian12": {Family: desired.Debian, Release: "bookworm"}},
 			Groups:           map[string]desired.Group{"injector": {}, "ring": {}},
 			MonitoringGroups: map[string]desired.Group{"linux": {}},
 			Scripts:          map[string]desired.GlobalScript{"10-env": {File: "scripts/env.sh"}},
@@ -68,14 +69,21 @@ func validSite() desired.Site {
 				"bpm": {Version: "dev", Start: &start, Until: "2026-05-04", Reason: "test of the new orbit display"},
 			}},
 		},
-		Pilots: map[string]desired.Pilot{"orbit-display": {
-			Software: "bpm", Version: "3.0.0", FECs: []string{"kgp2cu01"}, Groups: []string{"ring"}, Expires: "2026-05-04",
-		}},
+		Pilots:    map[string]desired.Pilot{"orbit-display": requestedPilot()},
 		Campaigns: map[string]desired.Campaign{"lattice": validCampaign()},
 		Prerequisites: map[string]desired.Prerequisite{
-			"xml":  {Packages: map[string]string{"ppc": "libxml2", "x86": "libxml2"}},
-			"fesa": {Packages: map[string]string{"x86": "fesa"}, Needs: []string{"xml"}},
+			"xml":  validPrerequisite("libxml2"),
+			"fesa": validPrerequisite("fesa", "xml"),
 		},
+	}
+}
+
+// validPrerequisite comes from the distribution.
+func validPrerequisite(name string, needs ...string) desired.Prerequisite {
+	return desired.Prerequisite{
+		Description: name, Responsible: "ada@example.org", Ecosystem: "system", Recommended: "2.9", Supported: []string{"2.9"},
+		Systems: map[string]desired.Provision{"debian12": {Source: desired.Source{Distro: &desired.DistroPackage{Package: name, Candidate: "1:2.9.14+dfsg-1", AsOf: "2026-05-01"}}}},
+		Verify:  []desired.Probe{{Run: []string{name, "--version"}}}, Needs: needs,
 	}
 }
 

@@ -2,6 +2,7 @@ package desired
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 )
 
@@ -37,7 +38,19 @@ type Pin struct {
 	Start   *bool  `json:"start,omitempty"`
 	Until   string `json:"until,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+
+	Piloted Piloted `json:"-"` // no site says it: a pass puts it there
 }
+
+// Piloted says which pilot has put a version in the place of a FEC's own. The zero value: none has.
+type Piloted struct {
+	Pilot string
+	Wave  int    // from 1
+	Own   string // version that the site itself pins
+}
+
+// String names the pilot and the wave.
+func (p Piloted) String() string { return fmt.Sprintf("pilot %s, wave %d", p.Pilot, p.Wave) }
 
 // Starts says whether the pinned release is started at boot. A development release starts only while its permission
 // lasts; expired says that it has passed.

@@ -26,6 +26,9 @@ func (s Site) Named() map[string]map[string][]string {
 		who := CUEPath("fecs", name)
 		for software, pin := range s.FECs[name].Software {
 			add(software, pin.Version, who)
+			if own := pin.Piloted.Own; own != "" { // it goes back to that
+				add(software, own, who)
+			}
 		}
 	}
 	for _, name := range sortedKeys(s.Pilots) {

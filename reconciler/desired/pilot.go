@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -47,6 +48,23 @@ const (
 	PilotOfSites = "grid-service"
 )
 
+// Urgencies of pilots.
+const (
+	NormalUrgency = "normal" // every check of the report counts
+	FastUrgency   = "fast"   // those that are not needed to install it safely may be left out
+)
+
+// TheUrgency is how much of the report counts.
+func (p Pilot) TheUrgency() string { return or(p.Urgency, NormalUrgency) }
+
+// TheWaves are who gets the pilot one after the other: without a rollout, all at once.
+func (p Pilot) TheWaves() []PilotWave {
+	if p.Rollout == nil || len(p.Rollout.Waves) == 0 {
+		return []PilotWave{{}}
+	}
+	return p.Rollout.Waves
+}
+
 // Criterion is something to be measured.
 type Criterion struct {
 	Description string `json:"description"`
@@ -81,11 +99,23 @@ type PilotWave struct {
 	Groups      []string `json:"groups,omitempty"`
 }
 
+// Percent is the share of its participants that must run it.
+func (w PilotWave) Percent() int {
+	n, err := strconv.Atoi(strings.TrimSuffix(or(w.Success, "100%"), "%"))
+	if err != nil {
+		return 100 // the schema has said what is wrong with it
+	}
+	return n
+}
+
 // PilotSite is a site that may take part.
 type PilotSite struct {
 	Contact string `json:"contact"`
 	Wave    int    `json:"wave,omitempty"`
 }
+
+// TheWave is the wave that the site is in, from 1.
+func (s PilotSite) TheWave() int { return or(s.Wave, 1) }
 
 // RPMBranch is the packages of one operating system and architecture, by directory.
 type RPMBranch map[string][]RPM
@@ -127,6 +157,15 @@ type PilotUpdate struct {
 	Compat   string           `json:"compat,omitempty"`
 	Packages map[string][]RPM `json:"packages"` // by branch
 }
+
+// SecurityUpdate is the reason of an update that needs an advisory.
+const SecurityUpdate = "security"
+
+// SkippedTest is that an update is not tested; BreakingUpdate, that it needs notes on how to migrate.
+const (
+	SkippedTest    = "skipped"
+	BreakingUpdate = "breaking"
+)
 
 // Kinds of updates.
 const (
@@ -281,31 +320,19 @@ func ReleaseSubject(s Site, files artifact.Files, software, version string) (str
 	_ = json.NewEncoder(h).Encode([]any{software, version, r}) // maps are sorted; what the schema accepts has no value that JSON lacks
 	for _, platform := range sortedKeys(r.Payload) {
 		p := r.Payload[platform]
-		if p.Git.Commit != "" {
-			continue // its commit says all
+		var made artifact.Files
+		switch f, ok := files.Find(p.Archive); {
+		case p.Git.Commit != "": // that says all
+		case p.Folder != "":
+			made = files.Under(p.Folder)
+		case ok:
+			made = artifact.Files{f}
 		}
-		for _, f := range files {
-			if f.Path == p.Archive || p.Folder != "" && strings.HasPrefix(f.Path, p.Folder+"/") {
-				fmt.Fprintf(h, "%s %s %s %o\n", platform, f.Path, f.ID, f.Mode)
-			}
+		for _, f := range made {
+			fmt.Fprintf(h, "%s %s %s %o\n", platform, f.Path, f.ID, f.Mode)
 		}
 	}
 	return subjectOf(h), true
-}
-
-// UpdatesInOrder are the names of a pilot's updates, each after the one whose tree it adds to; and those whose base nothing leads to.
-func (p Pilot) UpdatesInOrder() (ordered, loose []string) {
-	left := sortedKeys(p.Updates)
-	at := p.Snapshot()
-	for {
-		base := at.Subject()
-		i := slices.IndexFunc(left, func(name string) bool { return p.Updates[name].Base == base })
-		if i < 0 {
-			return ordered, left
-		}
-		ordered, at = append(ordered, left[i]), at.With(p.Updates[left[i]])
-		left = slices.Delete(left, i, i+1)
-	}
 }
 
 // RecordsInOrder are the names of a pilot's records, the oldest first; those of one second by name.

@@ -11,6 +11,7 @@ import (
 func Rewritten(before, now Site) Problems {
 	var ps Problems
 	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, Pilot.Ended)...)
+	ps = append(ps, rewritten("prerequisites", before.Prerequisites, now.Prerequisites, Prerequisite.records, Prerequisite.Retired)...)
 	return ps.Sorted()
 }
 

@@ -30,6 +30,7 @@ type Settings struct {
 	Description      string                  `json:"description,omitempty"`
 	Channel          string                  `json:"channel,omitempty"`
 	Platforms        map[string]Platform     `json:"platforms"`
+	Systems          map[string]System       `json:"systems,omitempty"`
 	Groups           map[string]Group        `json:"groups,omitempty"`
 	MonitoringGroups map[string]Group        `json:"monitoringGroups,omitempty"`
 	Scripts          map[string]GlobalScript `json:"scripts,omitempty"`
@@ -39,6 +40,7 @@ type Settings struct {
 	Restarts         Restarts                `json:"restarts,omitzero"`
 	Profiles         map[string]Profile      `json:"profiles,omitempty"`
 	Campaigns        CampaignPolicy          `json:"campaigns,omitzero"`
+	Packages         Packages                `json:"packages,omitzero"`
 }
 
 // Group is a set of FECs, or a host group of the monitoring system.
@@ -110,6 +112,8 @@ type Platform struct {
 	Unpack       []artifact.Format `json:"unpack"`
 	Format       artifact.Format   `json:"format,omitempty"`
 	UnpackMemory string            `json:"unpackMemory,omitempty"`
+	System       string            `json:"system,omitempty"`
+	Provides     []string          `json:"provides,omitempty"`
 }
 
 // Prefers is the format that Pomona builds where a payload names none.

@@ -33,6 +33,7 @@ type Release struct {
 	Channel  string             `json:"channel,omitempty"`
 	Released string             `json:"released,omitempty"`
 	Notes    string             `json:"notes,omitempty"`
+	Needs    []string           `json:"needs,omitempty"`
 	Payload  map[string]Payload `json:"payload"`
 }
 

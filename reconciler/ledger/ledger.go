@@ -111,6 +111,7 @@ func complete(ctx context.Context, db *sql.DB) error {
 		"launches", "submissions", "submission_events",
 		"rollouts", "rollout_pauses",
 		"hooks",
+		"pilot_probes", "pilot_broadcasts", "pilot_deliveries",
 	} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); sqliteLacks(err) || postgresDamaged(err) {
 			return fmt.Errorf("%w: %w", errDamaged, err)

@@ -135,22 +135,44 @@ func (c *comparison) generation() {
 // manifests reads every FEC's manifest: the folder that is expected holds it with the serial, expiry and signatures that
 // are served.
 func (c *comparison) manifests(ctx context.Context) error {
-	indexed := map[string]tree.IndexedFEC{}
+	indexed, added := map[string]tree.IndexedFEC{}, map[string]bool{}
 	for _, f := range c.served.Index.FECs {
 		indexed[f.Name] = f
+	}
+	for _, f := range c.served.Index.Folders {
+		added[f.Path] = !f.Content.IsZero()
 	}
 	c.sealed = make([]expectedFolder, len(c.want.Tree.Folders))
 	return c.each(ctx, len(c.sealed), func(ctx context.Context, i int) (err error) {
 		f := c.want.Tree.Folders[i]
+		if f.Manifest == nil && added[f.Path] {
+			c.sealed[i] = c.signedFolder(ctx, f)
+			return nil
+		}
 		if f.Manifest == nil {
 			nodes, object := f.Sealed(nil)
-			c.sealed[i] = expectedFolder{f.Path, object, nodes}
+			c.sealed[i] = expectedFolder{path: f.Path, object: object, nodes: nodes}
 			return nil
 		}
 		at, known := indexed[f.Manifest.FEC]
 		c.sealed[i], err = c.manifest(ctx, f, at, known)
 		return err
 	})
+}
+
+// signedFolder is a folder with the signatures of the pilot key that are served in it: clients of repositories verify them.
+func (c *comparison) signedFolder(ctx context.Context, f tree.Folder) expectedFolder {
+	var added []tree.Node
+	for _, path := range f.Added() {
+		b, err := c.served.view.read(ctx, f.Path+"/"+path, maxSignature)
+		if err != nil {
+			c.unread(f.Path+"/"+path, err)
+			continue
+		}
+		added = append(added, tree.Node{Path: path, Data: b})
+	}
+	nodes, object := f.With(added)
+	return expectedFolder{path: f.Path, object: object, nodes: nodes, content: f.Content()}
 }
 
 func (c *comparison) manifest(ctx context.Context, f tree.Folder, at tree.IndexedFEC, known bool) (expectedFolder, error) {
@@ -299,7 +321,7 @@ func (c *comparison) expectedIndex() tree.Index {
 	}
 	for i, f := range t.Folders {
 		if f.Manifest == nil {
-			x.Folders = append(x.Folders, tree.IndexedFolder{Path: f.Path, Folder: c.sealed[i].object})
+			x.Folders = append(x.Folders, tree.IndexedFolder{Path: f.Path, Folder: c.sealed[i].object, Content: c.sealed[i].content})
 			continue
 		}
 		served := at[f.Manifest.FEC]
@@ -323,7 +345,7 @@ func byKey(text string) keyed {
 		l = strings.TrimSuffix(l, "\n")
 		words := strings.SplitN(l, " ", 3)
 		key := words[0]
-		if key == "fec" || key == "folder" || key == "link" {
+		if key == "fec" || key == "folder" || key == "signed" || key == "link" {
 			key += " " + words[1] // a parsed index has it
 		}
 		if _, twice := k.lines[key]; !twice {

@@ -58,6 +58,8 @@ type expectedFolder struct {
 	path   string
 	object artifact.Digest // zero when nobody knows: its manifest cannot be read
 	nodes  []tree.Node
+
+	content artifact.Digest // of a folder with signatures, without them
 }
 
 // expectedTop is what a generation should hold besides the content of its folders.

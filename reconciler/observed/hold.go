@@ -53,6 +53,16 @@ type Held struct {
 	Commit  string   `json:"commit"`  // 40 hex digits
 	Expired []string `json:"expired"` // its permissions that have passed, as when it was held
 	By      []string `json:"by"`      // ids of the holds, sorted
+	// what it has of pilots, by software
+	Pilots []HeldPilot `json:"pilots,omitempty"`
+}
+
+// HeldPilot is a version that a FEC stays at because a pilot has put it there.
+type HeldPilot struct {
+	Software string `json:"software"`
+	Version  string `json:"version"`
+	Pilot    string `json:"pilot"`
+	Wave     int    `json:"wave"` // from 1
 }
 
 // Override sets a hold out of force for a while.

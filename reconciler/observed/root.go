@@ -42,8 +42,9 @@ type Generation struct {
 	Tree      artifact.Digest `json:"tree"`
 	Pomona    string          `json:"pomona"` // version that rendered it
 	Givens    Givens          `json:"givens"`
-	Keys      []string        `json:"keys"`   // key numbers that signed it
-	Serial    int64           `json:"serial"` // the highest of any manifest so far, also of FECs that are gone
+	Keys      []string        `json:"keys"`               // key numbers that signed it
+	PilotKey  string          `json:"pilotKey,omitempty"` // fingerprint of the key that signed repositories of pilots
+	Serial    int64           `json:"serial"`             // the highest of any manifest so far, also of FECs that are gone
 	Published time.Time       `json:"published"`
 
 	Preview *Proposed `json:"preview,omitempty"` // the pull request that it is the preview of
@@ -54,6 +55,8 @@ type Givens struct {
 	Holds   []Hold   `json:"holds"`   // in force, of operators and after failures, by id
 	Held    []Held   `json:"held"`    // FECs that stay as they were, by name
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
+	// Pilots are how far pilots have got, by name
+	Pilots []tree.PilotPlace `json:"pilots,omitempty"`
 	// no pull request's check has seen this tree, although they are checked here; changes nothing in it
 	Unchecked bool `json:"unchecked,omitempty"`
 }
@@ -63,13 +66,19 @@ func (g Givens) Digest() artifact.Digest {
 	type held struct {
 		FEC, Commit string
 		Expired     []string
+		Pilots      []HeldPilot `json:",omitempty"`
 	}
 	of := struct {
 		Held    []held
 		Expired []string
+		Pilots  []tree.PilotPlace `json:",omitempty"`
 	}{Expired: append([]string{}, g.Expired...)}
+	for _, p := range g.Pilots {
+		p.Withheld = "" // for people
+		of.Pilots = append(of.Pilots, p)
+	}
 	for _, h := range g.Held {
-		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...)})
+		of.Held = append(of.Held, held{h.FEC, h.Commit, append([]string{}, h.Expired...), h.Pilots})
 	}
 	b, err := json.Marshal(of)
 	if err != nil {

@@ -68,7 +68,7 @@ func contents(x tree.Index) map[string]string {
 		out["fecs/"+f.Name] = f.Content.String()
 	}
 	for _, f := range x.Folders {
-		out[f.Path] = f.Folder.String()
+		out[f.Path] = f.Holds().String()
 	}
 	for _, l := range x.Links {
 		out[l.Path] = "-> " + l.Target

@@ -128,15 +128,21 @@ func NeedsMembers(in []observed.Hold) bool {
 	return slices.ContainsFunc(in, func(h observed.Hold) bool { return strings.HasPrefix(h.Scope, desired.GroupScope+".") })
 }
 
+// HoldsFECs says whether some of the holds are of FECs or groups.
+func HoldsFECs(in []observed.Hold) bool {
+	return NeedsMembers(in) || slices.ContainsFunc(in, func(h observed.Hold) bool { return strings.HasPrefix(h.Scope, desired.FECScope+".") })
+}
+
 // Side is one commit's FECs, and which of their permissions have passed.
 type Side struct {
 	Commit  string // 40 hex digits; empty: there is none
 	FECs    map[string]desired.FEC
 	Expired []string
+	Pilots  map[string][]observed.HeldPilot // what FECs have of pilots
 }
 
 // HeldFECs are the FECs that stay as an earlier commit says, by name. One that does not run what is published goes back to the
-// commit that its hold names. One that is held already stays as it is; any other, as it is published now; one that only comes
+// commit that its hold names, without what pilots have put on it. One that is held already stays as it is; any other, as it is published now; one that only comes
 // into a held group with the wanted commit, as that has it.
 func HeldFECs(in []observed.Hold, current observed.Generation, published, wanted Side) []observed.Held {
 	h := holder{held: map[string]*hold{}, was: map[string]observed.Held{}, published: published, wanted: wanted}
@@ -194,13 +200,13 @@ func (h *holder) stays(fec string) observed.Held {
 		return observed.Held{FEC: fec, Commit: held.back, Expired: ExpiredOf(h.published.Expired, fec), By: held.by}
 	}
 	if ok {
-		return observed.Held{FEC: fec, Commit: was.Commit, Expired: append([]string{}, was.Expired...), By: held.by}
+		return observed.Held{FEC: fec, Commit: was.Commit, Expired: append([]string{}, was.Expired...), By: held.by, Pilots: was.Pilots}
 	}
 	side := h.wanted
 	if held.asPublished && h.published.Commit != "" {
 		side = h.published
 	}
-	return observed.Held{FEC: fec, Commit: side.Commit, Expired: ExpiredOf(side.Expired, fec), By: held.by}
+	return observed.Held{FEC: fec, Commit: side.Commit, Expired: ExpiredOf(side.Expired, fec), By: held.by, Pilots: side.Pilots[fec]}
 }
 
 // group holds the members of a group: those that it had, those that it will have, and those that are held for it already,

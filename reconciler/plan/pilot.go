@@ -38,6 +38,12 @@ type PilotFacts struct {
 	// Signed says of each subject what Pomona found of its packages' signatures: empty: good; a subject that is missing: nobody knows.
 	Signed map[string]string
 	Since  map[string]time.Time // when the ledger first saw it in each state
+	// Opened is when the ledger first saw each wave open, by PilotWave.Key: what is open stays so.
+	Opened map[string]time.Time
+	// Tripped is when the ledger last saw failures halt it (PilotNow.Trip), and TrippedWhy which: FECs that have gone back say nothing of them any more.
+	Tripped    time.Time
+	TrippedWhy string
+	Announced  map[string]time.Time // updates of which participants have been told, and when
 }
 
 // PilotNow is how far a pilot is, and why not further.
@@ -55,7 +61,8 @@ type PilotNow struct {
 	Problems []ProblemNow  `json:"problems"`
 	Void     []string      `json:"void,omitempty"` // records that are about something else than what is frozen
 	Overdue  time.Duration `json:"overdue,omitempty"`
-	Why      string        `json:"why,omitempty"` // halted, denied or expired
+	Why      string        `json:"why,omitempty"`  // halted, denied or expired
+	Trip     string        `json:"trip,omitempty"` // failures that halt it, as they are now: to be remembered
 	// Waves and snapshots as the tree is to have them.
 	Place observed.PilotPlace `json:"place"`
 }
@@ -109,8 +116,130 @@ type ProblemNow struct {
 	Opened   time.Time `json:"opened"`
 }
 
-// Pilot works out how far a pilot is: the furthest state whose gates all hold.
+// Pilot works out how far a pilot is: the furthest state whose gates all hold, unless it was denied, has expired or is halted. What is recorded after
+// it has been closed is not looked at.
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
-	return PilotNow{Name: name, Scope: p.Scope, State: PilotRequested, Subject: f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
-		Sites: []SiteNow{}, Problems: []ProblemNow{}, Place: observed.PilotPlace{Name: name, State: PilotRequested, Waves: []string{}}}
+	c := newPilotCase(name, p, f)
+	for i, r := range c.records {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.at.After(now) {
+			continue
+		}
+		if j := c.judge(c.records[:c.until(i)], r.at, r); j.closes(r) {
+			return j.end(r)
+		}
+	}
+	return c.judge(c.records, now, nil).now
+}
+
+// pilotCase is what is known of a pilot, whenever it is judged.
+type pilotCase struct {
+	name    string
+	p       desired.Pilot
+	f       PilotFacts
+	records []*pilotRecord // oldest first
+	sites   []string       // sorted
+	updates map[string]*pilotUpdate
+	void    []string
+	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
+}
+
+// pilotJudge judges a pilot as it is at one time.
+type pilotJudge struct {
+	*pilotCase
+	at      time.Time
+	made    []*pilotRecord // by then
+	by      map[recordKey][]*pilotRecord
+	first   pilotExam
+	steps   []pilotStep // what has been mirrored, in its order
+	lives   []siteLife
+	courses []waveCourse
+	blocked []ProblemNow
+	trouble pilotTrouble
+	closing *pilotRecord // that is to close it; nil: none
+	outcome string       // once it is closed
+	far     string       // the state that it got to, whatever stops it
+	reached bool         // all gates so far hold
+	now     PilotNow
+}
+
+// recordKey finds records: those of a kind about one update, or about the first release.
+type recordKey struct{ update, kind string }
+
+// newPilotCase reads records once.
+func newPilotCase(name string, p desired.Pilot, f PilotFacts) *pilotCase {
+	c := &pilotCase{name: name, p: p, f: f, sites: sortedKeys(p.Sites)}
+	c.updates = updatesOf(p, f.Subject)
+	c.records = c.readRecords()
+	return c
+}
+
+// until is how many records were made no later than one of them.
+func (c *pilotCase) until(i int) int {
+	n := i + 1
+	for n < len(c.records) && c.records[n].at.Equal(c.records[i].at) {
+		n++
+	}
+	return n
+}
+
+// judge walks through the states at one time, by records of which one may be to close it.
+func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecord) *pilotJudge {
+	j := &pilotJudge{pilotCase: c, at: at, closing: closing, by: map[recordKey][]*pilotRecord{}, reached: true}
+	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
+		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void}
+	j.now.Place.Name = c.name
+	for _, r := range made {
+		if !r.at.After(at) {
+			j.made = append(j.made, r)
+			j.by[recordKey{r.Update, r.Kind}] = append(j.by[recordKey{r.Update, r.Kind}], r)
+		}
+	}
+	j.examine()
+	for _, s := range []struct {
+		state string
+		gates func() []Gate
+	}{
+		{PilotRequested, j.requestGates}, {PilotStaffed, j.staffGates}, {PilotFrozen, j.first.freezeGates}, {PilotChecked, j.first.checkGates},
+		{PilotMirrored, j.first.mirrorGates}, {PilotCalled, j.callGates}, {PilotDeployed, j.deployGates}, {PilotPublished, j.publishGates}, {PilotClosed, j.closeGates},
+	} {
+		j.enter(s.state, s.gates())
+	}
+	j.stop()
+	j.place()
+	j.overdue()
+	return j
+}
+
+// examine finds out what the gates are about.
+func (j *pilotJudge) examine() {
+	j.first = j.exam("", j.f.Subject, always)
+	if j.first.froze != nil {
+		j.now.Frozen = j.f.Subject
+	}
+	if !j.first.mirrored.IsZero() {
+		j.steps = append(j.steps, pilotStep{subject: j.f.Subject, at: j.first.mirrored, gated: true})
+	}
+	j.judgeUpdates()
+	j.judgeSites()
+	j.judgeProblems()
+}
+
+// enter lists the gates of a state, and enters it if they hold and it was in the state before.
+func (j *pilotJudge) enter(state string, gates []Gate) {
+	holds := true
+	for _, g := range gates {
+		g.State = state
+		holds = holds && g.Verdict.Holds()
+		if !j.reached && g.Verdict == GatePending {
+			g.Verdict = GateWaiting
+		}
+		if g.Verdict.Holds() {
+			g.Who, g.Do = nil, ""
+		}
+		j.now.Gates = append(j.now.Gates, g)
+	}
+	j.reached = j.reached && holds
+	if j.reached && state != PilotClosed { // only a record closes it
+		j.now.State = state
+	}
 }

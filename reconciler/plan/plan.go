@@ -21,6 +21,8 @@ type Want struct {
 	Tree    tree.Tree
 	Givens  observed.Givens
 	Keys    []string // numbers of the keys that sign
+	// fingerprint of the key that signs repositories of pilots; empty: what is signed stays as it is
+	PilotKey string
 	// messages of the commits since the published one: they may allow a removal
 	Messages []string
 	Site     desired.Site
@@ -64,6 +66,8 @@ type Publish struct {
 	Generation observed.Generation `json:"generation"`
 	Reasons    []string            `json:"reasons"`
 	Seals      map[string]Seal     `json:"-"` // FEC to its manifest's seal
+	// by path: published folders that hold signatures of the pilot key, and that stay
+	Kept map[string]artifact.Digest `json:"-"`
 }
 
 // Seal is what a manifest says beyond its content, or the folder that stays as it is published now.
@@ -111,6 +115,7 @@ func publish(want Want, have observed.Root, changes int, now time.Time) *Publish
 	resign := published && !slices.Equal(current.Keys, want.Keys)
 	pub.Generation.Serial = have.HighestSerial()
 	renewed := pub.seal(want.Tree, have, resign, now)
+	resignPilots := pub.keep(want, have, current.PilotKey)
 	switch {
 	case !published:
 		pub.Reasons = append(pub.Reasons, "nothing is published yet")
@@ -127,6 +132,9 @@ func publish(want Want, have observed.Root, changes int, now time.Time) *Publish
 	}
 	if resign {
 		pub.Reasons = append(pub.Reasons, "other keys sign")
+	}
+	if published && resignPilots {
+		pub.Reasons = append(pub.Reasons, "another key signs repositories of pilots")
 	}
 	if published {
 		pub.Reasons = append(pub.Reasons, heldOtherwise(current.Givens, want.Givens)...)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
@@ -156,7 +157,7 @@ func (w *writer) generation(t tree.Sealed) (string, error) {
 		links[folder] = append(links[folder], durable.Link{Name: path.Base(at), Target: target})
 	}
 	for _, f := range t.Folders {
-		add(f.Path, "../../../"+store.Path(f.Object))
+		add(f.Path, strings.Repeat("../", strings.Count(f.Path, "/")+2)+store.Path(f.Object))
 	}
 	for _, l := range t.Links {
 		add(l.Path, l.Target)

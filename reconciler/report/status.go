@@ -26,6 +26,7 @@ type Status struct {
 	Restarts  *Restarts           `json:"restarts,omitempty"` // of FECs that were restarted; nil: none was, and nothing is paused
 	Hooks     []Hook              `json:"hooks"`              // after publication that were not told yet
 	Campaigns *CampaignsNow       `json:"campaigns,omitempty"`
+	Pilots    *PilotsNow          `json:"pilots,omitempty"`
 	Service   *Service            `json:"service"` // nil: none runs
 	Trouble   string              `json:"trouble,omitempty"`
 }
@@ -108,6 +109,11 @@ func (s Status) Text(w io.Writer) error {
 	if s.Campaigns != nil {
 		for i, line := range s.Campaigns.lines() {
 			row(map[bool]string{true: "campaigns"}[i == 0], "%s", line)
+		}
+	}
+	if s.Pilots != nil {
+		for i, line := range s.Pilots.lines() {
+			row(map[bool]string{true: "pilots"}[i == 0], "%s", line)
 		}
 	}
 	s.service(row)

@@ -37,6 +37,24 @@ func (f Folder) Sealed(manifest []byte) ([]Node, artifact.Digest) {
 	return nodes, digestNodes(nodes)
 }
 
+// Added are the paths that publish adds to the folder with the pilot key: no content tells of them, so that a tree is the same whoever
+// renders it.
+func (f Folder) Added() (paths []string) {
+	for _, path := range f.Signs {
+		paths = append(paths, path+signatureExtension)
+	}
+	if f.Key != "" {
+		paths = append(paths, f.Key)
+	}
+	return paths
+}
+
+// With are the folder's nodes with those that publish adds, and the digest that names the folder in the object store.
+func (f Folder) With(added []Node) ([]Node, artifact.Digest) {
+	nodes := sortNodes(slices.Concat(f.Nodes, added))
+	return nodes, digestNodes(nodes)
+}
+
 // FolderDigest names a folder in the object store by its nodes.
 func FolderDigest(nodes []Node) artifact.Digest { return digestNodes(sortNodes(slices.Clone(nodes))) }
 

@@ -31,8 +31,17 @@ type IndexedFEC struct {
 
 // IndexedFolder is a folder that is no FEC's.
 type IndexedFolder struct {
-	Path   string
-	Folder artifact.Digest
+	Path    string
+	Folder  artifact.Digest
+	Content artifact.Digest // without what publish added; zero: it added nothing
+}
+
+// Holds is the digest of what the folder's content is, whoever signed it.
+func (f IndexedFolder) Holds() artifact.Digest {
+	if f.Content.IsZero() {
+		return f.Folder
+	}
+	return f.Content
 }
 
 const indexHeader = "pomona-index 1"
@@ -47,6 +56,7 @@ const indexHeader = "pomona-index 1"
 //	tree SHA256
 //	fec NAME CONTENT FOLDER SERIAL EXPIRES
 //	folder PATH FOLDER
+//	signed PATH CONTENT FOLDER
 //	link PATH TARGET
 //	end LINES
 func (x Index) Marshal() []byte {
@@ -61,7 +71,14 @@ func (x Index) Marshal() []byte {
 		w.add("fec", f.Name, f.Content, f.Folder, f.Serial, f.Expires)
 	}
 	for _, f := range x.Folders {
-		w.add("folder", f.Path, f.Folder)
+		if f.Content.IsZero() {
+			w.add("folder", f.Path, f.Folder)
+		}
+	}
+	for _, f := range x.Folders {
+		if !f.Content.IsZero() {
+			w.add("signed", f.Path, f.Content, f.Folder)
+		}
 	}
 	for _, l := range x.Links {
 		w.add("link", l.Path, l.Target)
@@ -88,6 +105,9 @@ func ParseIndex(b []byte) (Index, error) {
 	}
 	for r.next("folder", 2) {
 		x.Folders = append(x.Folders, IndexedFolder{Path: r.word(), Folder: r.digest()})
+	}
+	for r.next("signed", 3) {
+		x.Folders = append(x.Folders, IndexedFolder{Path: r.word(), Content: r.digest(), Folder: r.digest()})
 	}
 	for r.next("link", 2) {
 		x.Links = append(x.Links, Link{Path: r.word(), Target: r.word()})

@@ -57,9 +57,9 @@ func (l *Layout) unchanged(w Wanted) func(fec string) (Folder, bool) {
 	}
 }
 
-// shared is a site without its FECs.
+// shared is a site without its FECs, and without pilots: what those have put on a FEC is one of its pins.
 func shared(s desired.Site) desired.Site {
-	s.FECs = nil
+	s.FECs, s.Pilots = nil, nil
 	return s
 }
 

@@ -39,6 +39,8 @@ func Origins(s desired.Site, releases map[string][]string, path string) map[stri
 		o.configuration(name)
 	case top == monitoringTop:
 		o.monitoring(top + "/" + name)
+	case top == PrerequisitesFolder:
+		o.prerequisites()
 	case top == DataFolder:
 		o.data(name)
 	case path == IndexFile, path == SignatureFile, path == GenerationFile:
@@ -69,6 +71,9 @@ func Tops(s desired.Site) []string {
 			out = append(out, icingaFolder, promFolder)
 			break
 		}
+	}
+	if len(s.Prerequisites) > 0 {
+		out = append(out, PrerequisitesFolder)
 	}
 	slices.Sort(out)
 	return out
@@ -161,6 +166,9 @@ func (o origins) fecSoftware(name string, fec desired.FEC) (all []Source) {
 		}
 		format := payload.FormatFor(o.site.Settings.Platforms[fec.Platform])
 		pin := value("pinned version", "fecs", name, "software", sw, "version")
+		if by := fec.Software[sw].Piloted; by.Pilot != "" {
+			pin = value(by.String(), "pilots", by.Pilot, "version")
+		}
 		made := slices.Concat([]Source{pin}, payloadSources(payload, "software", sw, "versions", v, "payload", key))
 		o.archive(at+"/"+desired.ArchiveName(sw, v, key, format), fmt.Sprintf("%s %s for FEC %s", sw, v, name), made)
 		all = append(all, made...)

@@ -31,6 +31,8 @@ type Folder struct {
 	Path     string
 	Nodes    []Node    // by path
 	Manifest *Manifest // of a FEC, without serial and expiry
+	Signs    []string  // nodes beside which publish puts signatures of the pilot key
+	Key      string    // path at which publish puts the public part of that key; empty: nowhere
 
 	content artifact.Digest // once it is laid out
 	watched *watched        // of a FEC: what monitoring systems are told of it
@@ -74,6 +76,12 @@ func (p Part) String() string {
 		return fmt.Sprintf("configuration %s %s (%s)", p.Name, p.Version, p.Format)
 	case ScriptsPart:
 		return "init scripts of " + p.Name
+	case PackagePart:
+		return "package " + p.Name
+	case RepodataPart:
+		return fmt.Sprintf("%s of packages %.12s", p.Payload, p.Name)
+	case KeyPart:
+		return "public key " + p.Name
 	}
 	return "script " + p.Name
 }
@@ -86,6 +94,7 @@ type Wanted struct {
 	Client   []byte                     // the boot client
 	Command  []byte                     // what FECs answer over ssh with; empty: none is served
 	Expired  map[string]bool            // CUE paths of permissions that have passed
+	Pilots   []PilotPlace               // how far pilots have got, by name; FECs have theirs in Site already
 }
 
 // Client and Command are paths in the folder of global scripts: the boot client, and what FECs answer over ssh with.
@@ -115,6 +124,8 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	}
 	fecs := b.fecFolders(slices.Sorted(maps.Keys(w.Site.FECs)))
 	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
+	t.Folders = append(t.Folders, b.prerequisitesFolder()...)
+	t.Folders = append(t.Folders, b.pilotFolders()...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})

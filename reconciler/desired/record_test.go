@@ -1,0 +1,39 @@
+package desired_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+func TestRecordsAreAddedOnly(t *testing.T) {
+	record := func(kind string) desired.PrerequisiteRecord {
+		zero := 0
+		return desired.PrerequisiteRecord{Kind: kind, By: "ada@example.org", Jobs: desired.TrialJobs{Again: &desired.JobResult{Changed: &zero}}}
+	}
+	type records = map[string]desired.PrerequisiteRecord
+	site := func(r records) desired.Site {
+		return desired.Site{Prerequisites: map[string]desired.Prerequisite{"xml": {Records: r}}}
+	}
+	before := site(records{"a": record("trial"), "b": record("review")})
+	changed := record("trial")
+	*changed.Jobs.Again.Changed = 1
+	for name, c := range map[string]struct {
+		before, now desired.Site
+		want        string
+	}{
+		"same":    {before, site(records{"a": record("trial"), "b": record("review")}), ""},
+		"added":   {before, site(records{"a": record("trial"), "b": record("review"), "c": record("trial")}), ""},
+		"changed": {before, site(records{"a": changed, "b": record("review")}), "prerequisites.xml.records.a: this record has been changed; "},
+		"removed": {before, site(records{"a": record("trial")}), `prerequisites.xml: record "b" has been removed; `},
+		"gone":    {before, desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what 2 records recorded; "},
+		"retired": {site(records{"a": record("retire")}), desired.Site{}, ""},
+		"unheard": {site(nil), desired.Site{}, ""},
+	} {
+		got := desired.Rewritten(c.before, c.now).Error()
+		if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) || strings.Count(got, "\n") > 0 {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+)
+
+// pilotStates are the states of a pilot that goes on, one after the other.
+var pilotStates = []string{PilotRequested, PilotStaffed, PilotFrozen, PilotChecked, PilotMirrored, PilotCalled, PilotDeployed, PilotPublished}
+
+// PilotBroadcasts are what people are to be told of a pilot now and were not told yet, without titles and texts. Told is everything that they were
+// told of it, the oldest first. Nothing is told twice, whatever becomes of the pilot: what is about a record, an update or a site is told once of
+// each; a halt once for each time that it begins.
+func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadcast) (due []observed.PilotBroadcast) {
+	add := func(k observed.PilotBroadcastKind, about string) {
+		b := observed.PilotBroadcast{Pilot: now.Name, Kind: k, About: about}
+		if !slices.ContainsFunc(told, b.Same) && !slices.ContainsFunc(due, b.Same) {
+			due = append(due, b)
+		}
+	}
+	for _, record := range calls(now, p) {
+		add(observed.BroadcastCall, record)
+	}
+	for _, u := range now.Updates {
+		if u.State == "mirrored" || u.State == "announced" {
+			add(observed.BroadcastUpdate, u.Name)
+		}
+	}
+	for _, s := range now.Sites {
+		if s.State == "installed" && s.Published == GatePass {
+			add(observed.BroadcastResources, s.Site)
+		}
+	}
+	if now.State == PilotPublished && p.Scope == desired.PilotOfSites {
+		add(observed.BroadcastPublished, now.Frozen)
+	}
+	halts, resumes := 0, 0
+	for _, b := range told {
+		switch {
+		case b.Pilot != now.Name:
+		case b.Kind == observed.BroadcastHalt:
+			halts++
+		case b.Kind == observed.BroadcastResume:
+			resumes++
+		}
+	}
+	switch {
+	case now.State == PilotHalted && halts <= resumes:
+		add(observed.BroadcastHalt, strconv.Itoa(halts+1))
+	case slices.Contains(pilotStates, now.State) && halts > resumes:
+		add(observed.BroadcastResume, strconv.Itoa(halts))
+	case now.State == PilotExpired:
+		add(observed.BroadcastExpired, p.Expires)
+	case now.State == PilotClosed, now.State == PilotDenied:
+		add(observed.BroadcastClosed, now.State)
+	}
+	if now.Overdue > 0 && slices.Contains(pilotStates, now.State) {
+		about := now.State
+		if !now.Since.IsZero() {
+			about += " since " + now.Since.UTC().Format(time.RFC3339)
+		}
+		add(observed.BroadcastOverdue, about)
+	}
+	return due
+}
+
+// calls are the records by which sites are asked to take part, once all holds that must before.
+func calls(now PilotNow, p desired.Pilot) (records []string) {
+	if p.Scope != desired.PilotOfSites {
+		return nil
+	}
+	for _, g := range now.Gates {
+		if g.State != PilotCalled {
+			continue
+		}
+		if g.Verdict == GateWaiting {
+			return nil
+		}
+		for _, r := range g.Records {
+			if p.Records[r].Kind == desired.RecordCall && g.Verdict != GateNeedsApproval && g.Verdict != GateFail && !slices.Contains(now.Void, r) {
+				records = append(records, r)
+			}
+		}
+	}
+	slices.SortFunc(records, func(a, b string) int { return cmp.Or(cmp.Compare(p.Records[a].At, p.Records[b].At), cmp.Compare(a, b)) })
+	return slices.Compact(records)
+}

@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// deadlines are how long a pilot may stay in a state before it is overdue, unless it says otherwise.
+var deadlines = map[string]time.Duration{
+	PilotRequested: 7 * day,
+	PilotStaffed:   14 * day,
+	PilotFrozen:    7 * day,
+	PilotChecked:   5 * day,
+	PilotMirrored:  7 * day,
+	PilotCalled:    30 * day,
+	PilotDeployed:  14 * day,
+	PilotPublished: 60 * day,
+	PilotHalted:    7 * day,
+}
+
+const day = 24 * time.Hour
+
+// overdue says for how long a pilot has been longer in its state than it should be, if anybody knows since when it is.
+func (j *pilotJudge) overdue() {
+	since, ok := j.f.Since[j.now.State]
+	if !ok || since.After(j.at) {
+		return
+	}
+	j.now.Since = since
+	limit, ok := deadlines[j.now.State]
+	if d, err := desired.ParseDuration(j.p.Deadlines[j.now.State]); err == nil {
+		limit = d
+	}
+	if ok {
+		j.now.Overdue = max(j.at.Sub(since)-limit, 0)
+	}
+}
+
+// requestGates are those of a request.
+func (j *pilotJudge) requestGates() []Gate {
+	return []Gate{
+		j.declared("ticket", j.p.Ticket != "", "no ticket is named"),
+		j.declared("criteria", len(j.p.Success) > 0, "nothing says when it has succeeded"),
+		j.declared("expiry", validDay(j.p.Expires), "nothing says until when it runs"),
+	}
+}
+
+func validDay(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil
+}
+
+// declared is a gate that holds by what is declared.
+func (j *pilotJudge) declared(name string, holds bool, otherwise string) Gate {
+	if holds {
+		return Gate{Name: name, Verdict: GatePass}
+	}
+	return Gate{Name: name, Verdict: GatePending, Why: otherwise, Who: []string{j.p.Owner}, Do: "declare it at pilots." + strconv.Quote(j.name)}
+}
+
+// staffGates are those that lead to staffed.
+func (j *pilotJudge) staffGates() []Gate {
+	p, roles := j.p, j.p.Roles
+	gates := []Gate{
+		j.declared("roles", roles != nil && roles.Coordinator != "" && roles.Developer != "" && roles.Authoriser != "", "nobody is appointed"),
+		j.declared("testers", roles != nil && len(roles.Testers) > 0, "nobody is to test it"),
+		j.declared("tracker", p.Tracker != "", "no tracker is named"),
+		j.declared("impact", p.Impact != nil, "nothing says what it affects and needs"),
+		j.declared("rollout", p.Rollout != nil && len(p.Rollout.Waves) > 0, "nothing says who gets it after whom"),
+	}
+	if j.fast() && !gates[1].Verdict.Holds() {
+		gates[1] = Gate{Name: "testers", Verdict: GateNotApplicable, Why: "the pilot is fast: its coordinator may test it"}
+	}
+	if j.ofSites() {
+		return append(gates, j.declared("branches", len(p.Branches) > 0, "there are no packages"))
+	}
+	g := j.declared("release", p.Software != "" && p.Version != "" && j.f.Subject != "", "the site has no such release")
+	return append(gates, g)
+}

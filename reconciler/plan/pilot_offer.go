@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// PilotSubjects are the digests of what pilots offer, as a site states it, by pilot; one whose software or version is not there has none.
+func PilotSubjects(s desired.Site, files artifact.Files) map[string]string {
+	out := map[string]string{}
+	for name, p := range s.Pilots {
+		if p.Scope != desired.PilotOfFECs {
+			out[name] = p.Snapshot().Subject()
+		} else if subject, ok := desired.ReleaseSubject(s, files, p.Software, p.Version); ok {
+			out[name] = subject
+		}
+	}
+	return out
+}
+
+// PilotMembers are the FECs of each wave of a pilot, sorted: those that it names, and members of groups. Only those count that the site
+// has run the software at all, each with the first wave that it is in.
+func PilotMembers(s desired.Site, p desired.Pilot) [][]string {
+	if p.Rollout == nil {
+		return [][]string{}
+	}
+	groups := map[string]int{} // to the first wave that has it
+	named := map[string]int{}
+	for i, w := range slices.Backward(p.Rollout.Waves) {
+		for _, g := range w.Groups {
+			groups[g] = i
+		}
+		for _, fec := range w.FECs {
+			named[fec] = i
+		}
+	}
+	out := make([][]string, len(p.Rollout.Waves))
+	for i := range out {
+		out[i] = []string{}
+	}
+	for fec, f := range s.FECs {
+		if _, runs := f.Software[p.Software]; !runs {
+			continue
+		}
+		wave, in := named[fec]
+		for _, g := range f.Groups {
+			if i, of := groups[g]; of && (!in || i < wave) {
+				wave, in = i, true
+			}
+		}
+		if in {
+			out[wave] = append(out[wave], fec)
+		}
+	}
+	for i := range out {
+		slices.Sort(out[i])
+	}
+	return out
+}
+
+// Given are the places of pilots that give anything to anybody, and of those that are halted: a tree depends on no others.
+func Given(places []tree.PilotPlace) (given []tree.PilotPlace) {
+	for _, p := range places {
+		if p.Published || len(p.Snapshots) > 0 || opened(p) || p.State == PilotHalted {
+			given = append(given, p)
+		}
+	}
+	return given
+}
+
+func opened(p tree.PilotPlace) bool {
+	return slices.ContainsFunc(p.Waves, func(w string) bool { return w != "" })
+}
+
+// Offered is what pilots put on the FECs of their open waves, by FEC. A wave that was given something else than what the site offers now, by
+// subjects, gets nothing; without subjects that is not looked at. Of two pilots of one software, a FEC gets that of the first by name.
+func Offered(s desired.Site, subjects map[string]string, places []tree.PilotPlace) map[string][]observed.HeldPilot {
+	out := map[string][]observed.HeldPilot{}
+	for _, place := range places {
+		p, there := s.Pilots[place.Name]
+		if !there || p.Scope != desired.PilotOfFECs || !opened(place) {
+			continue
+		}
+		for i, fecs := range PilotMembers(s, p) {
+			if i >= len(place.Waves) || place.Waves[i] == "" || subjects != nil && subjects[place.Name] != place.Waves[i] {
+				continue
+			}
+			for _, fec := range fecs {
+				// What was promoted stays until the site itself pins something newer.
+				if place.State == PilotClosed && desired.CompareVersions(s.FECs[fec].Software[p.Software].Version, p.Version) > 0 {
+					continue
+				}
+				if !slices.ContainsFunc(out[fec], func(h observed.HeldPilot) bool { return h.Software == p.Software }) {
+					out[fec] = append(out[fec], observed.HeldPilot{Software: p.Software, Version: p.Version, Pilot: place.Name, Wave: i + 1})
+				}
+			}
+		}
+	}
+	for _, offered := range out {
+		slices.SortFunc(offered, func(a, b observed.HeldPilot) int { return cmp.Compare(a.Software, b.Software) })
+	}
+	return out
+}
+
+// Piloted is a site in which FECs have what pilots put on them, in the place of their own pins.
+func Piloted(s desired.Site, offered map[string][]observed.HeldPilot) desired.Site {
+	if len(offered) == 0 {
+		return s
+	}
+	was := s.FECs
+	s = With(s, desired.Site{})
+	for fec, pilots := range offered {
+		f, there := was[fec]
+		if !there {
+			continue
+		}
+		f.Software = maps.Clone(f.Software)
+		for _, h := range pilots {
+			if own, runs := f.Software[h.Software]; runs {
+				f.Software[h.Software] = piloted(s, own, h)
+			}
+		}
+		s.FECs[fec] = f
+	}
+	return s
+}
+
+// piloted is a FEC's pin with the version of a pilot. It is started if the FEC's own is; of a development release the pilot is the permission.
+func piloted(s desired.Site, own desired.Pin, h observed.HeldPilot) desired.Pin {
+	if own.Version == h.Version {
+		return own
+	}
+	versions := s.Software[h.Software].Versions
+	pin := desired.Pin{Version: h.Version, Piloted: desired.Piloted{Pilot: h.Pilot, Wave: h.Wave, Own: own.Version}}
+	starts := own.Starts(versions[own.Version].IsDev(own.Version), false)
+	switch {
+	case !starts:
+		pin.Start = &starts
+	case versions[h.Version].IsDev(h.Version):
+		pin.Start, pin.Until, pin.Reason = &starts, s.Pilots[h.Pilot].Expires, pin.Piloted.String()
+		if pin.Until == "" {
+			pin.Until = "9999-12-31" // it stays as it was, without the pilot that put it there
+		}
+	}
+	return pin
+}

@@ -1,0 +1,68 @@
+package plan
+
+import "slices"
+
+// states are those of a pilot that follow one another.
+var states = []string{PilotRequested, PilotStaffed, PilotFrozen, PilotChecked, PilotMirrored, PilotCalled, PilotDeployed, PilotPublished}
+
+func stateNumber(state string) int { return slices.Index(states, state) }
+
+// place works out what the tree is to have of a pilot. Who has to give it up goes back to what was mirrored before the trouble, or to nothing.
+func (j *pilotJudge) place() {
+	p := &j.now.Place
+	p.State, p.Snapshots, p.Waves, p.Published = j.now.State, nil, []string{}, false
+	if j.ofSites() && j.serves() {
+		p.Snapshots = j.snapshots()
+	}
+	for i := range j.courses {
+		subject := ""
+		if step := j.given(i); step >= 0 {
+			subject = j.steps[step].subject
+		}
+		p.Waves = append(p.Waves, subject)
+		if i < len(j.now.Waves) {
+			w := &j.now.Waves[i]
+			w.Open, w.Subject = subject != "", subject
+		}
+	}
+	p.Published = j.ofSites() && j.p.InfoSys != nil &&
+		(p.State == PilotDeployed || p.State == PilotPublished || p.State == PilotClosed && j.outcome == "promoted")
+}
+
+// serves says whether packages of a pilot are served: also those of one that has expired, since somebody may give it more days.
+func (j *pilotJudge) serves() bool {
+	return j.now.State != PilotDenied && (j.now.State != PilotClosed || j.outcome == "promoted") && stateNumber(j.far) >= stateNumber(PilotFrozen)
+}
+
+// given is the step that a wave gets; -1: nothing.
+func (j *pilotJudge) given(wave int) int {
+	level := j.courses[wave].level()
+	switch j.now.State {
+	case PilotDenied, PilotExpired:
+		return -1
+	case PilotClosed:
+		if j.outcome != "promoted" {
+			return -1
+		}
+		return len(j.steps) - 1 // until the site wants that, or something else
+	case PilotHalted:
+		return min(level, j.trouble.step-1)
+	}
+	return level
+}
+
+// snapshots are packages that are served, the oldest first: those that were mirrored, and those that are frozen to be looked at.
+func (j *pilotJudge) snapshots() []string {
+	out := []string{j.f.Subject}
+	for _, s := range j.steps {
+		if !slices.Contains(out, s.subject) {
+			out = append(out, s.subject)
+		}
+	}
+	for _, u := range j.now.Updates {
+		if slices.Contains([]string{UpdateFrozen, UpdateChecked, UpdateNoted}, u.State) && !slices.Contains(out, u.Subject) {
+			out = append(out, u.Subject)
+		}
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// openProblem is a problem, and whether it stops waves if it is a blocker.
+type openProblem struct {
+	ProblemNow
+	counts bool
+}
+
+// judgeProblems follows problems from their first record to the last. One that nobody has proven is shown, and does not stop anything unless somebody
+// who speaks for a site says that it blocks: it is better to wait for nothing than to go on with that.
+func (j *pilotJudge) judgeProblems() {
+	var all []*openProblem
+	byName := map[string]*openProblem{}
+	for _, r := range j.made {
+		if r.Kind != desired.RecordProblem || r.void {
+			continue
+		}
+		counts := r.doubt == "" || r.Severity == "blocker" && r.Status == "open" && j.speaksForASite(r)
+		p := byName[r.Problem]
+		switch {
+		case p == nil:
+			p = &openProblem{ProblemNow: ProblemNow{Problem: r.Problem, By: r.By, Opened: r.at}}
+			byName[r.Problem], all = p, append(all, p)
+		case p.counts && (!counts || p.open(j) && !r.opens() && !j.mayResolve(p, r)):
+			continue
+		}
+		p.counts = counts
+		p.Site, p.Category, p.Severity, p.Status, p.Text, p.FoundIn, p.FixedIn = r.Site, r.Category, r.Severity, r.Status, r.Text, r.Subject, r.FixedIn
+	}
+	for _, p := range all {
+		j.now.Problems = append(j.now.Problems, p.ProblemNow)
+		if p.counts && p.open(j) {
+			j.blocked = append(j.blocked, p.ProblemNow)
+		}
+	}
+}
+
+// opens says whether a record is of a blocker that is there.
+func (r *pilotRecord) opens() bool { return r.Severity == "blocker" && r.Status == "open" }
+
+// open says whether a problem is a blocker that is there: one that an update fixes is, until that has been mirrored.
+func (p *openProblem) open(j *pilotJudge) bool {
+	if p.Severity != "blocker" {
+		return false
+	}
+	_, update := j.p.Updates[p.FixedIn]
+	return p.Status == "open" || p.Status == "fixed" && update && j.stepOf(p.FixedIn) < 0
+}
+
+// mayResolve says whether whoever wrote a record may say that a blocker is none: who found it, who speaks for its site, or the coordinator.
+func (j *pilotJudge) mayResolve(p *openProblem, r *pilotRecord) bool {
+	people := append([]string{p.By, j.p.Sites[p.Site].Contact}, j.coordinator()...)
+	return slices.ContainsFunc(people, func(who string) bool { return who != "" && desired.SamePerson(who, r.By) })
+}
+
+// speaksForASite says whether a record names a contact of the site that it is about.
+func (j *pilotJudge) speaksForASite(r *pilotRecord) bool {
+	contact := j.p.Sites[r.Site].Contact
+	return contact != "" && desired.SamePerson(contact, r.By)
+}
+
+// blockerGate holds if no blocker is open.
+func (j *pilotJudge) blockerGate() Gate {
+	g := Gate{Name: "blockers", Verdict: GatePass}
+	var names []string
+	for _, p := range j.blocked {
+		names = append(names, p.Problem)
+	}
+	if len(names) > 0 {
+		g.Verdict, g.Why = GateBlocked, "open: "+desired.Few(names)
+		if g.Who = j.coordinator(); j.p.Roles != nil {
+			g.Who = []string{j.p.Roles.Developer}
+		}
+	}
+	return g
+}

@@ -1,0 +1,213 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+)
+
+// Pilots is how far the pilots of a site are.
+type Pilots struct {
+	Site    string    `json:"site,omitempty"`
+	Trouble string    `json:"trouble,omitempty"` // why this may not be how they are now
+	At      time.Time `json:"at"`
+	Pilots  []Pilot   `json:"pilots"` // by name
+}
+
+// Pilot is how far a pilot is, and what is known of it.
+type Pilot struct {
+	plan.PilotNow
+	Description string                    `json:"description"`
+	ID          string                    `json:"id"` // that its resources are marked by
+	Owner       string                    `json:"owner"`
+	Roles       *desired.PilotRoles       `json:"roles,omitempty"`
+	Urgency     string                    `json:"urgency"`
+	Ticket      string                    `json:"ticket,omitempty"`
+	Tracker     string                    `json:"tracker,omitempty"`
+	Expires     string                    `json:"expires"`
+	Offers      string                    `json:"offers"` // a service, or a software and its version
+	Impact      *desired.PilotImpact      `json:"impact,omitempty"`
+	Audience    []string                  `json:"audience,omitempty"`
+	Criteria    []PilotCriterion          `json:"criteria"`
+	Next        []PilotNext               `json:"next"`       // what must be done to bring it further
+	Records     []PilotRecord             `json:"records"`    // the oldest first
+	Broadcasts  []observed.PilotBroadcast `json:"broadcasts"` // the oldest first
+}
+
+// PilotCriterion is something to be measured, and what the last record says of it.
+type PilotCriterion struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Met         string `json:"met,omitempty"` // yes, no or inconclusive; empty: nobody has said
+	Record      string `json:"record,omitempty"`
+}
+
+// PilotNext is something that somebody must do.
+type PilotNext struct {
+	For string   `json:"for"` // the state that it leads to, or the update
+	Who []string `json:"who"`
+	Do  string   `json:"do"`
+	Why string   `json:"why,omitempty"`
+}
+
+// PilotRecord is a record, and how it is known who wrote it.
+type PilotRecord struct {
+	Record string `json:"record"`
+	desired.PilotRecord
+	Proof *observed.Proof `json:"proof,omitempty"`
+	Doubt string          `json:"doubt,omitempty"`
+	Void  bool            `json:"void,omitempty"` // it is about something else than what is frozen
+}
+
+// OfPilot is what people see of a pilot. Facts are what it was judged by.
+func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []observed.PilotBroadcast) Pilot {
+	out := Pilot{PilotNow: now, Description: p.Description, ID: p.IDOf(now.Name), Owner: p.Owner, Roles: p.Roles, Urgency: cmp.Or(p.Urgency, "normal"), Ticket: p.Ticket,
+		Tracker: p.Tracker, Expires: p.Expires, Offers: strings.TrimSpace(p.Software + " " + p.Version), Impact: p.Impact, Audience: p.Audience,
+		Criteria: criteriaOf(p), Next: nextOf(now), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
+	if p.Scope == desired.PilotOfSites {
+		out.Offers = p.Service
+	}
+	for _, name := range p.RecordsInOrder() {
+		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: f.Doubts[name], Void: slices.Contains(now.Void, name)}
+		if proof, ok := f.Proofs[name]; ok {
+			r.Proof = &proof
+		}
+		out.Records = append(out.Records, r)
+	}
+	for _, b := range told {
+		if b.Pilot == now.Name {
+			out.Broadcasts = append(out.Broadcasts, b)
+		}
+	}
+	return out
+}
+
+func criteriaOf(p desired.Pilot) []PilotCriterion {
+	out := []PilotCriterion{}
+	for name, c := range p.Success {
+		out = append(out, PilotCriterion{Name: name, Description: c.Description})
+	}
+	slices.SortFunc(out, func(a, b PilotCriterion) int { return strings.Compare(a.Name, b.Name) })
+	for _, name := range p.RecordsInOrder() {
+		r := p.Records[name]
+		if i := slices.IndexFunc(out, func(c PilotCriterion) bool { return r.Kind == desired.RecordCriterion && c.Name == r.Criterion }); i >= 0 {
+			out[i].Met, out[i].Record = r.Met, name
+		}
+	}
+	return out
+}
+
+// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once.
+func nextOf(now plan.PilotNow) []PilotNext {
+	next := []PilotNext{}
+	add := func(about string, gates []plan.Gate) {
+		for _, g := range gates {
+			if g.Verdict.Holds() || g.Verdict == plan.GateWaiting || len(g.Who) == 0 && g.Do == "" {
+				continue
+			}
+			n := PilotNext{For: cmp.Or(about, g.State), Who: g.Who, Do: g.Do, Why: g.Why}
+			if !slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && slices.Equal(o.Who, n.Who) }) {
+				next = append(next, n)
+			}
+		}
+	}
+	add("", now.Gates)
+	for _, u := range now.Updates {
+		if u.State != "announced" && u.State != "rejected" && u.State != "superseded" {
+			add("update "+u.Name, u.Gates)
+		}
+	}
+	return next
+}
+
+// Ended says that nobody need do anything about it any more.
+func (p Pilot) Ended() bool {
+	return p.State == plan.PilotClosed || p.State == plan.PilotDenied || p.State == plan.PilotExpired
+}
+
+// Needs says that somebody must look at it: it has stopped, or is late.
+func (p Pilot) Needs() (why string) {
+	switch {
+	case p.State == plan.PilotHalted:
+		return strings.TrimSuffix("halted: "+p.Why, ": ")
+	case p.Place.Withheld != "":
+		return "withheld: " + p.Place.Withheld
+	case p.Overdue > 0 && !p.Ended():
+		return "overdue for " + days(p.Overdue)
+	}
+	return ""
+}
+
+// Find is the pilot of a name, or of the id that its resources are marked by.
+func (p Pilots) Find(name string) (Pilot, bool) {
+	for _, by := range []func(Pilot) string{func(x Pilot) string { return x.Name }, func(x Pilot) string { return x.ID }} {
+		if i := slices.IndexFunc(p.Pilots, func(x Pilot) bool { return by(x) == name }); i >= 0 {
+			return p.Pilots[i], true
+		}
+	}
+	return Pilot{}, false
+}
+
+// PilotsNow is how the pilots of a site are, in short.
+type PilotsNow struct {
+	States map[string]int `json:"states"`
+	Look   []Look         `json:"look"` // what somebody must look at
+}
+
+// LookPilot is a pilot that somebody must look at.
+const LookPilot LookKind = "pilot"
+
+// Now is how pilots are, in short; nil if there are none.
+func (p Pilots) Now() *PilotsNow {
+	if len(p.Pilots) == 0 && p.Trouble == "" {
+		return nil
+	}
+	now := &PilotsNow{States: map[string]int{}, Look: []Look{}}
+	if p.Trouble != "" {
+		now.Look = append(now.Look, Look{LookPilot, "", p.Trouble})
+	}
+	for _, each := range p.Pilots {
+		now.States[each.State]++
+		if why := each.Needs(); why != "" {
+			if len(each.Next) > 0 {
+				why += "; " + each.Next[0].text()
+			}
+			now.Look = append(now.Look, Look{LookPilot, each.Name, why})
+		}
+	}
+	return now
+}
+
+// PilotStates are all states, in the order in which they are shown.
+var PilotStates = []string{plan.PilotRequested, plan.PilotStaffed, plan.PilotFrozen, plan.PilotChecked, plan.PilotMirrored, plan.PilotCalled, plan.PilotDeployed,
+	plan.PilotPublished, plan.PilotHalted, plan.PilotExpired, plan.PilotDenied, plan.PilotClosed}
+
+func (n PilotsNow) lines() []string {
+	lines := []string{cmp.Or(tally(n.States, PilotStates), "none")}
+	for i, l := range n.Look {
+		if i == mostLooks {
+			return append(lines, fmt.Sprintf("and %d more: pomona pilot", len(n.Look)-i))
+		}
+		lines = append(lines, observed.Printable(strings.TrimPrefix(l.About+": "+l.Why, ": ")))
+	}
+	return lines
+}
+
+// days is a time for people: in days, or less than two in hours.
+func days(d time.Duration) string {
+	switch hours := int(d.Hours()); {
+	case hours >= 48:
+		return fmt.Sprintf("%d days", hours/24)
+	case hours == 1:
+		return "1 hour"
+	case hours > 1:
+		return fmt.Sprintf("%d hours", hours)
+	}
+	return "less than an hour"
+}

@@ -1,0 +1,169 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+var update = flag.Bool("update", false, "write the expected files anew")
+
+func at(day int) time.Time { return time.Date(2026, 10, day, 8, 30, 0, 0, time.UTC) }
+
+const frozen = "sha256:2b5e1d0f7a6c4e3b9d8f7a6c5e4d3c2b1a0f9e8d7c6b5a4f3e2d1c0b9a8f7e6d"
+
+// creamPilot is a pilot in the middle of its life, whose names and texts are others'. Whatever is hostile goes into name.
+func creamPilot(hostile string) report.Pilot {
+	p := desired.Pilot{
+		Scope: desired.PilotOfSites, Description: "the new computing element, on some sites before all of them" + hostile, Owner: "wlcg@example.org", Expires: "2026-12-31",
+		Success: map[string]desired.Criterion{"jobs": {Description: "10,000 jobs a day for a week" + hostile}},
+		Roles:   &desired.PilotRoles{Coordinator: "cora@example.org", Developer: "dev@example.org", Authoriser: "sam@example.org", Testers: []string{"tess@example.org"}},
+		Service: "cream" + hostile, InfoSys: &desired.InfoSys{Type: "org.glite.ce.CREAM", ID: "cream-1"}, Audience: []string{"pilots@example.org"},
+		Records: map[string]desired.PilotRecord{
+			"freeze-1": {Kind: desired.RecordFreeze, By: "cora@example.org", At: "2026-10-02T08:30:00Z", Subject: frozen},
+			"notes-1":  {Kind: desired.RecordNotes, By: "dev@example.org", At: "2026-10-03T08:30:00Z", Subject: frozen, Text: "# CREAM 1.16\n\n<b>faster</b>" + hostile, Migration: "Drain the old one."},
+			"join-1":   {Kind: desired.RecordJoin, By: "ann@cern.example.org", At: "2026-10-05T08:30:00Z", Subject: frozen, Site: "CERN-PROD", Answer: "interested"},
+			"report-1": {Kind: desired.RecordReport, By: "tess@example.org", At: "2026-10-02T09:30:00Z", Subject: frozen[:70] + "0"},
+			"jobs-1":   {Kind: desired.RecordCriterion, By: "wlcg@example.org", At: "2026-10-09T08:30:00Z", Subject: frozen, Criterion: "jobs", Met: "inconclusive"},
+		},
+	}
+	now := plan.PilotNow{
+		Name: "cream", Scope: p.Scope, State: plan.PilotCalled, Since: at(5), Subject: frozen, Frozen: frozen, Overdue: 76 * time.Hour, Void: []string{"report-1"},
+		Gates: []plan.Gate{
+			{State: plan.PilotCalled, Name: "call", Verdict: plan.GatePass, Records: []string{"call-1"}},
+			{State: plan.PilotDeployed, Name: "participants", Verdict: plan.GatePending, Why: "1 of 2 sites run it" + hostile, Who: []string{"bob@infn.example.org"},
+				Do: "pomona pilot cream deploy --site INFN-CNAF"},
+			{State: plan.PilotDeployed, Name: "problems", Verdict: plan.GateBlocked, Why: "b-17 is an open blocker", Who: []string{"dev@example.org"}, Do: "pomona pilot cream problem b-17 --status fixed"},
+			{State: plan.PilotPublished, Name: "information-system", Verdict: plan.GateWaiting},
+		},
+		Waves: []plan.PilotWave{{Wave: 1, Subject: frozen, Open: true, Members: []string{"CERN-PROD", "INFN-CNAF"}, Running: []string{"CERN-PROD"}, Failed: []string{}, Verdict: plan.GatePending,
+			Why: "1 of 2 run it", SoakEnds: at(20)}},
+		Updates: []plan.UpdateNow{{Name: "u1", Kind: desired.ProductionUpdate, State: "candidate", Subject: frozen,
+			Gates: []plan.Gate{{State: "approved", Name: "approval", Verdict: plan.GatePending, Why: "nobody has approved it", Who: []string{"cora@example.org"}, Do: "pomona pilot cream approve u1"}}}},
+		Sites: []plan.SiteNow{
+			{Site: "CERN-PROD", Wave: 1, Contact: "ann@cern.example.org", Answer: "interested", State: "installed", Subject: frozen, From: at(6),
+				Resources: &desired.SiteResources{Nodes: 4, Cores: 256, MemoryGiB: 1024, StorageTiB: 1.5}, Published: plan.GatePending},
+			{Site: "INFN-CNAF" + hostile, Wave: 1, Contact: "=HYPERLINK(\"http://evil\")", Answer: "no-answer", State: "none", Published: plan.GateNotApplicable},
+		},
+		Problems: []plan.ProblemNow{{Problem: "b-17", Site: "CERN-PROD", By: "ann@cern.example.org", Category: "configuration", Severity: "blocker", Status: "open",
+			Text: "no proxies after a day" + hostile, FoundIn: frozen, Opened: at(7)}},
+		Place: observed.PilotPlace{Name: "cream", State: plan.PilotCalled, Waves: []string{frozen}},
+	}
+	f := plan.PilotFacts{Proofs: map[string]observed.Proof{"freeze-1": {By: "cora@example.org", Source: "signature of commit 0123456789ab"}},
+		Doubts: map[string]string{"jobs-1": "its commit is not signed" + hostile}}
+	return report.OfPilot(now, p, f, []observed.PilotBroadcast{{Pilot: "cream", Kind: observed.BroadcastCall, About: "call-1", Title: "pilot cream: who takes part?", Text: "text", At: at(5)}})
+}
+
+// TestWhatPeopleSeeOfPilots compares texts and files with testdata/pilot.
+func TestWhatPeopleSeeOfPilots(t *testing.T) {
+	p := creamPilot("")
+	fec := report.OfPilot(plan.PilotNow{Name: "bpm-3-1", Scope: desired.PilotOfFECs, State: plan.PilotHalted, Since: at(8), Why: "2 of 1 FECs failed"}, desired.Pilot{Scope: desired.PilotOfFECs,
+		Software: "bpm-fesa", Version: "3.1.0"}, plan.PilotFacts{}, nil)
+	all := report.Pilots{Site: "acc", At: at(9), Pilots: []report.Pilot{fec, p}}
+	inJSON := func(v any) func(io.Writer) error {
+		return func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(v)
+		}
+	}
+	st := report.Status{Pilots: all.Now()}
+	for name, write := range map[string]func(io.Writer) error{
+		"list.txt": all.Text, "cream.txt": p.Text, "halted.txt": fec.Text, "excuses.json": inJSON(all.Excuses()), "sites.json": inJSON(p.Participation(at(9))),
+		"accounting.csv": p.Accounting, "ledger.jsonl": p.Ledger, "status.txt": st.Text,
+		"notes.md": func(w io.Writer) error { _, err := io.WriteString(w, p.NotesText()); return err },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("testdata", "pilot", name), b.Bytes())
+	}
+}
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s (%v): got\n%s", file, err, got)
+	}
+}
+
+// TestPilotsComeWholeThroughJSON brings them through the socket of a service.
+func TestPilotsComeWholeThroughJSON(t *testing.T) {
+	all := report.Pilots{Site: "acc", At: at(9), Pilots: []report.Pilot{creamPilot("")}}
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back report.Pilots
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	var was, is bytes.Buffer
+	if again, err := json.Marshal(back); err != nil || !bytes.Equal(b, again) {
+		t.Errorf("%v\n%s\n%s", err, b, again)
+	}
+	if err := all.Pilots[0].Text(&was); err != nil {
+		t.Fatal(err)
+	}
+	if err := back.Pilots[0].Text(&is); err != nil || was.String() != is.String() {
+		t.Errorf("%v\n%s", err, is.String())
+	}
+}
+
+// TestNoCellIsAFormula looks at what a spreadsheet would calculate.
+func TestNoCellIsAFormula(t *testing.T) {
+	for _, hostile := range []string{"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "|calc", "%0A=1", "'=1"} {
+		p := report.Pilot{PilotNow: plan.PilotNow{Name: hostile, Sites: []plan.SiteNow{{Site: hostile, Contact: hostile, Answer: "interested", State: hostile, Subject: hostile}}}}
+		var b bytes.Buffer
+		if err := p.Accounting(&b); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&b).ReadAll()
+		if err != nil || len(rows) != 2 {
+			t.Fatalf("%q: %v %v", hostile, rows, err)
+		}
+		for _, c := range rows[1] {
+			if c = strings.TrimSpace(c); c != "" && strings.ContainsAny(c[:1], "=+-@|%\t\r\n") || strings.HasPrefix(c, "＝") {
+				t.Errorf("%q is written as %q", hostile, c)
+			}
+		}
+	}
+}
+
+// TestPilotsSteerNoTerminal shows hostile names and texts.
+func TestPilotsSteerNoTerminal(t *testing.T) {
+	for _, hostile := range []string{"\x1b[2J", "\u009b2J", "\u202e", "\nnext  nobody: nothing", "\tb"} {
+		p := creamPilot(hostile)
+		for _, text := range []func(io.Writer) error{p.Text, report.Pilots{Trouble: hostile, Pilots: []report.Pilot{p}}.Text} {
+			var b strings.Builder
+			if err := text(&b); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), hostile) {
+				t.Errorf("%q", b.String())
+			}
+		}
+	}
+}

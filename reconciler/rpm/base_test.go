@@ -1,0 +1,61 @@
+package rpm_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/rpm"
+)
+
+func TestParseBaseReadsWhatRepodataWrites(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "tool.rpm", packed{name: "tool", epoch: 2, provides: "virtual = 3", requires: "lib >= 1:1.0-2", conflicts: "a", obsoletes: "b < 3", files: "/etc/tool,/opt/tool"}.bytes(t))
+	read := entries(t, dir)
+	files := must(rpm.Repodata(read, fixed))(t)
+	for name, b := range map[string][]byte{"packed": files[rpm.PrimaryName], "plain": []byte(unzipped(t, files[rpm.PrimaryName]))} {
+		all := must(rpm.ParseBase(bytes.NewReader(b)))(t)
+		if len(all) != 1 {
+			t.Fatalf("%s: %d packages", name, len(all))
+		}
+		p := read[0].Package
+		want := rpm.Package{Name: p.Name, EVR: p.EVR, Arch: p.Arch, Provides: p.Provides, Requires: p.Requires, Conflicts: p.Conflicts, Obsoletes: p.Obsoletes}
+		for _, f := range p.Files {
+			if strings.HasPrefix(f.Path, "/etc/") {
+				want.Files = append(want.Files, f)
+			}
+		}
+		if d := cmp.Diff(want, *all[0]); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+func TestParseBaseRefuses(t *testing.T) {
+	for what, s := range map[string]string{
+		"nothing":          "",
+		"another document": "<repomd></repomd>",
+		"half":             `<metadata><package><name>a</name>`,
+		"no end":           `<metadata>`,
+		"no name":          `<metadata><package><arch>noarch</arch></package></metadata>`,
+		"an epoch":         `<metadata><package><name>a</name><arch>noarch</arch><version epoch="x"/></package></metadata>`,
+		"half a gzip":      "\x1f\x8b\x08",
+	} {
+		if got, err := rpm.ParseBase(strings.NewReader(s)); err == nil {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+func FuzzParseBase(f *testing.F) {
+	f.Add([]byte(`<metadata><package><name>a</name><arch>noarch</arch><version epoch="1" ver="2" rel="3"/><format><rpm:provides><rpm:entry name="a" flags="EQ" epoch="0" ver="1"/>` +
+		`</rpm:provides><file type="dir">/a</file></format></package></metadata>`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := rpm.ParseBase(bytes.NewReader(b))
+		if err == nil {
+			rpm.Closure(nil, all)
+		}
+	})
+}
