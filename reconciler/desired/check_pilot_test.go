@@ -617,3 +617,24 @@ func TestReleaseSubjectKnowsItsFiles(t *testing.T) {
 		}
 	}
 }
+
+// A pilot may go with its records once it has ended, and not before.
+func TestPilotsGoOnceTheyEnded(t *testing.T) {
+	p, steps := servicePilot()
+	site := func(n int) desired.Site {
+		return desired.Site{Pilots: map[string]desired.Pilot{"p": upTo(p, steps[:n])}}
+	}
+	for what, c := range map[string]struct {
+		before, now desired.Site
+		want        string
+	}{
+		"added":   {site(3), site(4), ""},
+		"removed": {site(4), site(3), `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
+		"gone":    {site(4), desired.Site{}, `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
+		"ended":   {site(len(steps)), desired.Site{}, ""},
+	} {
+		if got := desired.Rewritten(c.before, c.now).Error(); got != c.want {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
