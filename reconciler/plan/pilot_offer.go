@@ -27,41 +27,7 @@ func PilotSubjects(s desired.Site, files artifact.Files) map[string]string {
 // PilotMembers are the FECs of each wave of a pilot, sorted: those that it names, and members of groups. Only those count that the site
 // has run the software at all, each with the first wave that it is in.
 func PilotMembers(s desired.Site, p desired.Pilot) [][]string {
-	if p.Rollout == nil {
-		return [][]string{}
-	}
-	groups := map[string]int{} // to the first wave that has it
-	named := map[string]int{}
-	for i, w := range slices.Backward(p.Rollout.Waves) {
-		for _, g := range w.Groups {
-			groups[g] = i
-		}
-		for _, fec := range w.FECs {
-			named[fec] = i
-		}
-	}
-	out := make([][]string, len(p.Rollout.Waves))
-	for i := range out {
-		out[i] = []string{}
-	}
-	for fec, f := range s.FECs {
-		if _, runs := f.Software[p.Software]; !runs {
-			continue
-		}
-		wave, in := named[fec]
-		for _, g := range f.Groups {
-			if i, of := groups[g]; of && (!in || i < wave) {
-				wave, in = i, true
-			}
-		}
-		if in {
-			out[wave] = append(out[wave], fec)
-		}
-	}
-	for i := range out {
-		slices.Sort(out[i])
-	}
-	return out
+	return s.PilotMembers(p)
 }
 
 // Given are the places of pilots that give anything to anybody, and of those that are halted: a tree depends on no others.
