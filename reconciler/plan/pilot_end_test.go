@@ -288,10 +288,18 @@ func TestFECs(t *testing.T) {
 		"another": {func(l *life) {
 			l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "running", Version: "1.0", Since: pilotDawn}}
 		}, plan.PilotCalled, ""},
-		"since when":     {func(l *life) { l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "running", Version: "2.0"}} }, plan.PilotCalled, ""},
-		"too short":      {func(l *life) { l.runs("fec1", "running", "2.0") }, plan.PilotCalled, ""},
-		"failed":         {func(l *life) { l.runs("fec1", "init-failed", "2.0") }, plan.PilotHalted, ""},
-		"failed before":  {func(l *life) { l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "failed", Since: pilotDawn}} }, plan.PilotCalled, ""},
+		"since when":    {func(l *life) { l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "running", Version: "2.0"}} }, plan.PilotCalled, ""},
+		"too short":     {func(l *life) { l.runs("fec1", "running", "2.0") }, plan.PilotCalled, ""},
+		"failed":        {func(l *life) { l.runs("fec1", "init-failed", "2.0") }, plan.PilotHalted, ""},
+		"failed before": {func(l *life) { l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "failed", Since: pilotDawn}} }, plan.PilotCalled, ""},
+		"failed, and resumed": {func(l *life) {
+			l.runs("fec1", "failed", "2.0")
+			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotCalled, ""},
+		"ran it before": {func(l *life) {
+			l.f.FECs = []observed.PilotFEC{{FEC: "fec1", State: "running", Version: "2.0", Since: pilotDawn.AddDate(-1, 0, 0)}}
+			l.now = pilotDawn.Add(26 * time.Hour)
+		}, plan.PilotCalled, ""},
 		"failed some":    {func(l *life) { l.runs("fec2", "failed", "1.0") }, plan.PilotCalled, "S0"},
 		"no members":     {func(l *life) { l.f.Members = nil }, plan.PilotCalled, ""},
 		"empty members":  {func(l *life) { l.f.Members = [][]string{{}, {"fec2"}} }, plan.PilotCalled, ""},
