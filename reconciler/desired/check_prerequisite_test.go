@@ -101,7 +101,9 @@ func TestCheckPrerequisites(t *testing.T) {
 			s.Settings.Systems["docs"] = desired.System{Family: desired.RHEL, Release: "9"}
 			xml(func(p P, v V) { p.Systems["docs"] = *v })(s)
 		}, `site.systems.docs: a system cannot be named "docs": its folder would be that of others; give it another name`},
-		{"one role of two", func(s *state) { s.Prerequisites["x-m"], s.Prerequisites["x.m"] = validPrerequisite("a"), validPrerequisite("b") },
+		{"one role of two", func(s *state) {
+			s.Prerequisites["x-m"], s.Prerequisites["x.m"] = validPrerequisite("a"), validPrerequisite("b")
+		},
 			`prerequisites."x.m": "x.m" and "x-m" would have one Ansible role, x_m; rename one of them`},
 		{"needs what a system does not get", func(s *state) {
 			s.Settings.Systems["rocky9"] = desired.System{Family: desired.RHEL, Release: "9"}
