@@ -191,4 +191,3 @@ func PutInto(root string) func(context.Context, remote.Blob) error {
 		return err
 	}
 }
-

@@ -25,7 +25,7 @@ var prerequisiteStates = []string{PrerequisiteRendered, PrerequisiteTested, Prer
 
 // RecordProof is who wrote a record, or why nobody knows.
 type RecordProof struct {
-	Who, Source string
+	Who, Source string // as far as they are known
 	Doubt       string // empty: it counts
 }
 
