@@ -2,15 +2,16 @@ package reconciler
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/propose"
@@ -144,13 +145,13 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 	if err != nil {
 		return RecordedOne{}, propose.File{}, fmt.Errorf("find prerequisite %s: %w", e.Prerequisite, err)
 	}
-	name := recordNameOf(p, r)
+	name := recordNameOf(r)
 	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
 	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
 }
 
-// recordNameOf is a name that no other record has: its kind, where it was, the day, and what of that day it is.
-func recordNameOf(p desired.Prerequisite, r desired.PrerequisiteRecord) string {
+// recordNameOf is a name that no other record gets, also not one that somebody else writes at the same time.
+func recordNameOf(r desired.PrerequisiteRecord) string {
 	words := []string{r.Kind}
 	if r.System != "" {
 		words = append(words, strings.Map(func(c rune) rune {
@@ -160,11 +161,7 @@ func recordNameOf(p desired.Prerequisite, r desired.PrerequisiteRecord) string {
 			return -1
 		}, r.System))
 	}
-	words = append(words, strings.ReplaceAll(r.At[:min(len(r.At), len(time.DateOnly))], "-", ""))
-	for n := 1; ; n++ {
-		name := strings.Join(append(slices.Clone(words), strconv.Itoa(n)), "-")
-		if _, taken := p.Records[name]; !taken {
-			return name
-		}
-	}
+	b, _ := json.Marshal(r) // it has no value that JSON lacks
+	words = append(words, strings.ReplaceAll(r.At[:min(len(r.At), len(time.DateOnly))], "-", ""), artifact.Sum(b).String()[:8])
+	return strings.Join(words, "-")
 }

@@ -11,7 +11,7 @@ import (
 
 // PrerequisiteRecord is a file of its own with one record of a prerequisite: whoever else adds one meanwhile edits another file.
 func PrerequisiteRecord(path, prerequisite, record string, r desired.PrerequisiteRecord) (File, error) {
-	b, err := json.Marshal(r)
+	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return File{}, fmt.Errorf("write record %s: %w", record, err)
 	}
