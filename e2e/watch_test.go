@@ -196,7 +196,7 @@ func TestServeTellsSystemdHowItFares(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", s.path)
 	t.Setenv("WATCHDOG_USEC", "100000")
 	admin := freeAddress(t)
-	p := w.start("--admin", admin, "--poll", "50ms", "--hang-after", "2s")
+	p := w.start("--admin", admin, "--poll", "50ms", "--hang-after", "5s")
 	s.hear("READY=1")
 	s.hear("WATCHDOG=1")
 	if status := s.hear("STATUS="); !strings.Contains(status, "generation 1, commit "+git(t, w.site, "rev-parse", "HEAD")[:12]) {
@@ -211,13 +211,11 @@ func TestServeTellsSystemdHowItFares(t *testing.T) {
 	s.hear("READY=1")
 
 	unblock := w.block()
-	eventually(t, "the loop hangs", func() bool {
+	eventually(t, "the loop hangs", func() bool { // on a busy machine a pass before may have seemed to
 		s.pending() // a socket that nobody reads takes no more
-		return strings.Contains(p.log(), "watchdog not fed")
+		code, why := text("http://" + admin + "/healthz")
+		return code == 503 && strings.Contains(why, "no sign of life") && strings.Contains(p.log(), "watchdog not fed")
 	})
-	if code, why := text("http://" + admin + "/healthz"); code != 503 || !strings.Contains(why, "no sign of life") {
-		t.Errorf("healthz of a hung service: %d %s", code, why)
-	}
 	s.pending()
 	time.Sleep(500 * time.Millisecond) // ten meals of the watchdog
 	if heard := s.pending(); len(heard) > 0 {

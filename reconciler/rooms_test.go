@@ -58,8 +58,8 @@ var rooms = map[string][]string{
 	"boot/verify": {},
 	// forges, databases, ssh servers and batch systems to test against
 	"forge/forgetest":   {},
-	"remote/sshtest":    {},
-	"ledger/ledgertest": {},
+	"remote/sshtest":    {"e2e/address"},
+	"ledger/ledgertest": {"e2e/address"},
 	"engine/enginetest": {"engine"},
 	"engine/slurmtest":  {},
 }

@@ -72,7 +72,23 @@ func root() *cobra.Command {
 	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), devCommand(),
 		suspendCommand(), resumeCommand(), holdCommand(), rollbackCommand(), monitoringCommand(), demoCommand(), releaseCommand(),
 		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
+	sayUsage(cmd)
 	return cmd
+}
+
+// sayUsage has a command and those below it say, of too few or too many arguments, which ones they take.
+func sayUsage(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil && cmd.Runnable() {
+		cmd.Args = func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, below := range cmd.Commands() {
+		sayUsage(below)
+	}
 }
 
 // fromEnvironment sets each flag that was not given from POMONA_FLAG: --max-connections is POMONA_MAX_CONNECTIONS. An

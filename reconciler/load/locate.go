@@ -21,10 +21,10 @@ func (l *Loaded) Locate(ctx context.Context, ps desired.Problems) (desired.Probl
 	if err != nil {
 		return nil, err
 	}
-	out := slices.Clone(ps)
+	out, places := slices.Clone(ps), placesOf(paths, at)
 	for i, p := range ps {
 		if u := l.owner(p); u != nil {
-			pos := u.at(paths[u], at[u], p.Path)
+			pos := places.of(u, p.Path)
 			out[i].File, out[i].Line, out[i].Column = pos.File, pos.Line, pos.Column
 		}
 	}
@@ -39,11 +39,10 @@ func (l *Loaded) Stated(ctx context.Context, ps desired.Problems) (desired.Probl
 	if err != nil {
 		return nil, err
 	}
-	out := slices.Clone(ps)
+	out, places := slices.Clone(ps), placesOf(paths, at)
 	for i, p := range ps {
-		u := l.owner(p)
-		if j := slices.Index(paths[u], p.Path); u != nil && j >= 0 && j < len(at[u]) {
-			out[i].File, out[i].Line, out[i].Column = at[u][j].File, at[u][j].Line, at[u][j].Column
+		if pos, ok := places[l.owner(p)][p.Path]; ok {
+			out[i].File, out[i].Line, out[i].Column = pos.File, pos.Line, pos.Column
 		}
 	}
 	return out, nil
@@ -51,13 +50,38 @@ func (l *Loaded) Stated(ctx context.Context, ps desired.Problems) (desired.Probl
 
 // byUnit are the paths of problems without a place, by the unit that defines their object.
 func (l *Loaded) byUnit(ps desired.Problems) map[*unit][]string {
-	paths := map[*unit][]string{}
+	paths, seen := map[*unit][]string{}, map[string]bool{}
 	for _, p := range ps {
-		if u := l.owner(p); u != nil && !slices.Contains(paths[u], p.Path) {
+		if u := l.owner(p); u != nil && !seen[p.Path] {
+			seen[p.Path] = true
 			paths[u] = append(paths[u], p.Path)
 		}
 	}
 	return paths
+}
+
+// places are the known places of paths, by the unit that says them: two may say one.
+type places map[*unit]map[string]wire.Position
+
+func placesOf(paths map[*unit][]string, at map[*unit][]wire.Position) places {
+	all := places{}
+	for u, of := range paths {
+		all[u] = make(map[string]wire.Position, len(of))
+		for i, pos := range at[u] {
+			if i < len(of) && pos.File != "" {
+				all[u][of[i]] = pos
+			}
+		}
+	}
+	return all
+}
+
+// of is the place of a path; the unit's first file when it is unknown.
+func (p places) of(u *unit, path string) wire.Position {
+	if pos, ok := p[u][path]; ok {
+		return pos
+	}
+	return wire.Position{File: u.first(), Line: 1, Column: 1}
 }
 
 // owner is the unit that defines the object of a problem without a place; nil when there is none.
@@ -76,12 +100,4 @@ func (l *Loaded) owner(p desired.Problem) *unit {
 		return nil
 	}
 	return l.owners[object{section, name}]
-}
-
-// at is the place of one of the unit's paths, as a problem; the unit's first file when it is unknown.
-func (u *unit) at(paths []string, at []wire.Position, path string) desired.Problem {
-	if i := slices.Index(paths, path); i >= 0 && i < len(at) && at[i].File != "" {
-		return desired.Problem{File: at[i].File, Line: at[i].Line, Column: at[i].Column}
-	}
-	return desired.Problem{File: u.first(), Line: 1, Column: 1}
 }

@@ -121,13 +121,13 @@ func (l *Loaded) explain(ctx context.Context, clashes []clash) (desired.Problems
 	if err != nil {
 		return nil, err
 	}
-	find := func(u *unit, path string) desired.Problem { return u.at(paths[u], at[u], path) }
+	places := placesOf(paths, at)
 	for _, c := range clashes {
 		path := objectPath(c.object)
-		a, b := find(c.first, path), find(c.second, path)
-		b.Path, b.Text = path, fmt.Sprintf("defined in %s:%d:%d and %s%s:%d:%d", a.File, a.Line, a.Column, c.verb, b.File, b.Line, b.Column)
-		b.Advice = "move both into one folder to overlay them"
-		ps = append(ps, b)
+		a, b := places.of(c.first, path), places.of(c.second, path)
+		p := desired.Problem{File: b.File, Line: b.Line, Column: b.Column, Path: path, Advice: "move both into one folder to overlay them"}
+		p.Text = fmt.Sprintf("defined in %s:%d:%d and %s%s:%d:%d", a.File, a.Line, a.Column, c.verb, b.File, b.Line, b.Column)
+		ps = append(ps, p)
 	}
 	return ps, nil
 }
