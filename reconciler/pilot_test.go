@@ -357,7 +357,9 @@ func verifies(t *testing.T, p *piloting) error {
 	root, err := os.OpenRoot(p.Root)
 	must(t, err)
 	defer root.Close()
-	v, err := other.Verify(t.Context(), func(ctx context.Context, commit string) (*observe.Served, error) { return observe.ServedByRoot(ctx, root, commit) }, nil)
+	v, err := other.Verify(t.Context(), func(ctx context.Context, commit string) (*observe.Served, error) {
+		return observe.ServedByRoot(ctx, root, commit)
+	}, nil)
 	if err == nil && !v.Same {
 		err = fmt.Errorf("differs: %v", v.Differences)
 	}
