@@ -18,15 +18,6 @@ func (s *Restarter) Step(ctx context.Context) error {
 // DiesAt has a restarter do nothing more from a point on, as if it were killed there.
 func (s *Restarter) DiesAt(at func(point, fec string) bool) { s.atPoint = at }
 
-// Step looks once at every record that is not proven, and asks for a pass if it could prove any.
-func (p *Prover) Step(ctx context.Context) error {
-	found, err := p.step(ctx)
-	if found > 0 {
-		p.Kick(ctx)
-	}
-	return err
-}
-
 // PassWithPilots is a pass in which pilots have got as far as places say.
 func (r *Reconciler) PassWithPilots(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
 	dir, unlock, err := r.open()
@@ -55,4 +46,13 @@ func (r *Reconciler) PilotFacts(ctx context.Context, name string) (f plan.PilotF
 		err = r.repositoryFacts(ctx, want, name, &f)
 	}
 	return f, err
+}
+
+// Step looks once at every record that is not proven, and asks for a pass if it could prove any.
+func (p *Prover) Step(ctx context.Context) error {
+	found, err := p.step(ctx)
+	if found > 0 {
+		p.Kick(ctx)
+	}
+	return err
 }

@@ -91,6 +91,9 @@ func (r *Reconciler) wantHeld(ctx context.Context, have observed.Root) (wanted, 
 	}
 	w, err := r.read(ctx, rev)
 	w.head = head.ID
+	if err == nil && rev == head.ID {
+		err = r.appendOnly(ctx, w, published)
+	}
 	if err != nil {
 		return w, j, err
 	}
@@ -125,6 +128,7 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	w.holds = j.in
 	current := lastKnown(have)
 	j.pilots = r.pilots(ctx, w, current, j.in, have)
+	r.rememberWithheld(j.pilots)
 	j.turn = soonest(j.turn, j.pilots.turn(r.Now()))
 	w.place(j.pilots.places)
 	w.expired = plan.Expired(w.site, r.Now())

@@ -3,8 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -18,9 +17,15 @@ import (
 // judgedPilots are the pilots of a site at one moment, and what they were judged by.
 type judgedPilots struct {
 	site   desired.Site
-	commit string          // that is published; empty: none is, or it does not matter
+	commit string          // that is published; empty: none is
 	now    []plan.PilotNow // by name
 	facts  map[string]plan.PilotFacts
+}
+
+// Pilots is how far the pilots of the published site are, by name.
+func (r *Reconciler) Pilots(ctx context.Context) ([]plan.PilotNow, error) {
+	j, err := r.seenPilots(ctx)
+	return j.now, err
 }
 
 // seenPilots works out how far the pilots of the published site are.
@@ -28,47 +33,58 @@ func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
 	if r.Repo == nil {
 		return judgedPilots{}, errors.New("the site's repository is needed: give its folder")
 	}
-	site, g, err := r.PublishedSite(ctx)
+	root, err := os.OpenRoot(r.Root)
 	if err != nil {
 		return judgedPilots{}, err
 	}
-	j, err := r.judgeSite(ctx, site)
-	j.commit = g.Commit
-	return j, err
+	defer root.Close() // only read
+	s, err := r.publishedBy(ctx, root)
+	if err != nil || s.generation.Commit == "" {
+		return judgedPilots{}, err
+	}
+	return r.seenOf(ctx, s.commit, s.generation)
 }
 
-// judgeSite is likewise of a site that is given.
-func (r *Reconciler) judgeSite(ctx context.Context, site desired.Site) (judgedPilots, error) {
-	j := judgedPilots{site: site, facts: map[string]plan.PilotFacts{}}
-	probes, err := r.pilotProbes(ctx)
-	if err != nil {
-		return j, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(site.Pilots)) {
-		p := site.Pilots[name]
-		f := plan.PilotFacts{Probes: probes[name]}
-		if p.Scope == desired.PilotOfSites {
-			f.Subject = p.Snapshot().Subject()
+// seenOf is likewise of a commit, beside what is published.
+func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation) (judgedPilots, error) {
+	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	for name, p := range w.stated.Pilots {
+		f := plan.PilotFacts{Subject: w.subjects[name]}
+		if p.Scope == desired.PilotOfFECs {
+			f.Members = plan.PilotMembers(w.stated, p)
+		}
+		if err := r.repositoryFacts(ctx, w, name, &f); err != nil {
+			j.unsure[name] = err.Error()
 		}
 		j.facts[name] = f
-		j.now = append(j.now, plan.Pilot(name, p, f, r.Now()))
 	}
-	return j, nil
+	holds, _, _ := r.Records.read(ctx)
+	r.judgePilots(ctx, &j, g, holds)
+	known := r.pilotLedger(ctx, w.stated)
+	for i, now := range j.now {
+		f := j.facts[now.Name]
+		_ = r.proofs(known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		j.facts[now.Name] = f
+		if r.Withheld != nil {
+			if why, ok := r.Withheld.Load(now.Name); ok {
+				j.now[i].Place.Withheld, _ = why.(string)
+			}
+		}
+	}
+	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts}, ctx.Err()
 }
 
-// pilotProbes are what the information system said last, by pilot.
-func (r *Reconciler) pilotProbes(ctx context.Context) (map[string][]observed.PilotProbe, error) {
-	out := map[string][]observed.PilotProbe{}
-	if r.Records == nil {
-		return out, nil
+// rememberWithheld notes which pilots a pass does not bring further, and why.
+func (r *Reconciler) rememberWithheld(j pilotsJudged) {
+	if r.Withheld == nil {
+		return
 	}
-	return out, r.Records.Use(ctx, func(l *ledger.Ledger) error {
-		all, err := l.PilotProbes(ctx)
-		for _, p := range all {
-			out[p.Pilot] = append(out[p.Pilot], observed.PilotProbe(p))
+	r.Withheld.Clear()
+	for _, place := range j.places {
+		if place.Withheld != "" {
+			r.Withheld.Store(place.Name, place.Withheld)
 		}
-		return err
-	})
+	}
 }
 
 // SeePilots is how far the pilots of the published site are, and what people were told of them. A ledger that cannot be read leaves that out.
@@ -86,7 +102,7 @@ func (r *Reconciler) SeePilotsOf(ctx context.Context, rev string) (report.Pilots
 	if err != nil {
 		return report.Pilots{}, err
 	}
-	j, err := r.judgeSite(ctx, w.site)
+	j, err := r.seenOf(ctx, w, observed.Generation{})
 	if err != nil {
 		return report.Pilots{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,7 @@ type Reconciler struct {
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
 	Proofs   *Proofs                 // of who wrote records, beside those of the ledger; nil: there are none
+	Withheld *sync.Map               // why pilots are not brought further, by name, as the last pass found; nil: nobody remembers
 	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
 	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
@@ -175,7 +177,7 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 		return err
 	}
 	if pub := rep.Plan.Publish; pub != nil && r.Served != nil && len(want.held) == 0 { // else whoever asks reads as of which commits FECs stay
-		r.Served.remember(want.site, pub.Generation)
+		r.Served.remember(servedSite{want.site, want, pub.Generation})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
@@ -15,6 +16,7 @@ import (
 
 // tellOfPilots has people told what becomes of the pilots of a site.
 func (s *servedRoot) tellOfPilots(site string, r *reconciler.Reconciler, channels []announce.Channel) {
+	r.Withheld = &sync.Map{}
 	t := &reconciler.PilotTeller{Reconciler: r, Ways: pilotWays{site: site, channels: channels, watch: s.watch}}
 	s.beside = append(s.beside, t.Run)
 }
