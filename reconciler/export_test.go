@@ -47,3 +47,12 @@ func (r *Reconciler) PilotFacts(ctx context.Context, name string) (f plan.PilotF
 	}
 	return f, err
 }
+
+// Step looks once at every record that is not proven, and asks for a pass if it could prove any.
+func (p *Prover) Step(ctx context.Context) error {
+	found, err := p.step(ctx)
+	if found > 0 {
+		p.Kick(ctx)
+	}
+	return err
+}

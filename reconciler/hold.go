@@ -125,6 +125,7 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	w.holds = j.in
 	current := lastKnown(have)
 	j.pilots = r.pilots(ctx, w, current, j.in, have)
+	r.rememberWithheld(j.pilots)
 	j.turn = soonest(j.turn, j.pilots.turn(r.Now()))
 	w.place(j.pilots.places)
 	w.expired = plan.Expired(w.site, r.Now())

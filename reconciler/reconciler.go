@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,7 @@ type Reconciler struct {
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
 	Proofs   *Proofs                 // of who wrote records, beside those of the ledger; nil: there are none
+	Withheld *sync.Map               // why pilots are not brought further, by name, as the last pass found; nil: nobody remembers
 	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
 	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
@@ -177,7 +179,7 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 		return err
 	}
 	if pub := rep.Plan.Publish; pub != nil && r.Served != nil && len(want.held) == 0 { // else whoever asks reads as of which commits FECs stay
-		r.Served.remember(want.site, pub.Generation)
+		r.Served.remember(servedSite{want.site, want, pub.Generation})
 	}
 	return nil
 }
@@ -341,6 +343,9 @@ func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdic
 	err = group.Wait()
 	if err != nil {
 		return nil, nil, fmt.Errorf("check payloads: %w", err)
+	}
+	if len(checks.Blocking()) == 0 && len(loaded.Problems.Blocking()) == 0 {
+		checks = append(checks, plan.PilotMisfits(loaded.Site, src.Files(), now)...)
 	}
 	located, err := loaded.Locate(ctx, append(checks, payloads...))
 	if err != nil {

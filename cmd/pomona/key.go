@@ -50,8 +50,8 @@ tokens in a line after the FEC's name.`,
 		},
 	}
 	cmd.Flags().BoolVar(&pilot, "openpgp", false, "make an OpenPGP key for repositories of pilots")
-	cmd.MarkFlagsMutuallyExclusive("openpgp", "token")
 	cmd.Flags().BoolVar(&token, "token", false, "print a token")
+	cmd.MarkFlagsMutuallyExclusive("openpgp", "token")
 	return cmd
 }
 

@@ -301,6 +301,7 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err := root.runCampaigns(name, conf.ServedSite, r); err != nil {
 		return err
 	}
+	root.tellOfPilots(name, r, channelsOf(conf.notify))
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)
