@@ -93,7 +93,6 @@ type gridPilot struct {
 	server   *httptest.Server
 	packages map[string][]byte // by file
 	pilot    desired.Pilot
-	log      bytes.Buffer
 }
 
 const gridBranch = "SL9/x86_64"
