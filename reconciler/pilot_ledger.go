@@ -163,7 +163,9 @@ func runState(said ledger.FECReport, software string) string {
 // runs is what FECs that take part in a pilot have proven to run. One that has gone back to an earlier release has failed, whatever it runs now.
 func (k pilotLedger) runs(p desired.Pilot, members [][]string, in []observed.Hold) (all []observed.PilotFEC) {
 	for _, fec := range slices.Concat(members...) {
-		i := slices.IndexFunc(in, func(h observed.Hold) bool { return h.Source == observed.FromFailure && h.Scope == desired.FECScope+"."+fec })
+		i := slices.IndexFunc(in, func(h observed.Hold) bool {
+			return h.Source == observed.FromFailure && h.Scope == desired.FECScope+"."+fec
+		})
 		run, proven := k.ran[runKey{fec, p.Software}]
 		switch {
 		case i >= 0:

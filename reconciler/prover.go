@@ -160,7 +160,9 @@ func recordsOf(s desired.Site) (all []statedRecord) {
 			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By})
 		}
 	}
-	slices.SortFunc(all, func(a, b statedRecord) int { return slices.Compare([]string{a.name, a.record}, []string{b.name, b.record}) })
+	slices.SortFunc(all, func(a, b statedRecord) int {
+		return slices.Compare([]string{a.name, a.record}, []string{b.name, b.record})
+	})
 	return all
 }
 

@@ -6,22 +6,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
-	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
-	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // Release is one version of a software as a build has left it, and who moves to it.
@@ -37,27 +31,10 @@ type Release struct {
 	PinGroups     []string // FECs of these groups that have the software already, and are not on dev
 }
 
-// Change is a branch that a person is asked to merge.
-type Change struct {
-	Branch, Base string // names of branches
-	Commit       string
-	Title, Body  string
-}
-
-// Releaser puts releases into a site. The commit goes to a branch of the repository that Site names.
+// Releaser puts releases into a site.
 type Releaser struct {
-	Site   string      // folder on this machine, or address
-	Branch string      // empty: the one that is checked out, or that HEAD names there
-	Remote repo.Remote // how an address is reached; its URL is Site
-	// OpenChange asks for a merge, and gives the address of what it has opened; nil commits to the branch itself.
-	OpenChange func(context.Context, Change) (string, error)
-	// Put brings a file to the blob store.
-	Put      func(context.Context, remote.Blob) error
-	Loader   *load.Loader
-	Verdicts *build.Verdicts
+	Author
 	Payloads *fetch.Fetcher // packs into its cache
-	Log      *slog.Logger
-	Now      func() time.Time
 }
 
 // Released says what a release did.
@@ -88,22 +65,10 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("%s is there already with other content; a released version never changes: give this one a new version", e.Path)
 }
 
-// How often a release starts again when the branch moves, or the blob store is unavailable.
-const (
-	maxMoves   = 8
-	maxUploads = 5
-)
-
 // Release packs a build folder, brings the archive and its bill of materials to the blob store and makes one commit, in which
 // the site is valid, has the version and nothing else that is new but the FECs that move to it.
 func (r *Releaser) Release(ctx context.Context, rel Release) (Released, error) {
-	for try := 1; ; try++ {
-		done, err := r.once(ctx, rel)
-		if !errors.Is(err, repo.ErrMoved) || try == maxMoves {
-			return done, err
-		}
-		r.Log.Info("the branch has moved: trying again", "try", try)
-	}
+	return whileMoving(&r.Author, func() (Released, error) { return r.once(ctx, rel) })
 }
 
 func (r *Releaser) once(ctx context.Context, rel Release) (Released, error) {
@@ -137,16 +102,19 @@ func (r *Releaser) once(ctx context.Context, rel Release) (Released, error) {
 	done.Moved, done.OnDev = e.moved, e.onDev
 	if len(e.content) == 0 {
 		done.Unchanged, done.Commit = true, t.commit.ID
-		return done, r.upload(ctx, p, e.inStore)
+		return done, r.upload(ctx, p.blobs(e.inStore)...)
 	}
 	if done.Warnings, err = r.prove(ctx, t, e); err != nil {
 		return done, err
 	}
-	if err := r.upload(ctx, p, e.inStore); err != nil {
+	if err := r.upload(ctx, p.blobs(e.inStore)...); err != nil {
 		return done, err
 	}
 	done.Files = slices.Sorted(maps.Keys(e.content))
-	return done, r.commit(ctx, t, e, &done)
+	title, body := e.message(&done)
+	made, err := r.commit(ctx, t, e.content, title, body, fmt.Sprintf("release/%s-%s", rel.Name, rel.Version))
+	done.Commit, done.Branch, done.Change = made.Commit, made.Branch, made.Change
+	return done, err
 }
 
 // prove validates the site as it would be, and sees that nothing has changed but what was asked for.
@@ -184,6 +152,14 @@ func (r *Releaser) prove(ctx context.Context, t *target, e *edit) (desired.Probl
 type packed struct {
 	payload       desired.Payload
 	archive, bill remote.Blob
+}
+
+// blobs are the files that the blob store must have before a commit names them.
+func (p packed) blobs(inStore bool) []remote.Blob {
+	if !inStore {
+		return nil
+	}
+	return []remote.Blob{p.archive, p.bill}
 }
 
 // packFolder makes the archive of a build folder.
@@ -234,137 +210,6 @@ func (rel Release) linted(err error) error {
 
 func (r *Releaser) blob(d artifact.Digest, size int64) remote.Blob {
 	return remote.Blob{Digest: d, Size: size, Open: func() (io.ReadCloser, error) { return r.Payloads.Open(d) }}
-}
-
-// upload brings the files to the blob store before a commit names them. A store that is unavailable is asked again.
-func (r *Releaser) upload(ctx context.Context, p packed, inStore bool) error {
-	if !inStore {
-		return nil
-	}
-	for _, b := range []remote.Blob{p.archive, p.bill} {
-		_, err := backoff.Retry(ctx, func() (struct{}, error) {
-			err := r.Put(ctx, b)
-			var unavailable *remote.Unavailable
-			if err != nil && !errors.As(err, &unavailable) {
-				err = backoff.Permanent(err)
-			}
-			if err != nil {
-				r.Log.Warn("upload failed", "digest", b.Digest.String(), "because", err)
-			}
-			return struct{}{}, err
-		}, backoff.WithMaxTries(maxUploads))
-		if err != nil {
-			return fmt.Errorf("upload %s: %w", b.Digest, err)
-		}
-	}
-	return nil
-}
-
-// target is the branch that is changed, at its newest commit.
-type target struct {
-	repo   *repo.Repo
-	commit repo.Commit
-	files  *repo.Files
-	branch string
-	temp   string // folder to be removed
-}
-
-func (r *Releaser) target(ctx context.Context) (*target, error) {
-	t := &target{branch: r.Branch}
-	var err error
-	if repo.IsAddress(r.Site) {
-		if t.temp, err = os.MkdirTemp("", "pomona-release-"); err != nil {
-			return nil, err
-		}
-		t.repo, t.commit, t.branch, err = repo.Tip(ctx, t.temp, r.Remote, r.Branch)
-	} else {
-		err = t.open(r.Site)
-	}
-	if err == nil {
-		t.files, err = t.repo.Files(ctx, t.commit)
-	}
-	if err != nil {
-		t.close()
-		return nil, fmt.Errorf("read site %q: %w", r.Site, err)
-	}
-	return t, nil
-}
-
-func (t *target) open(dir string) (err error) {
-	if t.repo, err = repo.Open(dir); err != nil {
-		return err
-	}
-	if t.branch == "" {
-		if t.branch, err = t.repo.Branch(); err != nil {
-			return fmt.Errorf("%w: name a branch with --branch", err)
-		}
-	}
-	t.commit, err = t.repo.Resolve("refs/heads/" + t.branch)
-	return err
-}
-
-func (t *target) close() {
-	if t.temp != "" {
-		_ = os.RemoveAll(t.temp) // what is left is in the folder for temporary files
-	}
-}
-
-// commit makes the commit and shows it to whom it concerns.
-func (r *Releaser) commit(ctx context.Context, t *target, e *edit, done *Released) error {
-	title, body := e.message(done)
-	draft, err := t.repo.Draft(t.commit, e.content, title+"\n\n"+body, r.Now())
-	if err != nil {
-		return err
-	}
-	done.Commit = draft.Commit.ID
-	if r.OpenChange != nil {
-		return r.propose(ctx, t, draft, title, body, done)
-	}
-	if t.temp == "" {
-		return t.repo.Advance(t.branch, draft)
-	}
-	return t.repo.Push(ctx, r.Remote, t.branch, draft, false)
-}
-
-// propose pushes a branch of its own and asks for its merge. The branch is named by what it holds: one that is there already
-// was pushed by a try that got no further.
-func (r *Releaser) propose(ctx context.Context, t *target, d repo.Draft, title, body string, done *Released) error {
-	done.Branch = fmt.Sprintf("release/%s-%s-%.12s", done.Name, done.Version, d.Commit.Tree)
-	err := t.repo.Push(ctx, r.Remote, done.Branch, d, true)
-	switch {
-	case errors.Is(err, repo.ErrMoved):
-		done.Commit = "" // what lies there is of another minute
-	case err != nil:
-		return err
-	}
-	done.Change, err = r.OpenChange(ctx, Change{Branch: done.Branch, Base: t.branch, Commit: done.Commit, Title: title, Body: body})
-	if err != nil {
-		return fmt.Errorf("open pull request for branch %q: %w", done.Branch, err)
-	}
-	return nil
-}
-
-// PutInto brings files to the blob store of a root on this machine.
-func PutInto(root string) func(context.Context, remote.Blob) error {
-	return func(ctx context.Context, b remote.Blob) error {
-		blobs, err := OpenBlobs(root)
-		if err != nil {
-			return err
-		}
-		defer blobs.Close() // every write reports its own error
-		if blobs.Has(b.Digest) {
-			return nil
-		}
-		_, _, err = blobs.Put(ctx, func(w io.Writer) error {
-			from, err := b.Open()
-			if err != nil {
-				return err
-			}
-			_, err = io.Copy(w, from)
-			return errors.Join(err, from.Close())
-		})
-		return err
-	}
 }
 
 // complete fills in what can be told from the versions that there are.

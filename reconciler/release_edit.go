@@ -1,14 +1,10 @@
 package reconciler
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -23,23 +19,19 @@ import (
 
 // edit is a release on its way into the files of a commit.
 type edit struct {
-	src     artifact.Source
-	loaded  *load.Loaded
+	siteEdit
 	rel     Release
 	payload desired.Payload
 	today   string
 
-	content map[string][]byte // files as they become, by path
-	want    desired.Site      // what they then say
-	inStore bool              // the site names the payload in the blob store
-	moved   []string          // FECs
-	onDev   []string          // FECs of groups that stay on dev
+	inStore bool     // the site names the payload in the blob store
+	moved   []string // FECs
+	onDev   []string // FECs of groups that stay on dev
 }
 
 func newEdit(src artifact.Source, loaded *load.Loaded, rel Release, p desired.Payload, now time.Time) *edit {
 	return &edit{
-		src: src, loaded: loaded, rel: rel, payload: p, today: now.Format(time.DateOnly),
-		content: map[string][]byte{}, want: loaded.Site, moved: []string{}, inStore: true,
+		siteEdit: newSiteEdit(src, loaded), rel: rel, payload: p, today: now.Format(time.DateOnly), moved: []string{}, inStore: true,
 	}
 }
 
@@ -295,56 +287,9 @@ func (e *edit) wantPin(name string) {
 	e.want.FECs[name] = fec
 }
 
-// file edits the file that a CUE path comes from.
-func (e *edit) file(ctx context.Context, path string, change func(propose.File) (propose.File, error)) error {
-	at, err := e.loaded.Locate(ctx, desired.Problems{{Path: path}})
-	if err != nil {
-		return fmt.Errorf("locate %s: %w", path, err)
-	}
-	err = e.change(at[0].File, change)
-	var byHand desired.Problems
-	if errors.As(err, &byHand) {
-		byHand[0].Line, byHand[0].Column = at[0].Line, at[0].Column
-	}
-	return err
-}
-
-func (e *edit) change(name string, change func(propose.File) (propose.File, error)) error {
-	content, ok := e.content[name]
-	if !ok {
-		f, ok := e.src.Files().Find(name)
-		if !ok {
-			return fmt.Errorf("edit %q: the commit has no such file", name)
-		}
-		r, err := e.src.Open(f)
-		if err != nil {
-			return fmt.Errorf("edit %q: %w", name, err)
-		}
-		defer r.Close() // read whole or reported below
-		if content, err = io.ReadAll(r); err != nil {
-			return fmt.Errorf("edit %q: %w", name, err)
-		}
-	}
-	edited, err := change(propose.File{Path: name, Content: content})
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(edited.Content, content) {
-		e.content[name] = edited.Content
-	}
-	return nil
-}
-
 // compare says what the edited files say besides what is wanted: a template may use a version, or a place be used by many.
 func (e *edit) compare(got desired.Site) desired.Problems {
-	var more []string
-	more = append(more, differing("software", e.want.Software, got.Software)...)
-	more = append(more, differing("fecs", e.want.FECs, got.FECs)...)
-	want, rest := e.want, got
-	want.Software, want.FECs, rest.Software, rest.FECs = nil, nil, nil, nil
-	if !reflect.DeepEqual(want, rest) {
-		more = append(more, "what is neither software nor a FEC")
-	}
+	more := e.beyond(got)
 	if len(more) == 0 {
 		return nil
 	}
@@ -354,22 +299,6 @@ func (e *edit) compare(got desired.Site) desired.Problems {
 	}
 	files := slices.Sorted(maps.Keys(e.content))
 	return propose.ByHand(files[0], 0, 0, path, "editing this would also change "+desired.Few(more), write)
-}
-
-// differing are the paths of objects that are not the same in two sites.
-func differing[T any](section string, want, got map[string]T) (out []string) {
-	for name, v := range want {
-		if w, ok := got[name]; !ok || !reflect.DeepEqual(v, w) {
-			out = append(out, desired.CUEPath(section, name))
-		}
-	}
-	for name := range got {
-		if _, ok := want[name]; !ok {
-			out = append(out, desired.CUEPath(section, name))
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // message is the commit's, as a title and a text.

@@ -59,7 +59,7 @@ func (d *demo) activate(r *repo.Repo) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	draft, err := r.Draft(base, map[string][]byte{f.Path: f.Content}, "Start "+demoCampaign+"\n\nMade by pomona demo.\n", time.Now())
+	draft, err := r.Draft(base, map[string][]byte{f.Path: f.Content}, "Start "+demoCampaign+"\n\nMade by pomona demo.\n", time.Now(), nil)
 	if err != nil {
 		return "", err
 	}

@@ -36,7 +36,7 @@ func main() {
 
 func run(ctx context.Context, args []string) int {
 	cmd := root()
-	cmd.SetArgs(args)
+	cmd.SetArgs(pilotWords(args))
 	err := cmd.ExecuteContext(ctx)
 	var code exit
 	var problems desired.Problems

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -23,13 +24,18 @@ func pilotCommand() *cobra.Command {
 		Long: `Show of each pilot how far it is, since when, and who must do what to bring it further; of one, by its name, also its gates, waves, sites,
 updates, problems, criteria, records that do not count, and what people were told. The service of --root tells. Without a service the root's
 ledger and the repository at DIR do; without --root, the site at DIR alone, by default the current folder, as --rev has it: what FECs and
-the information system say is not known then. A folder alone is written with a slash: ./site.`,
+the information system say is not known then. A folder alone is written with a slash: ./site.
+
+` + pilotVerbsText(),
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
 			name, in := pilotArguments(args)
+			if len(in) == 1 && name != "" && !strings.ContainsRune(in[0], filepath.Separator) && !isFolder(in[0]) {
+				return unknownPilotVerb(in[0])
+			}
 			all, err := seePilots(cmd, root, rev, in)
 			if err != nil {
 				return err
@@ -47,6 +53,7 @@ the information system say is not known then. A folder alone is written with a s
 	cmd.Flags().StringVar(&root, "root", "", "served directory")
 	cmd.Flags().StringVar(&rev, "rev", "HEAD", "revision of the site, without --root")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.AddCommand(pilotVerbs()...)
 	return cmd
 }
 
@@ -56,6 +63,11 @@ func pilotArguments(args []string) (name string, in []string) {
 		return args[0], args[1:]
 	}
 	return "", args
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // seePilots asks the service of a root or, without one, works it out.

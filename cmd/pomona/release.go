@@ -169,11 +169,11 @@ func (f *releaseFlags) releaser(cmd *cobra.Command) (*reconciler.Releaser, error
 	if err != nil {
 		return nil, err
 	}
-	r := &reconciler.Releaser{
+	r := &reconciler.Releaser{Payloads: payloads, Author: reconciler.Author{
 		Site: f.site, Branch: f.branch, Remote: repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true},
-		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Payloads: payloads, Log: log, Now: time.Now,
+		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Log: log, Now: time.Now,
 		Put: func(ctx context.Context, b remote.Blob) error { return client.Upload(ctx, f.to, b, f.clear) },
-	}
+	}}
 	if f.root != "" {
 		r.Put = reconciler.PutInto(f.root)
 	}

@@ -332,6 +332,10 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	if err != nil {
 		return nil, nil, err
 	}
+	pilotKey, err := readPilotKey(conf.Root, conf.PilotKey)
+	if err != nil {
+		return nil, nil, err
+	}
 	cache := cacheFolder("", conf.Root, true)
 	flags := payloadFlags{knownHosts: conf.KnownHosts}
 	for host, file := range conf.Credentials {
@@ -353,6 +357,7 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	return &reconciler.Reconciler{
 		Freezes: freezes, Machines: machines,
 		Repo: opened, Branch: conf.Repository.TheBranch(), Root: conf.Root, Keys: keys, Loader: loader,
+		PilotKey: pilotKey, Packages: build.NewPackages(cache, log),
 		Verdicts: build.NewVerdicts(cache, log), Payloads: payloadsOf(conf, client), Version: version(), Log: log, Now: time.Now,
 	}, client, err
 }

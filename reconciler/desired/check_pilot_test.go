@@ -15,9 +15,9 @@ import (
 // requestedPilot offers a release to FECs, and nobody has done anything about it yet.
 func requestedPilot() desired.Pilot {
 	return desired.Pilot{
-		Scope: desired.PilotOfFECs, Description: "the averaging of before, on one FEC and then on the ring", Owner: "ann@example.org",
+		Scope: desired.PilotOfFECs, Description: "the averaging of before, on one FEC and then on another", Owner: "ann@example.org",
 		Software: "bpm", Version: "3.0.0", Expires: "2026-05-04", Success: map[string]desired.Criterion{"noise": {Description: "scatters by less than 20 micrometres"}},
-		Rollout: &desired.Rollout{Waves: []desired.PilotWave{{FECs: []string{"kgp2cu01"}}, {Groups: []string{"ring"}}}},
+		Rollout: &desired.Rollout{Waves: []desired.PilotWave{{FECs: []string{"kgp2cu01"}}, {Groups: []string{"display"}}}},
 	}
 }
 
@@ -430,10 +430,11 @@ func TestPilotsOfFECs(t *testing.T) {
 			`pilots.p: a pilot of FECs needs software; add it
 			pilots.p: a pilot of FECs needs version; add it`},
 		{"a development release", open(func(p *desired.Pilot) {
-			p.Version, p.Rollout.Waves, p.Rollout.Minimum = "dev", []desired.PilotWave{{FECs: []string{"kgp2cu02"}}}, 0
+			p.Version, p.Rollout.Waves, p.Rollout.Minimum = "dev", []desired.PilotWave{{FECs: []string{"kgp2cu03"}}}, 0
 			delete(p.Records, "freeze")
 		}),
-			`pilots.p.version: bpm dev is a development release, and could not be promoted; offer a production version`},
+			`warning: pilots.p.rollout.waves[0]: bpm dev is already pinned by FEC "kgp2cu03"; remove them here, or pin what they go back to
+			pilots.p.version: bpm dev is a development release, and could not be promoted; offer a production version`},
 		{"nobody is offered it", open(func(p *desired.Pilot) { p.Rollout = nil }),
 			`pilots.p: work on this pilot has begun, and no FEC is offered it; say in rollout.waves which ones get it, one wave after the other`},
 		{"software", open(func(p *desired.Pilot) { p.Software = "bpn" }), `pilots.p.software: unknown software "bpn"; did you mean "bpm"?`},
@@ -442,14 +443,14 @@ func TestPilotsOfFECs(t *testing.T) {
 			`pilots.p.rollout.waves[0].fecs[1]: FEC "kgp2cu01" comes twice; remove one of them
 			pilots.p.rollout.waves[0].fecs[2]: unknown FEC "kgp2cu09"; did you mean "kgp2cu01"?
 			pilots.p.rollout.waves[0].groups[0]: unknown group "booster"; declare it in site.groups`},
-		{"FEC in two waves", waves(desired.PilotWave{FECs: []string{"kgp2cu01"}}, desired.PilotWave{FECs: []string{"kgp2cu02", "kgp2cu01"}}),
+		{"FEC in two waves", waves(desired.PilotWave{FECs: []string{"kgp2cu01"}}, desired.PilotWave{FECs: []string{"kgp2cu03", "kgp2cu01"}}),
 			`pilots.p.rollout.waves[1].fecs[1]: FEC "kgp2cu01" is in wave 1 already; remove one of them`},
-		{"FEC after its group", waves(desired.PilotWave{Groups: []string{"ring"}}, desired.PilotWave{FECs: []string{"kgp2cu02"}}),
-			`pilots.p.rollout.waves[1].fecs[0]: FEC "kgp2cu02" is in wave 1 already; remove one of them`},
-		{"group after its FEC", waves(desired.PilotWave{FECs: []string{"kgp2cu02"}}, desired.PilotWave{Groups: []string{"ring"}}), ``},
-		{"group in two waves", waves(desired.PilotWave{Groups: []string{"ring"}}, desired.PilotWave{Groups: []string{"injector", "ring"}}),
-			`pilots.p.rollout.waves[1].groups[1]: group "ring" is in wave 1 already; remove one of them`},
-		{"empty wave", waves(desired.PilotWave{FECs: []string{"kgp2cu02"}}, desired.PilotWave{}), `pilots.p.rollout.waves[1]: nobody is in wave 2; name FECs or groups`},
+		{"FEC after its group", waves(desired.PilotWave{Groups: []string{"display"}}, desired.PilotWave{FECs: []string{"kgp2cu03"}}),
+			`pilots.p.rollout.waves[1].fecs[0]: FEC "kgp2cu03" is in wave 1 already; remove one of them`},
+		{"group after its FEC", waves(desired.PilotWave{FECs: []string{"kgp2cu03"}}, desired.PilotWave{Groups: []string{"display"}}), ``},
+		{"group in two waves", waves(desired.PilotWave{Groups: []string{"display"}}, desired.PilotWave{FECs: []string{"kgp2cu01"}, Groups: []string{"display"}}),
+			`pilots.p.rollout.waves[1].groups[0]: group "display" is in wave 1 already; remove one of them`},
+		{"empty wave", waves(desired.PilotWave{FECs: []string{"kgp2cu03"}}, desired.PilotWave{}), `pilots.p.rollout.waves[1]: nobody is in wave 2; name FECs or groups`},
 		{"minimum", open(func(p *desired.Pilot) { p.Rollout.Minimum = 3 }), `pilots.p.rollout.minimum: 3 FECs must run it, and 2 can; lower it, or name more`},
 		{"FECs that run it", waves(desired.PilotWave{FECs: []string{"kgp2cu01"}}), ``},
 		{"records of the other scope", func(p *desired.Pilot) {
@@ -489,11 +490,13 @@ func TestPilotsFit(t *testing.T) {
 		}), `warning: pilots.p.rollout.waves[0].groups[0]: no FEC of group "booster" runs bpm; remove it, or name another one`},
 		{"platform without payload", pilot(func(s *state, _ *desired.Pilot) {
 			s.release("bpm", "3.0.0", desired.Release{Payload: map[string]desired.Payload{"x86": {Folder: "payload/bpm/3.0", Install: "/opt/fesa/bpm/3.0.0"}}})
-		}), `pilots.p.rollout.waves[1]: bpm 3.0.0 has no payload for platform "ppc" of FEC "kgp2cu02"; add one in software.bpm.versions."3.0.0".payload, or remove them
+		}), `pilots.p.rollout.waves[1]: FEC "kgp2cu03" cannot run bpm 3.0.0: bpm 3.0.0 has no payload for platform "ppc"; add one in software.bpm.versions."3.0.0".payload, or pin another version
 			warning: pilots.p.version: this is not what record "freeze" froze: what was recorded of that does not count any more; put it back as it was, or freeze it again`},
+		{"configuration that does not fit", pilot(func(s *state, p *desired.Pilot) { p.Rollout.Waves[1] = desired.PilotWave{FECs: []string{"kgp2cu02"}} }),
+			`pilots.p.rollout.waves[1]: FEC "kgp2cu02" cannot run bpm 3.0.0: orbit 1.0 is for bpm >=3.1 <4 || dev, and this FEC runs 3.0.0; pin another version of bpm, or add a version of orbit that fits`},
 		{"FECs that have it anyway", pilot(func(s *state, _ *desired.Pilot) {
 			s.FECs["kgp2cu01"].Software["bpm"] = desired.Pin{Version: "3.0.0"}
-		}), `warning: pilots.p.rollout.waves[0]: bpm 3.0.0 is what its own pin has for FEC "kgp2cu01"; remove them, or pin what they go back to`},
+		}), `warning: pilots.p.rollout.waves[0]: bpm 3.0.0 is already pinned by FEC "kgp2cu01"; remove them here, or pin what they go back to`},
 	})
 }
 
@@ -520,12 +523,12 @@ func TestPilotsAmongOthers(t *testing.T) {
 	}
 	runCheckCases(t, []checkCase{
 		{"one FEC in two that are deployed", pair(func(a, b *desired.Pilot) {
-			b.Rollout.Waves, b.Rollout.Minimum = []desired.PilotWave{{FECs: []string{"kgp2cu02"}}}, 0
+			b.Rollout.Waves, b.Rollout.Minimum = []desired.PilotWave{{FECs: []string{"kgp2cu03"}}}, 0
 		}),
-			`pilots.b.rollout.waves[0]: FEC "kgp2cu02" gets bpm by pilot "a" too; let one pilot end before the other begins there`},
+			`pilots.b.rollout.waves[0]: FEC "kgp2cu03" gets bpm by pilot "a" too; let one pilot end before the other begins there`},
 		{"one of them is not authorised", pair(func(a, b *desired.Pilot) { delete(b.Records, "authorise") }),
 			`warning: pilots.b.rollout.waves[0]: FEC "kgp2cu01" gets bpm by pilot "a" too, once that is deployed; let one pilot end before the other begins there
-			warning: pilots.b.rollout.waves[1]: FEC "kgp2cu02" gets bpm by pilot "a" too, once that is deployed; let one pilot end before the other begins there`},
+			warning: pilots.b.rollout.waves[1]: FEC "kgp2cu03" gets bpm by pilot "a" too, once that is deployed; let one pilot end before the other begins there`},
 		{"one of them has ended", pair(func(a, _ *desired.Pilot) {
 			a.Records["end"] = desired.PilotRecord{Kind: desired.RecordClosure, By: "x", At: at(9), Outcome: "withdrawn", Reason: "r"}
 		}), ``},
@@ -533,7 +536,7 @@ func TestPilotsAmongOthers(t *testing.T) {
 			`warning: pilots.a.expires: this pilot ended with 2026-05-03; conclude it and remove it, or give a later day`},
 		{"other FECs", pair(func(a, b *desired.Pilot) {
 			a.Rollout = &desired.Rollout{Waves: []desired.PilotWave{{FECs: []string{"kgp2cu01"}}}}
-			b.Rollout = &desired.Rollout{Waves: []desired.PilotWave{{FECs: []string{"kgp2cu02"}}}}
+			b.Rollout = &desired.Rollout{Waves: []desired.PilotWave{{FECs: []string{"kgp2cu03"}}}}
 		}), ``},
 		{"one mark in the information system", marks("a", 8), `pilots.b.infosys.id: PilotID=a marks resources of pilot "a" already; give another id`},
 		{"two marks", marks("", 8), ``},
@@ -611,6 +614,27 @@ func TestReleaseSubjectKnowsItsFiles(t *testing.T) {
 		mine := strings.HasPrefix(f.Path, "payload/bpm/3.1/") || f.Path == "payload/bpm-3.1.tar.xz"
 		if got := of(changed); (got != before) != mine {
 			t.Errorf("a change of %s changes the subject: %t, want %t", f.Path, got != before, mine)
+		}
+	}
+}
+
+// A pilot may go with its records once it has ended, and not before.
+func TestPilotsGoOnceTheyEnded(t *testing.T) {
+	p, steps := servicePilot()
+	site := func(n int) desired.Site {
+		return desired.Site{Pilots: map[string]desired.Pilot{"p": upTo(p, steps[:n])}}
+	}
+	for what, c := range map[string]struct {
+		before, now desired.Site
+		want        string
+	}{
+		"added":   {site(3), site(4), ""},
+		"removed": {site(4), site(3), `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
+		"gone":    {site(4), desired.Site{}, `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
+		"ended":   {site(len(steps)), desired.Site{}, ""},
+	} {
+		if got := desired.Rewritten(c.before, c.now).Error(); got != c.want {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}
 }

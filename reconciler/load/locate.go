@@ -60,6 +60,16 @@ func (l *Loaded) byUnit(ps desired.Problems) map[*unit][]string {
 	return paths
 }
 
+// Folder is the folder whose files define an object, by its CUE path, for instance pilots."grid-1": what another file says of it must lie
+// there too. False: nothing defines it.
+func (l *Loaded) Folder(path string) (string, bool) {
+	u := l.owner(desired.Problem{Path: path})
+	if u == nil {
+		return "", false
+	}
+	return u.dir, true
+}
+
 // places are the known places of paths, by the unit that says them: two may say one.
 type places map[*unit]map[string]wire.Position
 

@@ -15,17 +15,18 @@ import (
 type waveCourse struct {
 	desired.PilotWave
 	members []waveMember
-	known   bool          // who belongs to it
-	need    int           // of its members
-	soak    time.Duration // that they must run it
-	opens   []time.Time   // by step: since when it gets that; zero: not yet
+	doubts  []*pilotRecord // of sites that may take part, and may run it: nobody knows
+	known   bool           // who belongs to it
+	need    int            // of its members
+	soak    time.Duration  // that they must run it
+	opens   []time.Time    // by step: since when it gets that; zero: not yet
 }
 
 // waveMember is a site or a FEC.
 type waveMember struct {
 	name, who string
 	since     []time.Time // by step: since when it has run that
-	failed    bool
+	failed    int         // the step that it could not run, from 1; 0: none
 }
 
 // Key is what a wave that is open is remembered by.
@@ -71,9 +72,10 @@ func (w *waveCourse) began(step int) (since []time.Time) {
 	return since
 }
 
-func (w *waveCourse) failed() (names []string) {
+// failed are the members that could not run a step, or one before.
+func (w *waveCourse) failed(step int) (names []string) {
 	for _, m := range w.members {
-		if m.failed {
+		if m.failed > 0 && m.failed <= step+1 {
 			names = append(names, m.name)
 		}
 	}
@@ -84,7 +86,7 @@ func (w *waveCourse) failed() (names []string) {
 func (w *waveCourse) soaked(step int, soak time.Duration) time.Time {
 	since := w.began(step)
 	switch {
-	case w.opens[step].IsZero() || !w.known || len(w.failed()) > w.MaxFailures || len(since) < w.need:
+	case w.opens[step].IsZero() || !w.known || len(w.failed(step)) > w.MaxFailures || len(since) < w.need:
 		return time.Time{}
 	case w.need == 0:
 		return w.opens[step] // nobody takes part
@@ -200,8 +202,16 @@ func (j *pilotJudge) course(i int, w desired.PilotWave) waveCourse {
 	}
 	if j.ofSites() {
 		for _, l := range j.lives {
-			if j.waveOf(l.Wave) == i && l.takesPart() {
-				c.members = append(c.members, waveMember{name: l.Site, who: l.Contact, since: l.since, failed: l.State == "failed"})
+			if j.waveOf(l.Wave) != i {
+				continue
+			}
+			for _, r := range []*pilotRecord{l.joins, l.runs} {
+				if r != nil {
+					c.doubts = append(c.doubts, r)
+				}
+			}
+			if l.takesPart() {
+				c.members = append(c.members, waveMember{name: l.Site, who: l.Contact, since: l.since, failed: l.failed})
 			}
 		}
 	} else if c.known = i < len(j.f.Members) && j.f.Members[i] != nil; c.known {
@@ -236,9 +246,11 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 		if !ok || !slices.Contains([]string{"init-failed", "fallback", "failed"}, f.State) || f.Since.After(j.at) {
 			continue
 		}
-		w.members[i].failed = f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed)
+		if f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed) {
+			w.members[i].failed = 1
+		}
 	}
-	if names := w.failed(); len(names) > w.MaxFailures {
+	if names := w.failed(0); len(names) > w.MaxFailures {
 		j.now.Trip = fmt.Sprintf("%s failed with it: %s may", desired.Few(names), counted(w.MaxFailures, "FEC", "FECs"))
 		j.trouble.begin(0, j.at, j.now.Trip, "")
 	}
@@ -300,40 +312,59 @@ func (j *pilotJudge) closingGate() Gate {
 func (j *pilotJudge) waveGate(i, step int) Gate {
 	w := &j.courses[i]
 	g := Gate{Name: fmt.Sprintf("wave-%d", i+1), Verdict: GatePass}
-	open := step >= 0 && step < len(w.opens) && !w.opens[step].IsZero()
-	names := w.running(step)
-	failed := w.failed()
+	names, failed := w.running(step), w.failed(step)
 	switch {
 	case !w.known:
 		g.Verdict, g.Why = GateInconclusive, "nobody knows who belongs to it"
-	case !open && i == 0:
-		g.Verdict, g.Why = GateWaiting, "it is not open yet"
-	case !open:
-		g.Verdict, g.Why = GateWaiting, fmt.Sprintf("wave %d has to run it first", i)
-		if len(j.blocked) > 0 {
-			g.Why += ", and blockers are open"
-		}
-	case len(w.members) == 0 && j.ofSites():
-		g.Verdict, g.Why = GateNotApplicable, "no site in it takes part"
-	case len(w.members) == 0:
-		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
+	case step < 0 || step >= len(w.opens) || w.opens[step].IsZero():
+		g.Verdict, g.Why = GateWaiting, j.whyShut(i)
 	case len(failed) > w.MaxFailures:
 		g.Verdict, g.Why = GateFail, fmt.Sprintf("it failed at %s: %d may", desired.Few(failed), w.MaxFailures)
+	case len(w.doubts) > 0 && len(names) < w.need:
+		g.Verdict, g.Why, g.Who = GateNeedsApproval, w.doubts[0].doubt, j.coordinator()
+		g.Records = recordNames(w.doubts...)
+	case len(w.members) == 0 && j.ofSites():
+		g.Verdict, g.Why = GateNotApplicable, "no site in it takes part"
+		if len(w.doubts) > 0 {
+			g.Why += ": " + w.doubts[0].doubt
+		}
+	case len(w.members) == 0:
+		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
 	case len(names) < w.need:
 		g.Verdict, g.Why = GatePending, fmt.Sprintf("%d of %d run it, %d must", len(names), len(w.members), w.need)
-		for _, m := range w.members {
-			if m.who != "" && !slices.Contains(names, m.name) && !slices.Contains(g.Who, m.who) {
-				g.Who, g.Do = append(g.Who, m.who), j.do("deploy")
-			}
+		if g.Who = w.behind(step); len(g.Who) > 0 {
+			g.Do = j.do("deploy")
 		}
 	}
 	return g
 }
 
+// whyShut says why a wave does not get it yet.
+func (j *pilotJudge) whyShut(i int) string {
+	switch {
+	case i == 0:
+		return "it is not open yet"
+	case len(j.blocked) > 0:
+		return fmt.Sprintf("wave %d has to run it first, and blockers are open", i)
+	}
+	return fmt.Sprintf("wave %d has to run it first", i)
+}
+
+// behind are those who speak for members that do not run a step.
+func (w *waveCourse) behind(step int) (who []string) {
+	for _, m := range w.members {
+		if m.who != "" && !m.runs(step) {
+			who = append(who, m.who)
+		}
+	}
+	slices.Sort(who)
+	return slices.Compact(who)
+}
+
 // waveNow is how far a wave is with what it gets.
 func (j *pilotJudge) waveNow(i int) PilotWave {
 	w := &j.courses[i]
-	out := PilotWave{Wave: i + 1, Members: []string{}, Running: []string{}, Failed: append([]string{}, w.failed()...)}
+	out := PilotWave{Wave: i + 1, Members: []string{}, Running: []string{}, Failed: append([]string{}, w.failed(w.level())...)}
 	for _, m := range w.members {
 		out.Members = append(out.Members, m.name)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,14 +28,18 @@ type Changed struct {
 	content map[string][]byte // by path
 }
 
-// With gives files that are there other content. Nothing is written.
+// With gives files other content; those that are not there are added. Nothing is written.
 func (s *Files) With(content map[string][]byte) *Changed {
 	c := &Changed{s, slices.Clone(s.files), content}
-	for i, f := range c.files {
-		if b, ok := content[f.Path]; ok {
-			c.files[i].Size, c.files[i].ID = int64(len(b)), plumbing.ComputeHash(plumbing.BlobObject, b).String()
+	for _, name := range slices.Sorted(maps.Keys(content)) {
+		b := content[name]
+		i := slices.IndexFunc(c.files, func(f artifact.File) bool { return f.Path == name })
+		if i < 0 {
+			i, c.files = len(c.files), append(c.files, artifact.File{Path: name})
 		}
+		c.files[i].Size, c.files[i].ID = int64(len(b)), plumbing.ComputeHash(plumbing.BlobObject, b).String()
 	}
+	c.files = c.files.Sorted()
 	return c
 }
 
@@ -56,8 +61,8 @@ type Draft struct {
 	objects      []plumbing.Hash // that the base does not have
 }
 
-// Draft writes a commit on top of another, in which some files have other content.
-func (r *Repo) Draft(base Commit, content map[string][]byte, message string, now time.Time) (Draft, error) {
+// Draft writes a commit on top of another, in which some files have other content or are new. A nil sign leaves it unsigned.
+func (r *Repo) Draft(base Commit, content map[string][]byte, message string, now time.Time, sign Sign) (Draft, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := Draft{Base: base, content: content}
@@ -67,6 +72,11 @@ func (r *Repo) Draft(base Commit, content map[string][]byte, message string, now
 	}
 	by := *identity(r.git, now)
 	c := &object.Commit{Author: by, Committer: by, Message: message, TreeHash: tree, ParentHashes: []plumbing.Hash{plumbing.NewHash(base.ID)}}
+	if sign != nil {
+		if err := signCommit(c, sign); err != nil {
+			return d, fmt.Errorf("sign commit: %w", err)
+		}
+	}
 	id, err := r.encode(&d, plumbing.CommitObject, c.Encode)
 	if err != nil {
 		return d, fmt.Errorf("write commit: %w", err)
@@ -76,36 +86,65 @@ func (r *Repo) Draft(base Commit, content map[string][]byte, message string, now
 	return d, nil
 }
 
-// retree writes a folder anew with the files of d, and the folders below that hold some.
+// retree writes a folder anew with the files of d, and the folders below that hold some. The zero id is a folder that is not there yet.
 func (r *Repo) retree(d *Draft, id plumbing.Hash, prefix string) (plumbing.Hash, error) {
-	entries, err := readTree(r.git.Storer, id)
-	if err != nil {
-		return id, fmt.Errorf("read folder %q: %w", prefix, err)
+	var entries []object.TreeEntry
+	if !id.IsZero() {
+		have, err := readTree(r.git.Storer, id)
+		if err != nil {
+			return id, fmt.Errorf("read folder %q: %w", prefix, err)
+		}
+		entries = slices.Clone(have)
 	}
-	entries = slices.Clone(entries)
-	for i := range entries {
+	for name, content := range d.in(prefix) {
+		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name })
+		if i < 0 {
+			i, entries = len(entries), append(entries, object.TreeEntry{Name: name, Mode: filemode.Regular})
+			if content == nil {
+				entries[i].Mode = filemode.Dir
+			}
+		}
 		e := &entries[i]
-		content, changed := d.content[prefix+e.Name]
+		var err error
 		switch {
-		case e.Mode == filemode.Dir && d.below(prefix+e.Name+"/"):
-			e.Hash, err = r.retree(d, e.Hash, prefix+e.Name+"/")
-		case changed:
-			e.Hash, err = r.encode(d, plumbing.BlobObject, func(o plumbing.EncodedObject) error { return fill(o, content) })
+		case (content == nil) != (e.Mode == filemode.Dir):
+			return id, fmt.Errorf("%q is both a file and a folder", prefix+name)
+		case content == nil:
+			e.Hash, err = r.retree(d, e.Hash, prefix+name+"/")
+		default:
+			e.Hash, err = r.encode(d, plumbing.BlobObject, func(o plumbing.EncodedObject) error { return fill(o, *content) })
 		}
 		if err != nil {
 			return id, err
 		}
 	}
+	slices.SortFunc(entries, func(a, b object.TreeEntry) int { return strings.Compare(sortedAs(a), sortedAs(b)) })
 	return r.encode(d, plumbing.TreeObject, (&object.Tree{Entries: entries}).Encode)
 }
 
-func (d *Draft) below(prefix string) bool {
-	for name := range d.content {
-		if strings.HasPrefix(name, prefix) {
-			return true
+// sortedAs is a name as git sorts it: that of a folder with a slash.
+func sortedAs(e object.TreeEntry) string {
+	if e.Mode == filemode.Dir {
+		return e.Name + "/"
+	}
+	return e.Name
+}
+
+// in are the names right below a folder that a draft has something in: of a file its content, of a folder nil.
+func (d *Draft) in(prefix string) map[string]*[]byte {
+	below := map[string]*[]byte{}
+	for path, content := range d.content {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if !ok {
+			continue
+		}
+		if name, _, deeper := strings.Cut(rest, "/"); deeper {
+			below[name] = nil
+		} else {
+			below[name] = &content
 		}
 	}
-	return false
+	return below
 }
 
 // encode writes an object and notes that the draft needs it.

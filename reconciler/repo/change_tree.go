@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/index"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"golang.org/x/sys/unix"
@@ -110,7 +111,8 @@ func readIndex(file string) (*index.Index, error) {
 	return staged, nil
 }
 
-// untouched says whether a file and what is staged of it are what the base has, or the draft already.
+// untouched says whether a file and what is staged of it are what the base has, or the draft already. One that is new must not be there,
+// unless it is the draft's.
 func (r *Repo) untouched(work *os.Root, staged *index.Index, d Draft, name string) error {
 	before, err := r.blobOf(d.Base, name)
 	if err != nil {
@@ -118,10 +120,14 @@ func (r *Repo) untouched(work *os.Root, staged *index.Index, d Draft, name strin
 	}
 	after := plumbing.ComputeHash(plumbing.BlobObject, d.content[name])
 	e, err := staged.Entry(name)
-	if err != nil {
+	isStaged := err == nil
+	if err != nil && !errors.Is(err, index.ErrEntryNotFound) || !isStaged && !before.IsZero() {
 		return fmt.Errorf("read index: %q: %w", name, err)
 	}
 	info, err := work.Lstat(name)
+	if before.IsZero() && !isStaged && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -130,13 +136,13 @@ func (r *Repo) untouched(work *os.Root, staged *index.Index, d Draft, name strin
 		return err
 	}
 	now := plumbing.ComputeHash(plumbing.BlobObject, b)
-	if !info.Mode().IsRegular() || now != before && now != after || e.Hash != before && e.Hash != after {
+	if !info.Mode().IsRegular() || now != before && now != after || isStaged && e.Hash != before && e.Hash != after {
 		return fmt.Errorf("%q has changes that are not committed: commit them, or take them back", name)
 	}
 	return nil
 }
 
-// blobOf is the id of a file of a commit.
+// blobOf is the id of a file of a commit; zero: it has none.
 func (r *Repo) blobOf(c Commit, name string) (plumbing.Hash, error) {
 	id := plumbing.NewHash(c.Tree)
 	for _, part := range strings.Split(name, "/") {
@@ -146,7 +152,7 @@ func (r *Repo) blobOf(c Commit, name string) (plumbing.Hash, error) {
 		}
 		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == part })
 		if i < 0 {
-			return id, fmt.Errorf("commit %s has no file %q", c.ID, name)
+			return plumbing.ZeroHash, nil
 		}
 		id = entries[i].Hash
 	}
@@ -155,13 +161,20 @@ func (r *Repo) blobOf(c Commit, name string) (plumbing.Hash, error) {
 
 // replace writes a file anew in one step, with the mode that it has, and notes it in the index.
 func replace(work *os.Root, staged *index.Index, name string, content []byte) error {
+	mode := fs.FileMode(0o644)
 	info, err := work.Lstat(name)
+	switch {
+	case err == nil:
+		mode = info.Mode().Perm()
+	case errors.Is(err, fs.ErrNotExist):
+		err = work.MkdirAll(path.Dir(name), 0o755)
+	}
 	if err != nil {
 		return err
 	}
 	if b, err := work.ReadFile(name); err != nil || !bytes.Equal(b, content) {
 		temp := path.Join(path.Dir(name), ".pomona-"+rand.Text())
-		err := work.WriteFile(temp, content, info.Mode().Perm())
+		err := work.WriteFile(temp, content, mode)
 		if err == nil {
 			err = work.Rename(temp, name)
 		}
@@ -173,6 +186,10 @@ func replace(work *os.Root, staged *index.Index, name string, content []byte) er
 		return err
 	}
 	e, err := staged.Entry(name)
+	if errors.Is(err, index.ErrEntryNotFound) {
+		e, err = staged.Add(name), nil
+		e.Mode = filemode.Regular
+	}
 	if err != nil {
 		return err
 	}

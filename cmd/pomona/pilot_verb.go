@@ -1,0 +1,117 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// pilotVerb is one thing that people say of a pilot: pomona pilot NAME VERB.
+type pilotVerb struct {
+	name, args   string // args: how they are called, after the verb
+	short, long  string
+	example      string
+	least, most  int               // arguments after the verb
+	ofUpdate     bool              // also of an update: --update, or update UPDATE VERB
+	flags        func(*pilotFlags) // its own
+	word         func(*pilotFlags, []string) (reconciler.PilotWord, error)
+	withPackages bool
+}
+
+// allPilotVerbs are the verbs in the order in which a pilot needs them.
+func allPilotVerbs() []pilotVerb {
+	return slices.Concat(pilotStartVerbs(), pilotCheckVerbs(), pilotSiteVerbs(), pilotPeopleVerbs(), pilotEndVerbs())
+}
+
+// pilotVerbs are the commands of the verbs.
+func pilotVerbs() (commands []*cobra.Command) {
+	for _, v := range allPilotVerbs() {
+		commands = append(commands, v.command())
+	}
+	return commands
+}
+
+// usageOfVerb names the pilot before the verb, as people call it.
+const usageOfVerb = "usage"
+
+func (v pilotVerb) command() *cobra.Command {
+	f := &pilotFlags{}
+	cmd := &cobra.Command{
+		Use: v.name + " NAME", Short: v.short, Hidden: true,
+		Long: v.long + "\n\n" + pilotVerbText, Example: v.example,
+		Annotations: map[string]string{usageOfVerb: strings.TrimSpace(fmt.Sprintf("pomona pilot NAME %s %s", v.name, v.args)) + " [flags]"},
+		Args: func(_ *cobra.Command, args []string) error {
+			switch n := len(args) - 1; {
+			case n < 0:
+				return fmt.Errorf("no pilot is named: want pomona pilot NAME %s %s", v.name, v.args)
+			case n < v.least || n > v.most:
+				return fmt.Errorf("%s after %s: want pomona pilot NAME %[2]s %[3]s", count(n, "argument"), v.name, v.args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			word, err := v.word(f, args[1:])
+			if err != nil {
+				return fmt.Errorf("%w\nsee pomona pilot NAME %s --help", err, v.name)
+			}
+			return f.say(cmd, args[0], word)
+		},
+	}
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "{{.UseLine}}", fmt.Sprintf("{{index .Annotations %q}}", usageOfVerb)))
+	f.add(cmd, v)
+	return cmd
+}
+
+// pilotVerbText is what all verbs have in common.
+const pilotVerbText = `What is said becomes a commit on the site's branch or, with --pull-request, a branch of its own and a pull request. It is validated
+before, and what cannot count is refused: for instance what is said of packages that have changed since they were frozen, or by somebody who
+has not the role. Nothing that was said is ever changed: whoever erred says it again, and of what is said twice the later counts.
+
+A record counts once it is proven who wrote it: the commit is signed by whom it names, with a key that the service knows, or the forge says that
+they have approved the pull request that brought it. Commits are signed with the key of --sign or else, if git is configured to sign, as git would.`
+
+// pilotVerbsText lists the verbs.
+func pilotVerbsText() string {
+	var b strings.Builder
+	b.WriteString("What happens in a pilot is written down by pomona pilot NAME VERB. The verbs, in the order in which a pilot needs them:\n\n")
+	for _, v := range allPilotVerbs() {
+		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.short)
+	}
+	b.WriteString("\nA verb about an update is called as pomona pilot NAME update UPDATE VERB, or with --update UPDATE.\nsee pomona pilot NAME VERB --help")
+	return b.String()
+}
+
+// isPilotVerb says whether a word is a verb.
+func isPilotVerb(word string) bool {
+	return slices.ContainsFunc(allPilotVerbs(), func(v pilotVerb) bool { return v.name == word })
+}
+
+// pilotWords are arguments in the order that the command line's parser wants: the verb before the pilot. Of an update, its verb is that.
+func pilotWords(args []string) []string {
+	if len(args) < 3 || args[0] != "pilot" || strings.HasPrefix(args[1], "-") || !isPilotVerb(args[2]) {
+		return args
+	}
+	words := []string{"pilot", args[2], args[1]}
+	rest := args[3:]
+	if args[2] == "update" && len(rest) > 1 && rest[1] != "add" && isPilotVerb(rest[1]) {
+		words[1] = rest[1]
+		return slices.Concat(words, []string{"--update", rest[0]}, rest[2:])
+	}
+	return append(words, rest...)
+}
+
+// unknownPilotVerb says what verb was probably meant.
+func unknownPilotVerb(word string) error {
+	var known []string
+	for _, v := range allPilotVerbs() {
+		known = append(known, v.name)
+	}
+	near := desired.Suggest(word, known)
+	return fmt.Errorf("unknown verb %q, and no folder: want %s\nsee pomona pilot --help", word, cmp.Or(near, "one of "+strings.Join(known, ", ")))
+}

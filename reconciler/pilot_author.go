@@ -1,0 +1,344 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/propose"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
+)
+
+// PilotAuthor writes into a site what people have to say of pilots: each record a file of its own, so that people at work at once do not
+// meet; and what a pilot is, field by field.
+type PilotAuthor struct {
+	Author
+	By  string    // who says it
+	At  time.Time // when it happened; zero: now
+	Dry bool      // only show it
+	// Doubt is why nobody will know that By wrote it; empty: somebody will.
+	Doubt string
+}
+
+// PilotWord is what somebody has to say of a pilot: it looks at the pilot and gives what is to be written.
+type PilotWord interface {
+	say(PilotSeen) (PilotChange, error)
+}
+
+// PilotSeen is a pilot as it is when somebody has something to say of it.
+type PilotSeen struct {
+	Name  string
+	Pilot desired.Pilot
+	Site  desired.Site
+	Files artifact.Files
+	By    string
+	At    time.Time
+	Now   plan.PilotNow // if everybody whom records name has written them
+}
+
+// PilotChange is what is to be written of a pilot.
+type PilotChange struct {
+	Record   *desired.PilotRecord // another one; nil: none
+	Pilot    *desired.Pilot       // as it is to be, without its records; nil: as it is
+	Apart    []Apart              // what of Pilot gets a file of its own
+	Blobs    []remote.Blob        // that the blob store must have before
+	Title    string               // of the commit
+	Warnings []string             // why it may not count
+}
+
+// Apart is a field of a pilot that programs alone write: its file is made anew each time.
+type Apart struct {
+	File  string   // without folder and ending
+	Path  []string // below the pilot
+	Value any
+}
+
+// PilotSaid is what became of a word.
+type PilotSaid struct {
+	Pilot    string           `json:"pilot"`
+	Record   string           `json:"record,omitempty"`
+	Subject  string           `json:"subject,omitempty"`
+	Files    []string         `json:"files"`
+	Text     string           `json:"text,omitempty"` // of what would be written
+	Commit   string           `json:"commit,omitempty"`
+	Branch   string           `json:"branch,omitempty"`
+	Change   string           `json:"change,omitempty"` // address of a pull request
+	Before   string           `json:"before,omitempty"` // state of the pilot
+	State    string           `json:"state"`            // once this counts
+	Next     []plan.Gate      `json:"next"`             // what somebody must do then
+	Doubts   []string         `json:"doubts,omitempty"` // why it may not count
+	Warnings desired.Problems `json:"warnings,omitempty"`
+}
+
+// Say writes one word.
+func (a *PilotAuthor) Say(ctx context.Context, pilot string, word PilotWord) (PilotSaid, error) {
+	return whileMoving(&a.Author, func() (PilotSaid, error) { return a.once(ctx, pilot, word) })
+}
+
+func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (PilotSaid, error) {
+	said := PilotSaid{Pilot: pilot, Files: []string{}, Next: []plan.Gate{}}
+	t, err := a.target(ctx)
+	if err != nil {
+		return said, err
+	}
+	defer t.close()
+	loaded, problems, err := check(ctx, t.files, a.Loader, a.Verdicts, a.Now())
+	if err != nil {
+		return said, err
+	}
+	if len(problems.Blocking()) > 0 {
+		return said, problems
+	}
+	seen := a.look(pilot, loaded.Site, t.files.Files())
+	_, isNew := word.(RequestPilot)
+	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
+		return said, unknownPilot(loaded.Site, pilot)
+	}
+	change, err := word.say(seen)
+	if err != nil {
+		return said, err
+	}
+	e := &pilotEdit{siteEdit: newSiteEdit(t.files, loaded), name: pilot, change: change}
+	if err := e.make(ctx); err != nil {
+		return said, err
+	}
+	said.Record, said.Files, said.Text = e.record, slices.Sorted(maps.Keys(e.content)), e.text()
+	if change.Record != nil {
+		said.Subject = change.Record.Subject
+	}
+	if !isNew {
+		said.Before = seen.Now.State
+	}
+	if err := a.foresee(ctx, t, e, seen, &said); err != nil || a.Dry || len(e.content) == 0 {
+		return said, err
+	}
+	if err := a.upload(ctx, change.Blobs...); err != nil {
+		return said, err
+	}
+	made, err := a.commit(ctx, t, e.content, change.Title, e.body(a.By), "pilot/"+pilot)
+	said.Commit, said.Branch, said.Change = made.Commit, made.Branch, made.Change
+	return said, err
+}
+
+// look is a pilot as a commit has it. Who wrote its records and what its packages say, the service knows: here it is taken for granted.
+func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files) PilotSeen {
+	p := site.Pilots[name]
+	seen := PilotSeen{Name: name, Pilot: p, Site: site, Files: files, By: a.By, At: a.At}
+	if a.At.IsZero() {
+		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
+	}
+	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: site.PilotMembers(p)}
+	for record, r := range p.Records {
+		f.Proofs[record] = observed.Proof{By: r.By, Source: "taken for granted"}
+	}
+	f.Subject, _ = seen.subject("") // without one, nothing is frozen
+	for _, subject := range append(seen.subjects(), f.Subject) {
+		f.Unmet[subject], f.Signed[subject] = []string{}, ""
+	}
+	for update := range p.Updates {
+		f.Masked[update] = []string{}
+	}
+	seen.Now = plan.Pilot(name, p, f, later(a.Now(), seen.At))
+	return seen
+}
+
+// subjects are the digests of the packages after each update.
+func (s PilotSeen) subjects() (all []string) {
+	for _, tree := range s.Pilot.Trees() {
+		all = append(all, tree.Subject())
+	}
+	return all
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// pilotSkew is how far ahead the clock of whoever wrote the last record may be.
+const pilotSkew = 5 * time.Minute
+
+// afterAll is a moment after every record of a pilot, if that is about now: of what is said twice, the later counts.
+func afterAll(p desired.Pilot, now time.Time) time.Time {
+	at := now
+	for _, r := range p.Records {
+		if t, err := time.Parse(time.RFC3339, r.At); err == nil && !t.Before(at) && t.Before(now.Add(pilotSkew)) {
+			at = t.Add(time.Second)
+		}
+	}
+	return at
+}
+
+// subject is the digest of what a pilot offers first, or after an update.
+func (s PilotSeen) subject(update string) (string, error) {
+	p := s.Pilot
+	if p.Scope == desired.PilotOfFECs {
+		subject, ok := desired.ReleaseSubject(s.Site, s.Files, p.Software, p.Version)
+		switch {
+		case update != "":
+			return "", fmt.Errorf("pilot %s is of FECs, which have no updates: a new version is a new pilot", s.Name)
+		case !ok:
+			return "", fmt.Errorf("the site has no %s %s: pomona release puts it there", p.Software, p.Version)
+		}
+		return subject, nil
+	}
+	if len(p.Branches) == 0 {
+		return "", fmt.Errorf("pilot %[1]s has no packages yet: pomona pilot %[1]s add-packages FOLDER", s.Name)
+	}
+	if update == "" {
+		return p.Snapshot().Subject(), nil
+	}
+	if _, ok := p.Updates[update]; !ok {
+		err := fmt.Errorf("pilot %s has no update %q", s.Name, update)
+		if near := didYouMean(update, p.Updates); near != "" {
+			err = fmt.Errorf("%w: %s", err, near)
+		}
+		return "", err
+	}
+	tree, ok := p.Trees()[update]
+	if !ok {
+		return "", fmt.Errorf("update %s adds to packages that pilot %s does not have: give it another base", update, s.Name)
+	}
+	return tree.Subject(), nil
+}
+
+func unknownPilot(site desired.Site, name string) error {
+	p := desired.Problem{Path: desired.CUEPath("pilots", name), Text: "the site has no such pilot", Advice: fmt.Sprintf("ask for it: pomona pilot %s request", name)}
+	if near := didYouMean(name, site.Pilots); near != "" {
+		p.Advice = near
+	}
+	return desired.Problems{p}
+}
+
+// foresee evaluates the site as it would be, sees that nothing has changed but what was meant to, and how far the pilot then is.
+func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, before PilotSeen, said *PilotSaid) error {
+	after, problems, err := check(ctx, t.files.With(e.content), a.Loader, a.Verdicts, a.Now())
+	if err != nil {
+		return err
+	}
+	if len(problems.Blocking()) > 0 {
+		return problems
+	}
+	if more := e.beyond(after.Site); len(more) > 0 {
+		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
+	}
+	now := a.look(e.name, after.Site, t.files.With(e.content).Files())
+	said.State, said.Doubts = now.Now.State, slices.Clone(e.change.Warnings)
+	if said.Record != "" && slices.Contains(now.Now.Void, said.Record) {
+		said.Doubts = append(said.Doubts, "it is void: it is about something else than what is frozen")
+	}
+	if e.change.Record != nil {
+		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
+	}
+	if a.Doubt != "" {
+		said.Doubts = append(said.Doubts, a.Doubt)
+	}
+	said.Next = append(said.Next, next(now.Now)...)
+	for _, p := range problems {
+		if p.Warning && strings.HasPrefix(p.Path, desired.CUEPath("pilots", e.name)) {
+			said.Warnings = append(said.Warnings, p)
+		}
+	}
+	return nil
+}
+
+// pilotEdit is something new about a pilot on its way into the files of a commit.
+type pilotEdit struct {
+	siteEdit
+	name   string
+	change PilotChange
+	record string // name of the new record
+}
+
+func (e *pilotEdit) make(ctx context.Context) error {
+	e.want.Pilots = maps.Clone(e.want.Pilots)
+	if e.want.Pilots == nil {
+		e.want.Pilots = map[string]desired.Pilot{}
+	}
+	if e.change.Pilot != nil {
+		if err := e.declare(ctx); err != nil {
+			return err
+		}
+	}
+	if e.change.Record == nil {
+		return nil
+	}
+	p := e.want.Pilots[e.name]
+	e.record = recordName(e.name, *e.change.Record)
+	file, err := propose.Written(e.fileOf(e.record), "", propose.Statement{Path: []string{"pilots", e.name, "records", e.record}, Value: e.change.Record})
+	if err != nil {
+		return err
+	}
+	e.content[file.Path] = file.Content
+	p.Records = maps.Clone(p.Records)
+	if p.Records == nil {
+		p.Records = map[string]desired.PilotRecord{}
+	}
+	p.Records[e.record] = *e.change.Record
+	e.want.Pilots[e.name], err = asLoaded(p)
+	return err
+}
+
+// recordName is a name that nobody else gives at the same time: of two alike, one is enough.
+func recordName(pilot string, r desired.PilotRecord) string {
+	b, _ := json.Marshal([]any{pilot, r}) // what has been made of flags has no value that JSON lacks
+	return fmt.Sprintf("%s-%.8s-%.8s", r.Kind, strings.ReplaceAll(r.At, "-", ""), artifact.Sum(b))
+}
+
+// fileOf is where a new file about the pilot goes: all that is said of it must lie in one folder.
+func (e *pilotEdit) fileOf(what string) string {
+	folder, ok := e.loaded.Folder(desired.CUEPath("pilots", e.name))
+	if !ok {
+		folder = "pilots/" + e.name
+	}
+	if path.Base(folder) != e.name {
+		what = e.name + "-" + what
+	}
+	return path.Join(folder, what+".cue")
+}
+
+// asLoaded is a pilot as it is read: what says nothing is not there.
+func asLoaded(p desired.Pilot) (out desired.Pilot, err error) {
+	b, err := json.Marshal(p)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	return out, err
+}
+
+// text is what is new or edited, as people read it.
+func (e *pilotEdit) text() string {
+	var b strings.Builder
+	for i, name := range slices.Sorted(maps.Keys(e.content)) {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "// %s\n%s", name, e.content[name])
+	}
+	return b.String()
+}
+
+// body is the text of the commit.
+func (e *pilotEdit) body(by string) string {
+	var b strings.Builder
+	if r := e.change.Record; r != nil {
+		for _, line := range []struct{ what, value string }{{"Subject", r.Subject}, {"Update", r.Update}, {"Record", e.record}} {
+			if line.value != "" {
+				fmt.Fprintf(&b, "%s: %s\n", line.what, line.value)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "By: %s\n", by)
+	return b.String()
+}

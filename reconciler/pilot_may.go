@@ -1,0 +1,122 @@
+package reconciler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// may says why a person cannot write a record that counts, and who can.
+func (s PilotSeen) may(r desired.PilotRecord) error {
+	if r.By == "" {
+		return fmt.Errorf("nobody says it: give --by, or have git know who you are: git config user.email")
+	}
+	if ended, ok := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordClosure }); ok && r.Kind != desired.RecordFeedback {
+		return fmt.Errorf("pilot %s has ended: %s %s", s.Name, ended.Outcome, ended.At)
+	}
+	who, anybody := s.whoMay(r)
+	if anybody {
+		return nil
+	}
+	if s.Pilot.Roles == nil && len(who) == 0 {
+		return fmt.Errorf("nobody has a role in pilot %[1]s yet: pomona pilot %[1]s staff", s.Name)
+	}
+	if r.Site != "" && s.Pilot.Sites[r.Site] == (desired.PilotSite{}) {
+		return fmt.Errorf("site %s takes no part in pilot %s%s; its coordinator adds it: pomona pilot %[2]s staff --participant %[1]s=CONTACT", r.Site, s.Name, nearSite(r.Site, s.Pilot))
+	}
+	if slices.ContainsFunc(who, func(w string) bool { return desired.SamePerson(w, r.By) }) {
+		return s.notBoth(r)
+	}
+	if len(who) == 0 {
+		return fmt.Errorf("nobody may say that: the pilot has nobody in that role: pomona pilot %s staff", s.Name)
+	}
+	return fmt.Errorf("%s may not say that: %s may (say who you are with --by)", r.By, strings.Join(who, " or "))
+}
+
+func nearSite(site string, p desired.Pilot) string {
+	if near := didYouMean(site, p.Sites); near != "" {
+		return " (" + strings.TrimSuffix(near, "?") + "?)"
+	}
+	return ""
+}
+
+// whoMay are the people whose record of a kind counts.
+func (s PilotSeen) whoMay(r desired.PilotRecord) (who []string, anybody bool) {
+	p, owner := s.Pilot, s.Pilot.Owner
+	var roles desired.PilotRoles
+	if p.Roles != nil {
+		roles = *p.Roles
+	}
+	switch r.Kind {
+	case desired.RecordProblem, desired.RecordFeedback:
+		return nil, true
+	case desired.RecordCriterion:
+		who = []string{roles.Coordinator, owner}
+	case desired.RecordReport:
+		who = roles.Testers
+		if len(who) == 0 && p.Urgency == "fast" {
+			who = []string{roles.Coordinator}
+		}
+	case desired.RecordAuthorisation:
+		who = []string{roles.Authoriser}
+	case desired.RecordMirror:
+		who = []string{roles.Authoriser, roles.Coordinator}
+	case desired.RecordNotes:
+		who = []string{roles.Coordinator, roles.Developer}
+	case desired.RecordJoin, desired.RecordDeployment, desired.RecordResources:
+		who = []string{p.Sites[r.Site].Contact, roles.Coordinator}
+	case desired.RecordHalt:
+		who = append([]string{roles.Coordinator, roles.Developer, roles.Authoriser}, roles.Testers...)
+		for _, site := range s.installed() {
+			who = append(who, p.Sites[site].Contact)
+		}
+	case desired.RecordClosure:
+		who = []string{roles.Coordinator}
+		if r.Outcome == "withdrawn" {
+			who = append(who, owner)
+		}
+	default:
+		who = []string{roles.Coordinator}
+	}
+	return slices.DeleteFunc(slices.Clone(who), func(w string) bool { return w == "" }), false
+}
+
+// notBoth refuses people whose other role forbids it: nobody judges what is their own.
+func (s PilotSeen) notBoth(r desired.PilotRecord) error {
+	if s.Pilot.Roles == nil {
+		return nil
+	}
+	developer := desired.SamePerson(s.Pilot.Roles.Developer, r.By)
+	switch r.Kind {
+	case desired.RecordReport, desired.RecordAuthorisation, desired.RecordWaiver:
+		if developer {
+			return fmt.Errorf("%s develops it, and so may not say that: somebody else must", r.By)
+		}
+	}
+	if r.Kind == desired.RecordAuthorisation {
+		report, ok := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordReport && o.Update == r.Update })
+		if ok && desired.SamePerson(report.By, r.By) {
+			return fmt.Errorf("%s wrote the report, and so may not authorise it: it takes two", r.By)
+		}
+	}
+	return nil
+}
+
+// installed are the sites that have said that they run it.
+func (s PilotSeen) installed() (sites []string) {
+	state := map[string]string{}
+	for _, name := range s.Pilot.RecordsInOrder() {
+		if r := s.Pilot.Records[name]; r.Kind == desired.RecordDeployment {
+			state[r.Site] = r.State
+		}
+	}
+	for site, is := range state {
+		if is == "installed" {
+			sites = append(sites, site)
+		}
+	}
+	slices.Sort(sites)
+	return sites
+}

@@ -1,0 +1,60 @@
+package reconciler
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+)
+
+// pilotStates are the states of a pilot, one after the other.
+var pilotStates = []string{
+	plan.PilotRequested, plan.PilotStaffed, plan.PilotFrozen, plan.PilotChecked, plan.PilotMirrored, plan.PilotCalled, plan.PilotDeployed, plan.PilotPublished, plan.PilotClosed,
+}
+
+// forState is the state that a kind of record helps a pilot to.
+var forState = map[string]string{
+	desired.RecordFreeze: plan.PilotFrozen, desired.RecordReport: plan.PilotChecked, desired.RecordAuthorisation: plan.PilotMirrored,
+	desired.RecordNotes: plan.PilotMirrored, desired.RecordMirror: plan.PilotMirrored, desired.RecordCall: plan.PilotCalled,
+	desired.RecordJoin: plan.PilotDeployed, desired.RecordDeployment: plan.PilotDeployed, desired.RecordClosure: plan.PilotClosed,
+}
+
+// unmet are gates that do not hold, before the one that a record is for.
+func unmet(now plan.PilotNow, r desired.PilotRecord) (doubts []string) {
+	to := slices.Index(pilotStates, forState[r.Kind])
+	if r.Update != "" || r.Kind == desired.RecordAuthorisation && r.Decision == "deny" || r.Kind == desired.RecordClosure && r.Outcome == "withdrawn" {
+		return nil
+	}
+	var open []string
+	for _, g := range now.Gates {
+		if at := slices.Index(pilotStates, g.State); !g.Verdict.Holds() && at >= 0 && at < to {
+			open = append(open, fmt.Sprintf("%s (%s)", g.Name, cmp.Or(g.Why, string(g.Verdict))))
+		}
+	}
+	if len(open) > 0 {
+		doubts = append(doubts, "it does not count before these hold: "+desired.FewOf(open, 5))
+	}
+	return doubts
+}
+
+// next is what somebody must do before a pilot gets further: gates that wait for nothing but a person.
+func next(now plan.PilotNow) (gates []plan.Gate) {
+	waits := func(g plan.Gate) bool {
+		return !g.Verdict.Holds() && g.Verdict != plan.GateWaiting && (g.Do != "" || len(g.Who) > 0)
+	}
+	for _, g := range now.Gates {
+		if waits(g) {
+			gates = append(gates, g)
+		}
+	}
+	for _, u := range now.Updates {
+		for _, g := range u.Gates {
+			if waits(g) {
+				gates = append(gates, g)
+			}
+		}
+	}
+	return gates
+}

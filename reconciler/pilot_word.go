@@ -1,0 +1,364 @@
+package reconciler
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+)
+
+// RecordPilot says that something has happened: its own fields are given, the rest is worked out.
+type RecordPilot struct{ Record desired.PilotRecord }
+
+// Is a record about the packages or the release as they are; of the others, it does not matter.
+var aboutSubject = []string{
+	desired.RecordFreeze, desired.RecordReport, desired.RecordAuthorisation, desired.RecordApproval, desired.RecordRejection, desired.RecordNotes,
+	desired.RecordMirror, desired.RecordCall, desired.RecordDeployment, desired.RecordProblem, desired.RecordFeedback,
+}
+
+func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
+	r := w.Record
+	r.By, r.At = s.By, s.At.UTC().Format(time.RFC3339)
+	if err := s.may(r); err != nil {
+		return c, err
+	}
+	if slices.Contains(aboutSubject, r.Kind) {
+		update := r.Update
+		if r.Kind == desired.RecordDeployment && update == "" && r.Subject == "" {
+			r.Subject = s.offered(r.Site)
+		}
+		if r.Subject == "" {
+			if r.Subject, err = s.subject(update); err != nil {
+				return c, err
+			}
+		}
+	} else if _, err := s.subject(r.Update); r.Update != "" && err != nil {
+		return c, err
+	}
+	if check := wordChecks[r.Kind]; check != nil {
+		if c.Warnings, err = check(s, &r); err != nil {
+			return c, err
+		}
+	}
+	c.Record, c.Title = &r, title(s.Name, r)
+	return c, nil
+}
+
+// title is what the commit is called.
+func title(pilot string, r desired.PilotRecord) string {
+	what := pilot
+	if r.Update != "" {
+		what = fmt.Sprintf("update %s of %s", r.Update, pilot)
+	}
+	said := map[string]string{
+		desired.RecordFreeze: "Freeze", desired.RecordReport: "Report on", desired.RecordApproval: "Approve", desired.RecordRejection: "Reject", desired.RecordNotes: "Notes of",
+		desired.RecordMirror: "Mirror of", desired.RecordCall: "Call for participation in", desired.RecordFeedback: "Feedback on", desired.RecordHalt: "Halt", desired.RecordResume: "Resume",
+	}[r.Kind]
+	switch r.Kind {
+	case desired.RecordAuthorisation:
+		said = map[string]string{"ok": "Authorise", "deny": "Deny"}[r.Decision]
+	case desired.RecordJoin:
+		said = fmt.Sprintf("Site %s is %s in", r.Site, map[string]string{"interested": "interested", "declined": "not interested"}[r.Answer])
+	case desired.RecordDeployment:
+		said = fmt.Sprintf("Site %s: %s", r.Site, r.State)
+	case desired.RecordResources:
+		said = fmt.Sprintf("Resources of %s for", r.Site)
+	case desired.RecordProblem:
+		said = fmt.Sprintf("Problem %s (%s) of", r.Problem, r.Status)
+	case desired.RecordCriterion:
+		said = fmt.Sprintf("Criterion %s (%s) of", r.Criterion, r.Met)
+	case desired.RecordWaiver:
+		said = fmt.Sprintf("Waive %s of", r.Check)
+	case desired.RecordClosure:
+		said = map[string]string{"promoted": "Promote", "withdrawn": "Withdraw"}[r.Outcome]
+	}
+	return said + " " + what
+}
+
+// offered is what a site has to install now: what its wave is given, else what is offered first.
+func (s PilotSeen) offered(site string) string {
+	wave := max(s.Pilot.Sites[site].Wave, 1)
+	if wave <= len(s.Now.Waves) {
+		return s.Now.Waves[wave-1].Subject
+	}
+	return ""
+}
+
+// frozen is the digest that the last freeze names; empty: none.
+func (s PilotSeen) frozen(update string) (subject string) {
+	for _, name := range s.Pilot.RecordsInOrder() {
+		if r := s.Pilot.Records[name]; r.Kind == desired.RecordFreeze && r.Update == update {
+			subject = r.Subject
+		}
+	}
+	return subject
+}
+
+// last is the last record that is one of those.
+func (s PilotSeen) last(is func(desired.PilotRecord) bool) (desired.PilotRecord, bool) {
+	names := s.Pilot.RecordsInOrder()
+	for _, name := range slices.Backward(names) {
+		if r := s.Pilot.Records[name]; is(r) {
+			return r, true
+		}
+	}
+	return desired.PilotRecord{}, false
+}
+
+// wordChecks say what cannot count of a kind of record, and what may not.
+var wordChecks = map[string]func(PilotSeen, *desired.PilotRecord) ([]string, error){
+	desired.RecordFreeze:        PilotSeen.checkFreeze,
+	desired.RecordReport:        PilotSeen.checkReport,
+	desired.RecordAuthorisation: PilotSeen.checkFrozen,
+	desired.RecordNotes:         PilotSeen.checkNotes,
+	desired.RecordMirror:        PilotSeen.checkFrozen,
+	desired.RecordApproval:      PilotSeen.checkUpdate,
+	desired.RecordRejection:     PilotSeen.checkUpdate,
+	desired.RecordCall:          PilotSeen.checkCall,
+	desired.RecordJoin:          PilotSeen.checkJoin,
+	desired.RecordDeployment:    PilotSeen.checkDeployment,
+	desired.RecordProblem:       PilotSeen.checkProblem,
+	desired.RecordCriterion:     PilotSeen.checkCriterion,
+	desired.RecordWaiver:        PilotSeen.checkWaiver,
+	desired.RecordResume:        PilotSeen.checkResume,
+}
+
+// checkFrozen refuses what would be void: it is about something else than what was frozen.
+func (s PilotSeen) checkFrozen(r *desired.PilotRecord) ([]string, error) {
+	verb := fmt.Sprintf("pomona pilot %s freeze", s.Name)
+	if r.Update != "" {
+		verb = fmt.Sprintf("pomona pilot %s update %s freeze", s.Name, r.Update)
+	}
+	switch s.frozen(r.Update) {
+	case r.Subject:
+		return nil, nil
+	case "":
+		return nil, fmt.Errorf("nothing is frozen yet that it could be about: %s", verb)
+	}
+	return nil, fmt.Errorf("what was frozen has changed since, so that whatever is said of it is void: freeze it as it is now: %s", verb)
+}
+
+func (s PilotSeen) checkFreeze(r *desired.PilotRecord) (doubts []string, err error) {
+	if s.frozen(r.Update) == r.Subject {
+		return nil, fmt.Errorf("this is frozen already, as %s", r.Subject)
+	}
+	if s.Pilot.Scope == desired.PilotOfFECs {
+		return nil, nil
+	}
+	if r.Closure == nil {
+		return nil, errors.New("nobody has said whether everything is provided that the packages require: give --closure with the exit code of dnf repoclosure, or the file that has what it printed")
+	}
+	if r.Closure.Exit == 0 || s.waived("repo-closure") {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("packages require what nobody provides%s: add it to %s, or have the coordinator waive it: pomona pilot %s waive repo-closure", listed(r.Closure.Unmet), desired.ExternalRPMs, s.Name)
+}
+
+func listed(what []string) string {
+	if len(what) == 0 {
+		return ""
+	}
+	return ": " + desired.Few(what)
+}
+
+// waived says whether the coordinator lets a check be left out today.
+func (s PilotSeen) waived(check string) bool {
+	_, ok := s.last(func(r desired.PilotRecord) bool {
+		return r.Kind == desired.RecordWaiver && r.Check == check && !desired.Expired(r.Expires, s.At)
+	})
+	return ok
+}
+
+func (s PilotSeen) checkReport(r *desired.PilotRecord) (doubts []string, err error) {
+	if doubts, err = s.checkFrozen(r); err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, check := range s.Pilot.NeededChecks() {
+		if _, ok := r.Checks[check]; !ok {
+			missing = append(missing, check)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the report says nothing of %s: give --check NAME=VERDICT for each, with pass, fail, inconclusive or waived", strings.Join(missing, ", "))
+	}
+	if r.Compat == "" {
+		return nil, errors.New("the report must say what it means for whoever has the version before: give --compat new-service, backward-compatible or breaking")
+	}
+	for _, check := range slices.Sorted(maps.Keys(r.Checks)) {
+		if r.Checks[check].Verdict == "waived" && !s.waived(check) {
+			doubts = append(doubts, fmt.Sprintf("nobody has waived %[1]s: the coordinator does with pomona pilot %[2]s waive %[1]s", check, s.Name))
+		}
+	}
+	return doubts, nil
+}
+
+func (s PilotSeen) checkNotes(r *desired.PilotRecord) ([]string, error) {
+	report, ok := s.last(func(o desired.PilotRecord) bool {
+		return o.Kind == desired.RecordReport && o.Update == r.Update && o.Subject == r.Subject
+	})
+	breaking := ok && report.Compat == "breaking" || r.Update != "" && s.Pilot.Updates[r.Update].Compat == "breaking"
+	if breaking && r.Migration == "" {
+		return nil, errors.New("it breaks what was there before, so that its notes must say how to move to it: give --migration FILE")
+	}
+	return s.checkFrozen(r)
+}
+
+func (s PilotSeen) checkUpdate(r *desired.PilotRecord) (doubts []string, err error) {
+	if r.Update == "" {
+		return nil, fmt.Errorf("only updates are approved or rejected; the pilot itself is authorised: pomona pilot %s authorise", s.Name)
+	}
+	if r.Kind == desired.RecordApproval && s.rejected(r.Update) {
+		return nil, fmt.Errorf("update %s has been rejected: candidate another: pomona pilot %s update NAME add", r.Update, s.Name)
+	}
+	return nil, nil
+}
+
+func (s PilotSeen) rejected(update string) bool {
+	_, ok := s.last(func(r desired.PilotRecord) bool { return r.Kind == desired.RecordRejection && r.Update == update })
+	return ok
+}
+
+func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
+	if s.Pilot.Scope == desired.PilotOfFECs {
+		return []string{"FECs do not answer: a pilot of theirs goes on without a call"}, nil
+	}
+	switch {
+	case desired.Expired(r.Closes, s.At):
+		return nil, fmt.Errorf("the call would have closed on %s already: give a later --closes", r.Closes)
+	case desired.Expired(s.Pilot.Expires, dayAfter(r.Closes)):
+		return nil, fmt.Errorf("the pilot itself ends with %s: give an earlier --closes, or the pilot a later day", s.Pilot.Expires)
+	case len(s.Pilot.Sites) == 0:
+		return nil, fmt.Errorf("no site may take part yet: pomona pilot %s staff --participant SITE=CONTACT", s.Name)
+	}
+	return nil, nil
+}
+
+// dayAfter is when a last day has passed.
+func dayAfter(day string) time.Time {
+	t, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return time.Time{} // the schema says what is wrong with it
+	}
+	return t
+}
+
+func (s PilotSeen) checkJoin(r *desired.PilotRecord) ([]string, error) {
+	call, ok := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordCall })
+	switch {
+	case !ok:
+		return []string{"nobody has called for participation yet"}, nil
+	case desired.Expired(call.Closes, s.At) && r.Answer == "interested":
+		return nil, fmt.Errorf("the call closed with %s: ask %s to call again", call.Closes, s.Pilot.Roles.Coordinator)
+	}
+	return nil, nil
+}
+
+func (s PilotSeen) checkDeployment(r *desired.PilotRecord) ([]string, error) {
+	answer, _ := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordJoin && o.Site == r.Site })
+	if answer.Answer != "interested" && r.State == "installed" {
+		return []string{fmt.Sprintf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)}, nil
+	}
+	return nil, nil
+}
+
+func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
+	before, known := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordProblem && o.Problem == r.Problem })
+	if known && r.Status == "" {
+		r.Status, r.FixedIn = before.Status, either(r.FixedIn, before.FixedIn)
+	}
+	r.Status = either(r.Status, "open")
+	switch {
+	case known:
+		r.Category, r.Severity = either(r.Category, before.Category), either(r.Severity, before.Severity)
+		r.Text, r.Site, r.Subject = either(r.Text, before.Text), either(r.Site, before.Site), before.Subject
+	case r.Status != "open":
+		ids := s.problems()
+		return nil, fmt.Errorf("pilot %s has no problem %q%s", s.Name, r.Problem, listed(ids))
+	case r.Category == "" || r.Severity == "" || r.Text == "":
+		return nil, errors.New("a new problem needs --kind, --severity and --text")
+	case r.Problem == "":
+		r.Problem = fmt.Sprintf("p%d", len(s.problems())+1)
+		if _, taken := s.Pilot.Records[r.Problem]; taken || slices.Contains(s.problems(), r.Problem) {
+			r.Problem += "-" + strings.ToLower(s.At.UTC().Format("150405"))
+		}
+	}
+	if r.FixedIn != "" && s.Pilot.Scope == desired.PilotOfSites {
+		if _, ok := s.Pilot.Updates[r.FixedIn]; !ok {
+			return nil, fmt.Errorf("pilot %s has no update %q that could fix it", s.Name, r.FixedIn)
+		}
+	}
+	return nil, nil
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// problems are the names of the problems that somebody had.
+func (s PilotSeen) problems() []string {
+	ids := map[string]bool{}
+	for _, r := range s.Pilot.Records {
+		if r.Kind == desired.RecordProblem {
+			ids[r.Problem] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+func (s PilotSeen) checkCriterion(r *desired.PilotRecord) ([]string, error) {
+	if _, ok := s.Pilot.Success[r.Criterion]; !ok {
+		return nil, fmt.Errorf("pilot %s has no criterion %q: it has %s", s.Name, r.Criterion, strings.Join(slices.Sorted(maps.Keys(s.Pilot.Success)), ", "))
+	}
+	return nil, nil
+}
+
+func (s PilotSeen) checkWaiver(r *desired.PilotRecord) ([]string, error) {
+	if desired.Expired(r.Expires, s.At) {
+		return nil, fmt.Errorf("the waiver would have ended with %s already: give a later --expires", r.Expires)
+	}
+	return nil, nil
+}
+
+func (s PilotSeen) checkResume(*desired.PilotRecord) ([]string, error) {
+	if s.Now.State != plan.PilotHalted {
+		return []string{"the pilot is not halted, as far as its records say"}, nil
+	}
+	return nil, nil
+}
+
+// ReportPilot is a report in which one verdict may stand for all checks that it does not name.
+type ReportPilot struct {
+	Record desired.PilotRecord
+	Rest   string            // verdict; empty: of none
+	Logs   map[string]string // by check
+}
+
+func (w ReportPilot) say(s PilotSeen) (c PilotChange, err error) {
+	r := w.Record
+	r.Checks = maps.Clone(r.Checks)
+	if w.Rest != "" {
+		for _, check := range s.Pilot.NeededChecks() {
+			if _, named := r.Checks[check]; !named {
+				r.Checks[check] = desired.CheckResult{Verdict: w.Rest}
+			}
+		}
+	}
+	for check, log := range w.Logs {
+		result, ok := r.Checks[check]
+		if !ok {
+			return c, fmt.Errorf("there is a log of %s, of which the report says nothing: give --check %[1]s=VERDICT", check)
+		}
+		result.Log = log
+		r.Checks[check] = result
+	}
+	return RecordPilot{r}.say(s)
+}
