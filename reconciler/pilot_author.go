@@ -305,7 +305,7 @@ func (e *pilotEdit) fileOf(what string) string {
 	if path.Base(folder) != e.name {
 		what = e.name + "-" + what
 	}
-	return path.Join(folder, what+".cue")
+	return path.Join(folder, strings.ReplaceAll(what, "_", "-")+".cue") // CUE leaves out files that end in _test or _tool
 }
 
 // asLoaded is a pilot as it is read: what says nothing is not there.

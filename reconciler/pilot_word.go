@@ -10,6 +10,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/propose"
 )
 
 // RecordPilot says that something has happened: its own fields are given, the rest is worked out.
@@ -262,7 +263,7 @@ func (s PilotSeen) checkJoin(r *desired.PilotRecord) ([]string, error) {
 func (s PilotSeen) checkDeployment(r *desired.PilotRecord) ([]string, error) {
 	answer, _ := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordJoin && o.Site == r.Site })
 	if answer.Answer != "interested" && r.State == "installed" {
-		return []string{fmt.Sprintf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)}, nil
+		return nil, fmt.Errorf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)
 	}
 	return nil, nil
 }
@@ -361,4 +362,21 @@ func (w ReportPilot) say(s PilotSeen) (c PilotChange, err error) {
 		r.Checks[check] = result
 	}
 	return RecordPilot{r}.say(s)
+}
+
+// FeedbackForm is a form that a user has filled in: who they are, it says itself.
+type FeedbackForm struct{ Text, Update string }
+
+func (w FeedbackForm) say(s PilotSeen) (c PilotChange, err error) {
+	f, err := propose.ReadForm(s.Name, w.Text)
+	if err != nil {
+		return c, err
+	}
+	if f.By != "" {
+		s.By = f.By
+	}
+	if _, ok := s.Pilot.Sites[f.Site]; !ok && f.Site != "" {
+		return c, fmt.Errorf("site %s takes no part in pilot %s%s: correct it in the form, or leave it empty", f.Site, s.Name, nearSite(f.Site, s.Pilot))
+	}
+	return RecordPilot{desired.PilotRecord{Kind: desired.RecordFeedback, Update: w.Update, Site: f.Site, Rating: f.Rating, Text: f.Text}}.say(s)
 }

@@ -18,7 +18,7 @@ type pilotWordFlags struct {
 	checks, logs []string
 	closure      string // of freeze
 	file         string // of notes: the migration; of feedback: the form
-	form         bool
+	form         bool   // of feedback: print it
 	start        pilotStartFlags
 }
 
