@@ -99,9 +99,9 @@ func (x *explanation) read(ctx context.Context) (err error) {
 
 // place gives FECs what pilots offer them as it is published: with the commit, or else now. One that is held at the commit has what it had.
 func (x *explanation) place(w *wanted) {
-	now, of := x.givens(x.commit.ID)
-	w.place(of.Pilots)
-	for _, h := range now.Held {
+	now, of := x.publishedOf(x.commit.ID)
+	w.place(of.Givens.Pilots)
+	for _, h := range now.Givens.Held {
 		f, there := w.stated.FECs[h.FEC]
 		if h.Commit == x.commit.ID && there {
 			one := plan.Piloted(plan.With(w.stated, desired.Site{FECs: map[string]desired.FEC{h.FEC: f}}), map[string][]observed.HeldPilot{h.FEC: h.Pilots})

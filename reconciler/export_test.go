@@ -1,6 +1,13 @@
 package reconciler
 
-import "context"
+import (
+	"context"
+
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/store"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
 
 // Step decides once and does it, as Run does again and again.
 func (s *Restarter) Step(ctx context.Context) error {
@@ -10,3 +17,42 @@ func (s *Restarter) Step(ctx context.Context) error {
 
 // DiesAt has a restarter do nothing more from a point on, as if it were killed there.
 func (s *Restarter) DiesAt(at func(point, fec string) bool) { s.atPoint = at }
+
+// PassWithPilots is a pass in which pilots have got as far as places say.
+func (r *Reconciler) PassWithPilots(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
+	dir, unlock, err := r.open()
+	if err != nil {
+		return rep, nil, err
+	}
+	defer unlock()
+	objects := store.New(dir)
+	have, _, err := r.mend(ctx, dir, objects, Names)
+	if err != nil {
+		return rep, nil, err
+	}
+	want, err := r.want(ctx, r.Branch)
+	if err != nil {
+		return rep, nil, err
+	}
+	want.head = want.commit.ID
+	want.pilots = r.servable(ctx, want, places, nil, have)
+	return rep, want.pilots, r.publish(ctx, dir, objects, want, have, &rep)
+}
+
+// PilotFacts is what packages of a pilot say.
+func (r *Reconciler) PilotFacts(ctx context.Context, name string) (f plan.PilotFacts, err error) {
+	want, err := r.want(ctx, r.Branch)
+	if err == nil {
+		err = r.repositoryFacts(ctx, want, name, &f)
+	}
+	return f, err
+}
+
+// Step looks once at every record that is not proven, and asks for a pass if it could prove any.
+func (p *Prover) Step(ctx context.Context) error {
+	found, err := p.step(ctx)
+	if found > 0 {
+		p.Kick(ctx)
+	}
+	return err
+}

@@ -101,7 +101,7 @@ func (x *fecSeen) wanted(ctx context.Context) {
 		x.troubled = err.Error()
 		return
 	}
-	w.place(x.publishedPilots())
+	w.place(x.Reconciler.published().Givens.Pilots)
 	x.site = w.site
 	f, ok := w.site.FECs[x.Name]
 	if !ok {

@@ -124,7 +124,9 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	j.in = r.dated(ctx, j.in)
 	w.holds = j.in
 	current := lastKnown(have)
-	j.pilots = r.pilots(ctx, w, current.Givens.Pilots)
+	j.pilots = r.pilots(ctx, w, current, j.in, have)
+	r.rememberWithheld(j.pilots)
+	j.turn = soonest(j.turn, j.pilots.turn(r.Now()))
 	w.place(j.pilots.places)
 	w.expired = plan.Expired(w.site, r.Now())
 	if len(plan.SiteHolds(j.in)) > 0 && current.Commit == w.commit.ID {
@@ -302,10 +304,19 @@ func (r *Reconciler) endSuperseded(ctx context.Context, j judgement) {
 	}
 }
 
-// turned says whether other holds are in force than at an earlier judgement, and when the clock changes that next.
+// soonest is the earlier of two times, of which zero is none.
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// turned says whether other holds are in force than at an earlier judgement, or pilots are otherwise, and when the clock changes that next.
 func (r *Reconciler) turned(ctx context.Context, before judgement) (bool, time.Time) {
 	now := r.judge(ctx, before.head, before.holds.Placed)
 	now.holds.Stated = before.holds.Stated
 	now.again(r.Now())
-	return !slices.EqualFunc(before.in, now.in, func(a, b observed.Hold) bool { return a.ID == b.ID }), now.turn
+	changed := !slices.EqualFunc(before.in, now.in, func(a, b observed.Hold) bool { return a.ID == b.ID })
+	return changed || r.pilotsMoved(ctx, before.pilots, now.in), soonest(now.turn, before.pilots.turn(r.Now()))
 }

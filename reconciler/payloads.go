@@ -92,6 +92,23 @@ func (b *bringer) bring(ctx context.Context, at string, p desired.Payload) (arti
 	return src, local, nil
 }
 
+// bringPackage is bring for a package.
+func (b *bringer) bringPackage(ctx context.Context, at string, p desired.RPM) (artifact.Source, error) {
+	src, err := b.fetcher.Package(ctx, p)
+	var unavailable *remote.Unavailable
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case errors.Is(err, fetch.ErrNoRoot):
+		b.unseen = append(b.unseen, at)
+		return nil, nil
+	case errors.As(err, &unavailable):
+		b.unavailable[at] = err
+		return nil, nil
+	}
+	return src, err
+}
+
 // err is every payload whose host is unavailable.
 func (b *bringer) err() error {
 	var errs []error
@@ -121,13 +138,19 @@ func elsewhere(site desired.Site) map[string]bool {
 func checkElsewhere(ctx context.Context, loaded *load.Loaded, f *fetch.Fetcher, blocked bool) (desired.Problems, error) {
 	needed := elsewhere(loaded.Site)
 	if f == nil {
-		return unchecked(slices.Sorted(maps.Keys(needed)), "Pomona is offline", "validate again without --offline"), nil
+		paths := append(slices.Sorted(maps.Keys(needed)), build.PackagePaths(loaded.Site)...)
+		return unchecked(paths, "Pomona is offline", "validate again without --offline"), nil
 	}
 	b := newBringer(f, needed)
 	problems, err := build.CheckElsewhere(ctx, loaded.Site, b.bring)
 	if err != nil {
 		return nil, err
 	}
+	packages, err := build.CheckPackages(ctx, loaded.Site, b.bringPackage)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, packages...)
 	slices.Sort(b.unseen)
 	problems = append(problems, unchecked(b.unseen, "the blob store is not known", "give --root")...)
 	if !blocked && len(problems.Blocking()) == 0 {

@@ -1,11 +1,15 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
+	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -13,9 +17,13 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// pilotsJudged is how far the pilots of a commit are at one moment.
+// pilotsJudged is how far the pilots of a commit are at one moment, and what was known of them then.
 type pilotsJudged struct {
+	w      wanted
+	facts  map[string]plan.PilotFacts
+	unsure map[string]string // why something that would take a pilot back is not known, by pilot
 	now    []plan.PilotNow   // by name
+	free   []tree.PilotPlace // where they would be if each could be served
 	places []tree.PilotPlace // that a tree is to have, by name
 }
 
@@ -41,30 +49,100 @@ func (w wanted) offered() map[string][]observed.HeldPilot {
 	return plan.Offered(w.stated, w.subjects, w.pilots)
 }
 
-// pilots works out how far the pilots of a commit are.
-func (r *Reconciler) pilots(ctx context.Context, w wanted, published []tree.PilotPlace) (j pilotsJudged) {
-	for _, name := range slices.Sorted(maps.Keys(w.stated.Pilots)) {
-		p := w.stated.Pilots[name]
-		now := plan.Pilot(name, p, r.pilotFacts(ctx, w, name), r.Now())
-		j.now, j.places = append(j.now, now), append(j.places, now.Place)
+// pilots works out how far the pilots of a commit are, and what a tree is to have of them. One that is in trouble, or of which something is not
+// known, stays as it was published; no other has to wait for it.
+func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Generation, in []observed.Hold, have observed.Root) pilotsJudged {
+	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	if len(w.stated.Pilots) == 0 {
+		return j
+	}
+	for name, p := range w.stated.Pilots {
+		f := plan.PilotFacts{Subject: w.subjects[name]}
+		if p.Scope == desired.PilotOfFECs {
+			f.Members = plan.PilotMembers(w.stated, p)
+		}
+		if err := r.repositoryFacts(ctx, w, name, &f); err != nil {
+			j.unsure[name] = err.Error()
+		}
+		j.facts[name] = f
+	}
+	r.judgePilots(ctx, &j, published, in)
+	j.places = r.servable(ctx, w, j.free, published.Givens.Pilots, have)
+	j.places = plan.Runnable(w.stated, w.files.Files(), w.subjects, j.places, published.Givens.Pilots, r.Now())
+	for i := range j.now {
+		j.now[i].Place = j.places[i]
 	}
 	return j
 }
 
-// pilotFacts is what is known of a pilot.
-func (r *Reconciler) pilotFacts(_ context.Context, w wanted, name string) plan.PilotFacts {
-	return plan.PilotFacts{Subject: w.subjects[name], Members: plan.PilotMembers(w.stated, w.stated.Pilots[name])}
+// judgePilots works out how far pilots are by what the ledger knows now.
+func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
+	known := r.pilotLedger(ctx, j.w.stated)
+	j.now, j.free = nil, nil
+	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
+		p, f := j.w.stated.Pilots[name], j.facts[name]
+		why := cmp.Or(j.unsure[name], r.proofs(known, name, p, &f))
+		known.seen(name, &f, placeOf(published, name), published.Published)
+		f.FECs = known.runs(p, f.Members, in)
+		now := plan.Pilot(name, p, f, r.Now())
+		now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
+		j.now, j.free = append(j.now, now), append(j.free, now.Place)
+	}
 }
 
-// publishedPilots are the places of pilots as they are published; none, if that cannot be read.
-func (r *Reconciler) publishedPilots() []tree.PilotPlace {
-	now, _ := r.givens("")
-	return now.Pilots
+// stillOffered are the subjects that a pilot may still give: what was published of it with another one is gone.
+func stillOffered(w wanted, name string) []string {
+	p := w.stated.Pilots[name]
+	if p.Scope == desired.PilotOfFECs {
+		return []string{w.subjects[name]}
+	}
+	return slices.Collect(maps.Keys(tree.PilotSnapshots(p)))
 }
 
-// givens are those of the current generation, and those of the newest one of a commit or, if there is none, of the current one again.
-// What cannot be read has none.
-func (r *Reconciler) givens(commit string) (now, of observed.Givens) {
+// placeOf is the place that a pilot has in a generation; nil: none.
+func placeOf(g observed.Generation, name string) *tree.PilotPlace {
+	i := slices.IndexFunc(g.Givens.Pilots, func(p tree.PilotPlace) bool { return p.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &g.Givens.Pilots[i]
+}
+
+// pilotsMoved says whether pilots are otherwise now than when they were judged: the clock, FECs or somebody who has found out who wrote a record may
+// have changed that.
+func (r *Reconciler) pilotsMoved(ctx context.Context, before pilotsJudged, in []observed.Hold) bool {
+	if len(before.now) == 0 {
+		return false
+	}
+	now := pilotsJudged{w: before.w, facts: before.facts, unsure: before.unsure}
+	r.judgePilots(ctx, &now, r.published(), in)
+	otherwise := func(a, b plan.PilotNow) bool { return a.State != b.State || (a.Trip == "") != (b.Trip == "") }
+	for i, place := range now.free {
+		was := before.free[i]
+		was.Withheld, place.Withheld = "", ""
+		if otherwise(before.now[i], now.now[i]) || !reflect.DeepEqual(was, place) {
+			return true
+		}
+	}
+	return false
+}
+
+// turn is when the clock may bring a pilot further, or end it; zero: not soon.
+func (j pilotsJudged) turn(now time.Time) (next time.Time) {
+	for _, p := range j.now {
+		next = soonest(next, plan.PilotTurn(j.w.stated.Pilots[p.Name], p, now))
+	}
+	return next
+}
+
+// published is the current generation; zero, if it cannot be read.
+func (r *Reconciler) published() observed.Generation {
+	now, _ := r.publishedOf("")
+	return now
+}
+
+// publishedOf are the current generation, and the newest one of a commit or, if there is none, the current one again. What cannot be read is zero.
+func (r *Reconciler) publishedOf(commit string) (now, of observed.Generation) {
 	root, err := os.OpenRoot(r.Root)
 	if r.Root == "" || err != nil {
 		return now, of
@@ -72,11 +150,11 @@ func (r *Reconciler) givens(commit string) (now, of observed.Givens) {
 	defer root.Close() // only read
 	g, err := observe.Current(root)
 	if err != nil || commit == "" || g.Commit == commit {
-		return g.Givens, g.Givens
+		return g, g
 	}
 	past, _, err := observe.Past(root)
 	if i := slices.IndexFunc(past, func(p observed.Past) bool { return p.Commit == commit }); err == nil && i >= 0 { // the newest first
-		return g.Givens, past[i].Givens
+		return g, past[i].Generation
 	}
-	return g.Givens, g.Givens
+	return g, g
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -49,7 +50,7 @@ func (r *Reconciler) pilotSigner(objects *store.Store) *publish.Signer {
 				return nil, err
 			}
 		}
-		return r.PilotKey.SignDetached(b)
+		return r.PilotKey.SignDetachedAt(b, time.Time{}) // when the key was made: written again, a folder is the same
 	}}
 }
 

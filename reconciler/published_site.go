@@ -15,11 +15,10 @@ import (
 // PublishedSite remembers the site that was read or published last, until something else is published: whoever works beside passes asks
 // for it all the time, and a pass waits for the loader while it is read. It is safe for concurrent use.
 type PublishedSite struct {
-	reading    sync.Mutex // held while it is read
-	mu         sync.Mutex
-	link       string // to the generation
-	site       desired.Site
-	generation observed.Generation
+	reading sync.Mutex // held while it is read
+	mu      sync.Mutex
+	link    string // to the generation
+	is      servedSite
 }
 
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has
@@ -31,43 +30,56 @@ func (r *Reconciler) PublishedSite(ctx context.Context) (desired.Site, observed.
 		return desired.Site{}, observed.Generation{}, err
 	}
 	defer root.Close() // only read
+	p, err := r.publishedBy(ctx, root)
+	return p.site, p.generation, err
+}
+
+// servedSite is what a generation publishes.
+type servedSite struct {
+	site       desired.Site
+	commit     wanted // that says so
+	generation observed.Generation
+}
+
+// publishedBy is the site as it is published now, with the commit that says it.
+func (r *Reconciler) publishedBy(ctx context.Context, root *os.Root) (servedSite, error) {
 	p := r.Served
 	if p == nil {
 		p = &PublishedSite{}
 	}
-	if site, g, ok := p.known(root); ok {
-		return site, g, nil
+	if s, ok := p.known(root); ok {
+		return s, nil
 	}
 	p.reading.Lock()
 	defer p.reading.Unlock()
-	if site, g, ok := p.known(root); ok { // somebody else has read it meanwhile
-		return site, g, nil
+	if s, ok := p.known(root); ok { // somebody else has read it meanwhile
+		return s, nil
 	}
-	site, g, err := r.readPublished(ctx, root)
-	if err == nil && g.Commit != "" {
-		p.remember(site, g)
+	s, err := r.readPublished(ctx, root)
+	if err == nil && s.generation.Commit != "" {
+		p.remember(s)
 	}
-	return site, g, err
+	return s, err
 }
 
 // known is what is remembered, if that is what is published.
-func (p *PublishedSite) known(root *os.Root) (desired.Site, observed.Generation, bool) {
+func (p *PublishedSite) known(root *os.Root) (servedSite, bool) {
 	link, err := root.Readlink(tree.CurrentLink)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.site, p.generation, err == nil && link == p.link
+	return p.is, err == nil && link == p.link
 }
 
-func (p *PublishedSite) remember(site desired.Site, g observed.Generation) {
+func (p *PublishedSite) remember(s servedSite) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link, p.site, p.generation = tree.GenerationPath(g.Number), site, g
+	p.link, p.is = tree.GenerationPath(s.generation.Number), s
 }
 
-func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (desired.Site, observed.Generation, error) {
+func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (servedSite, error) {
 	g, err := observe.Current(root)
 	if err != nil || g.Commit == "" {
-		return desired.Site{}, observed.Generation{}, err
+		return servedSite{}, err
 	}
 	w, err := r.load(ctx, g.Commit)
 	if err == nil {
@@ -75,7 +87,7 @@ func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (desired.
 		err = r.keep(ctx, &w, g.Givens.Held, nil)
 	}
 	if err != nil {
-		return desired.Site{}, g, fmt.Errorf("read commit %.12s, which is published: %w", g.Commit, err)
+		return servedSite{generation: g}, fmt.Errorf("read commit %.12s, which is published: %w", g.Commit, err)
 	}
-	return w.theServed(), g, nil
+	return servedSite{w.theServed(), w, g}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,6 +55,8 @@ type Reconciler struct {
 	Now      func() time.Time
 	Hook     durable.Hook // stands before every change of the root; nil applies them
 
+	Proofs   *Proofs                 // of who wrote records, beside those of the ledger; nil: there are none
+	Withheld *sync.Map               // why pilots are not brought further, by name, as the last pass found; nil: nobody remembers
 	Records  *Records                // of the root; nil: only what the tree states is known, and nothing is recorded
 	Checks   Checks                  // of pull requests, and how much they count
 	Freezes  []plan.Freeze           // windows of the calendar
@@ -121,6 +124,7 @@ func (r *Reconciler) alone(ctx context.Context, dir *durable.Dir, depth Depth) (
 	if err == nil {
 		err = r.publish(ctx, dir, objects, want, have, &rep)
 	}
+	r.seePilots(ctx, j.pilots)
 	if err == nil {
 		r.endSuperseded(ctx, j)
 	}
@@ -173,7 +177,7 @@ func (r *Reconciler) publish(ctx context.Context, dir *durable.Dir, objects *sto
 		return err
 	}
 	if pub := rep.Plan.Publish; pub != nil && r.Served != nil && len(want.held) == 0 { // else whoever asks reads as of which commits FECs stay
-		r.Served.remember(want.site, pub.Generation)
+		r.Served.remember(servedSite{want.site, want, pub.Generation})
 	}
 	return nil
 }
@@ -262,7 +266,7 @@ func (r *Reconciler) want(ctx context.Context, rev string) (w wanted, err error)
 	if w, err = r.read(ctx, rev); err != nil {
 		return w, err
 	}
-	w.place(r.pilots(ctx, w, r.publishedPilots()).places)
+	w.place(r.pilots(ctx, w, r.published(), nil, observed.Root{}).places)
 	w.expired = plan.Expired(w.site, r.Now())
 	return w, nil
 }
@@ -337,6 +341,9 @@ func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdic
 	err = group.Wait()
 	if err != nil {
 		return nil, nil, fmt.Errorf("check payloads: %w", err)
+	}
+	if len(checks.Blocking()) == 0 && len(loaded.Problems.Blocking()) == 0 {
+		checks = append(checks, plan.PilotMisfits(loaded.Site, src.Files(), now)...)
 	}
 	located, err := loaded.Locate(ctx, append(checks, payloads...))
 	if err != nil {

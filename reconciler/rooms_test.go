@@ -50,7 +50,7 @@ var rooms = map[string][]string{
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"restart":   {"remote", "desired", "observed"},
-	"serve":     {"artifact", "durable", "store", "tree", "observed"},
+	"serve":     {"artifact", "durable", "store", "tree", "observed", "report"},
 	"submit":    {"durable", "engine", "desired", "observed"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},

@@ -127,6 +127,22 @@ func approversOf(site string, conf desired.ServedSite) (a reconciler.Approvers, 
 	return a, nil
 }
 
+// proveRecords has the service of a root find out who wrote records of pilots.
+func (s *servedRoot) proveRecords(site string, conf desired.ServedSite, r *reconciler.Reconciler) error {
+	approvers, err := approversOf(site, conf)
+	if err != nil {
+		return err
+	}
+	w := s.watch
+	prover := reconciler.NewProver(&reconciler.Prover{Reconciler: r, Approvers: approvers, Kick: func(ctx context.Context) {
+		if loop := w.loop.Load(); loop != nil {
+			loop.Kick(ctx)
+		}
+	}})
+	s.beside = append(s.beside, prover.Run)
+	return nil
+}
+
 // tellsOfCampaigns tells people what becomes of campaigns.
 type tellsOfCampaigns struct{ *watch }
 

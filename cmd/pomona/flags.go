@@ -17,6 +17,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -29,6 +30,7 @@ type passFlags struct {
 	root, branch string
 	base         string // of plan: a revision in place of a root
 	keys         []string
+	pilotKey     string
 	payloads     payloadFlags
 	log          *slog.Logger // nil: what the next pass must heal, on stderr
 	accept       string       // commit that the mirror takes although the branch was rewritten
@@ -39,6 +41,7 @@ func (f *passFlags) add(cmd *cobra.Command, branch string) {
 	cmd.Flags().StringVar(&f.root, "root", "", "served directory (required)")
 	cmd.Flags().StringVar(&f.branch, branch, "HEAD", "branch, tag or commit that is wanted")
 	cmd.Flags().StringSliceVar(&f.keys, "key", nil, "file of a secret key that signs; two while one replaces the other")
+	cmd.Flags().StringVar(&f.pilotKey, "pilot-key", "", "file of the OpenPGP secret key that signs RPM repositories of pilots; without it none is served")
 	otherwise := ownCache
 	if cmd.Name() != "plan" {
 		otherwise = "below --root, private"
@@ -56,6 +59,10 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 		return nil, err
 	}
 	keys, err := readKeys(f.root, f.keys)
+	if err != nil {
+		return nil, err
+	}
+	pilotKey, err := readPilotKey(f.root, f.pilotKey)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +84,7 @@ func (f *passFlags) reconciler(cmd *cobra.Command, args []string, writes bool) (
 	return &reconciler.Reconciler{
 		Records: records,
 		Repo:    opened, Branch: f.branch, Root: f.root, Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
+		PilotKey: pilotKey, Packages: build.NewPackages(cache, log),
 		Payloads: payloads, Version: version(), Log: log, Now: time.Now,
 	}, err
 }
@@ -174,6 +182,25 @@ func readKeys(root string, files []string) (keys []tree.SecretKey, err error) {
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// readPilotKey reads the key that signs repositories of pilots; nil for none.
+func readPilotKey(root, file string) (*rpm.Key, error) {
+	if file == "" {
+		return nil, nil
+	}
+	if err := outside(root, file); err != nil {
+		return nil, err
+	}
+	b, err := readSecret(file)
+	if err != nil {
+		return nil, fmt.Errorf("read pilot key: %w", err)
+	}
+	k, err := rpm.ParseSecretKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("read pilot key %q: %w", file, err)
+	}
+	return k, nil
 }
 
 // readSecret reads a file that nobody else may read.

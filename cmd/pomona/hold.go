@@ -72,6 +72,7 @@ func does(loop *reconciler.Loop, campaigns *reconciler.Campaigner) map[string]fu
 	return map[string]func(context.Context, json.RawMessage) serve.Answer{
 		"kick":   func(ctx context.Context, b json.RawMessage) serve.Answer { return kick(ctx, loop, b) },
 		"status": func(ctx context.Context, b json.RawMessage) serve.Answer { return statusOf(ctx, loop, campaigns, b) },
+		"pilot":  func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutPilots(ctx, loop, b) },
 		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 	}
@@ -86,6 +87,11 @@ func statusOf(ctx context.Context, loop *reconciler.Loop, campaigns *reconciler.
 		if st.Campaigns, err = campaigns.CampaignsNow(ctx); err != nil && st.Trouble == "" {
 			st.Trouble = err.Error()
 		}
+	}
+	if pilots, err := loop.SeePilots(ctx); err == nil {
+		st.Pilots = pilots.Now()
+	} else if st.Trouble == "" && st.Published != nil {
+		st.Trouble = err.Error()
 	}
 	var q statusQuery
 	if err := json.Unmarshal(b, &q); (err != nil || !q.FECs) && st.FECs != nil {

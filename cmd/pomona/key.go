@@ -4,23 +4,26 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 func keygenCommand() *cobra.Command {
-	var token bool
+	var token, pilot bool
 	cmd := &cobra.Command{
 		Use:   "keygen FILE | --token",
-		Short: "Make a key that signs what FECs boot, or the token of a FEC",
+		Short: "Make a key that signs what FECs boot or sites install, or the token of a FEC",
 		Long: `Make an Ed25519 key in signify format: FILE.sec signs and stays outside every served directory, FILE.pub goes into
 /etc/pomona/keys of every FEC. To replace a key, give both to --key until every FEC has the new FILE.pub, then only the new one.
-With --token, print a token by which one FEC proves its reports: /etc/pomona/token of that FEC holds it, and the service's file of
+With --openpgp, make one that signs RPM repositories of pilots: FILE.sec goes to --pilot-key or pilotKey, FILE.asc is its public part,
+which is served as repo/keys/pomona.asc. With --token, print a token by which one FEC proves its reports: /etc/pomona/token of that FEC holds it, and the service's file of
 tokens in a line after the FEC's name.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if token == (len(args) > 0) || len(args) > 1 {
@@ -35,6 +38,9 @@ tokens in a line after the FEC's name.`,
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), tree.NewToken(random))
 				return err
 			}
+			if pilot {
+				return pilotKeygen(cmd.OutOrStdout(), args[0])
+			}
 			k, err := keygen(args[0])
 			if err != nil {
 				return err
@@ -43,7 +49,9 @@ tokens in a line after the FEC's name.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&pilot, "openpgp", false, "make an OpenPGP key for repositories of pilots")
 	cmd.Flags().BoolVar(&token, "token", false, "print a token")
+	cmd.MarkFlagsMutuallyExclusive("openpgp", "token")
 	return cmd
 }
 
@@ -60,6 +68,27 @@ func keygen(file string) (tree.SecretKey, error) {
 		return k, errors.Join(fmt.Errorf("write public key: %w", err), os.Remove(file+".sec"))
 	}
 	return k, nil
+}
+
+// pilotKeygen writes FILE.sec and FILE.asc.
+func pilotKeygen(out io.Writer, file string) error {
+	k, err := rpm.GenerateKey("Pomona pilot repositories")
+	if err != nil {
+		return err
+	}
+	secret, err1 := k.SecretArmored()
+	public, err2 := k.PublicArmored()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if err := writeNew(file+".sec", secret, 0o600); err != nil {
+		return fmt.Errorf("write secret key: %w", err)
+	}
+	if err := writeNew(file+".asc", public, 0o644); err != nil {
+		return errors.Join(fmt.Errorf("write public key: %w", err), os.Remove(file+".sec"))
+	}
+	_, err = fmt.Fprintf(out, "key %s: %s.sec signs, %s.asc verifies\n", k.Fingerprint(), file, file)
+	return err
 }
 
 // writeNew writes a file that must not exist.

@@ -16,6 +16,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
@@ -82,6 +83,7 @@ func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
 		Campaigns: []report.Campaign{{UID: "reco/1", State: "active", Stages: []report.Stage{{Late: true, Slices: map[observed.SliceState]int{observed.SliceFailed: 1}, Submissions: map[observed.SubmissionState]int{observed.SubmissionDone: 1}}}}},
 		Engines:   []report.Engine{{Name: "slurm", Credential: time.Now()}}, Services: []observed.Service{{Name: "tape"}},
 	})
+	s.watch.metrics.Pilots(report.Pilots{Pilots: []report.Pilot{{PilotNow: plan.PilotNow{Name: "cream"}}}})
 	families, err := s.watch.process.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ they have approved the pull request that brought it. Commits are signed with the
 // pilotVerbsText lists the verbs.
 func pilotVerbsText() string {
 	var b strings.Builder
-	b.WriteString("Write down what happens in a pilot: pomona pilot NAME VERB. The verbs, in the order in which a pilot needs them:\n\n")
+	b.WriteString("What happens in a pilot is written down by pomona pilot NAME VERB. The verbs, in the order in which a pilot needs them:\n\n")
 	for _, v := range allPilotVerbs() {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.short)
 	}
@@ -114,14 +114,11 @@ func pilotWords(args []string) []string {
 }
 
 // unknownPilotVerb says what verb was probably meant.
-func unknownPilotVerb(_ *cobra.Command, args []string) error {
-	if len(args) < 2 {
-		return fmt.Errorf("nothing is said of pilot %s: want pomona pilot %[1]s VERB\nsee pomona pilot --help", args[0])
-	}
+func unknownPilotVerb(word string) error {
 	var known []string
 	for _, v := range allPilotVerbs() {
 		known = append(known, v.name)
 	}
-	near := desired.Suggest(args[1], known)
-	return fmt.Errorf("unknown verb %q: want %s\nsee pomona pilot --help", args[1], cmp.Or(near, "one of "+strings.Join(known, ", ")))
+	near := desired.Suggest(word, known)
+	return fmt.Errorf("unknown verb %q, and no folder: want %s\nsee pomona pilot --help", word, cmp.Or(near, "one of "+strings.Join(known, ", ")))
 }

@@ -96,6 +96,7 @@ When the file changes it is read again; with --check it is only read. Exit code 
 				if err := s.runCampaigns(name, desired.ServedSite{}, r); err != nil {
 					return err
 				}
+				s.tellOfPilots(name, r, nil)
 				return s.run(ctx, newLoop, l, o)
 			})
 		},

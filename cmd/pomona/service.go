@@ -288,6 +288,9 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
 	root.endPreviews(conf.ServedSite, r)
+	if err := root.proveRecords(name, conf.ServedSite, r); err != nil {
+		return err
+	}
 	if err := root.runHooks(name, conf.Hooks, r); err != nil {
 		return err
 	}
@@ -298,6 +301,7 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if err := root.runCampaigns(name, conf.ServedSite, r); err != nil {
 		return err
 	}
+	root.tellOfPilots(name, r, channelsOf(conf.notify))
 	var reviewer *reconciler.Reviewer
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)
@@ -328,6 +332,10 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	if err != nil {
 		return nil, nil, err
 	}
+	pilotKey, err := readPilotKey(conf.Root, conf.PilotKey)
+	if err != nil {
+		return nil, nil, err
+	}
 	cache := cacheFolder("", conf.Root, true)
 	flags := payloadFlags{knownHosts: conf.KnownHosts}
 	for host, file := range conf.Credentials {
@@ -349,6 +357,7 @@ func newReconciler(conf desired.ServedSite, log *slog.Logger) (*reconciler.Recon
 	return &reconciler.Reconciler{
 		Freezes: freezes, Machines: machines,
 		Repo: opened, Branch: conf.Repository.TheBranch(), Root: conf.Root, Keys: keys, Loader: loader,
+		PilotKey: pilotKey, Packages: build.NewPackages(cache, log),
 		Verdicts: build.NewVerdicts(cache, log), Payloads: payloadsOf(conf, client), Version: version(), Log: log, Now: time.Now,
 	}, client, err
 }

@@ -128,6 +128,8 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	defer loop.Records.Close() // everything has been written
 	defer s.takeReports(ctx, loop.Reconciler, &o)()
 	checks := reconciler.NewFECChecks(loop.Reconciler)
+	views := &reconciler.PilotViews{Reconciler: loop.Reconciler}
+	o.Pilots = views.Pilots
 	o.Check = func(fec string) (string, bool) { return checks.Of(ctx, fec) }
 	g, ctx := errgroup.WithContext(ctx)
 	if w := s.watch; w != nil {

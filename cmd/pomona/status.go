@@ -24,7 +24,7 @@ func statusCommand() *cobra.Command {
 		Use:   "status [DIR]",
 		Short: "Show what is published, what was tried, what holds it back, and how FECs are",
 		Long: `Show of a root what is published, what the last pass tried, which holds are in force, what they block and since when, how
-the last passes ended, how many FECs run what is published, how campaigns are and which of them somebody should look at, and what
+the last passes ended, how many FECs run what is published, how campaigns and pilots are and which of them somebody should look at, and what
 the service does next. Without a service the root's ledger tells, and the repository at DIR, if it is given, which commit is
 wanted. With --fecs, show a table of all FECs instead.`,
 		Args: cobra.MaximumNArgs(1),
@@ -83,6 +83,11 @@ func status(cmd *cobra.Command, root, output string, dir []string, q statusQuery
 	}
 	if err == nil && st.Trouble == "" {
 		st.Campaigns, _ = r.CampaignsNow(cmd.Context()) // a ledger of an older version, which is only read, knows none
+	}
+	if err == nil && r.Repo != nil && st.Published != nil {
+		if pilots, err := r.SeePilots(cmd.Context()); err == nil { // a ledger of an older version, which is only read, knows none
+			st.Pilots = pilots.Now()
+		}
 	}
 	return st, err
 }

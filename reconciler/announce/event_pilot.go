@@ -1,7 +1,6 @@
 package announce
 
 import (
-	"cmp"
 	"net/mail"
 	"slices"
 	"strings"
@@ -51,34 +50,36 @@ func Takes(channels []Channel, e Event) (names []string) {
 	return names
 }
 
-// Audience is a channel by which an event gets to some people by e-mail: as the first notifier sends it that sends e-mails. Who gets it by one that
-// takes the event anyway is left out, and who has no address. False: nobody is left, or nothing sends e-mails.
-func Audience(channels []Channel, e Event, people []string) (to Mail, ok bool) {
-	var first *Mail
+// Audience are the addresses of people who are to get an event by e-mail, and do not get it by a channel that takes it anyway; none if nothing
+// sends e-mails.
+func Audience(channels []Channel, e Event, people []string) (addresses []string) {
+	if _, sends := Mailer(channels); !sends {
+		return nil
+	}
 	var known []string
 	for _, c := range channels {
-		m, sends := c.Sender.(Mail)
-		if !sends {
-			continue
-		}
-		first = cmp.Or(first, &m)
-		if c.Route.takes(e) {
+		if m, sends := c.Sender.(Mail); sends && c.Route.takes(e) {
 			known = append(known, m.To...)
 		}
 	}
-	if first == nil {
-		return Mail{}, false
-	}
-	to = *first
-	to.To = nil
 	for _, p := range people {
 		a, err := mail.ParseAddress(p)
-		if err != nil || slices.ContainsFunc(append(known, to.To...), func(k string) bool { return sameAddress(k, a.Address) }) {
+		if err != nil || slices.ContainsFunc(append(known, addresses...), func(k string) bool { return sameAddress(k, a.Address) }) {
 			continue
 		}
-		to.To = append(to.To, a.Address)
+		addresses = append(addresses, a.Address)
 	}
-	return to, len(to.To) > 0
+	return addresses
+}
+
+// Mailer is the first of the channels that sends e-mails; false: none does.
+func Mailer(channels []Channel) (m Mail, ok bool) {
+	for _, c := range channels {
+		if m, ok = c.Sender.(Mail); ok {
+			return m, true
+		}
+	}
+	return m, false
 }
 
 func sameAddress(known, address string) bool {

@@ -99,6 +99,7 @@ type Metrics struct {
 	notified *prometheus.CounterVec
 
 	campaigns campaigns
+	pilots    pilots
 
 	mu     sync.Mutex
 	said   map[string]string // FEC to its last reported state
@@ -109,7 +110,7 @@ type Metrics struct {
 // NewMetrics measures a site. Every series has its name as label site; two sites of one name are an error of the caller.
 func NewMetrics(registry *prometheus.Registry, site string, stages []string) *Metrics {
 	m := &Metrics{site: prometheus.WrapRegistererWith(prometheus.Labels{"site": site}, registry), said: map[string]string{}, saying: map[string]int{}}
-	m.site.MustRegister(&m.campaigns)
+	m.site.MustRegister(&m.campaigns, &m.pilots)
 	m.passes = counters(m.site, "passes_total", "Passes by outcome.", "outcome", Outcomes)
 	m.pass = histogram(m.site, "pass_duration_seconds", "How long passes took.")
 	m.stages = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pomona_stage_duration_seconds", Help: "How long stages of passes took.", Buckets: buckets}, []string{"stage"})

@@ -185,3 +185,19 @@ func TestCampaignsThatNobodyDecidesAboutAndCredentialsThatEndAreMeasured(t *test
 		t.Error("a credential is measured that there is not")
 	}
 }
+
+func TestPilotsAreMeasured(t *testing.T) {
+	metrics := scraped(t, func(m *announce.Metrics) {
+		m.Pilots(report.Pilots{Pilots: []report.Pilot{
+			{PilotNow: plan.PilotNow{Name: "cream", Scope: "grid-service", State: "halted", Overdue: time.Hour, Place: tree.PilotPlace{Withheld: "no key"},
+				Problems: []plan.ProblemNow{{Severity: "blocker", Status: "open"}, {Severity: "blocker", Status: "fixed"}, {Severity: "made up", Status: "open"}}}},
+			{PilotNow: plan.PilotNow{Name: "over", Scope: "fec", State: "closed", Overdue: time.Hour}},
+		}})
+	})
+	holds(t, metrics, `pomona_pilot_state{pilot="cream",scope="grid-service",site="a",state="halted"} 1`, `pomona_pilot_overdue_seconds{pilot="cream",site="a"} 3600`,
+		`pomona_pilot_overdue_seconds{pilot="over",site="a"} 0`, `pomona_pilot_withheld{pilot="cream",site="a"} 1`, `pomona_pilot_withheld{pilot="over",site="a"} 0`,
+		`pomona_pilot_problems{pilot="cream",severity="blocker",site="a"} 1`, `pomona_pilot_problems{pilot="cream",severity="minor",site="a"} 0`)
+	if strings.Contains(metrics, "made up") {
+		t.Error("whatever a site says makes series")
+	}
+}

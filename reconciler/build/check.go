@@ -41,7 +41,11 @@ func Check(ctx context.Context, src artifact.Source, site desired.Site, verdicts
 		return nil, err
 	}
 	known.done()
-	return slices.Concat(warnings, scripts, payloads).Sorted(), nil
+	keys, err := checkPackageKeys(src, site)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(warnings, scripts, payloads, keys).Sorted(), nil
 }
 
 // Elsewhere brings the payload at a CUE path from outside the site's repository, and says what it is in the source that it

@@ -1,6 +1,10 @@
 package desired
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // offer checks a pilot of FECs: the release that it offers, and to whom.
 func (k *pilotChecker) offer(among *pilotsAmong) {
@@ -21,7 +25,9 @@ func (k *pilotChecker) offer(among *pilotsAmong) {
 	n := 0
 	for i, members := range k.site.pilotMembers(k.Pilot, among.groups) {
 		n += len(members)
-		k.fit(i, members, release, ok)
+		if ok {
+			k.fit(i, members)
+		}
 		if !Expired(k.Expires, k.now) {
 			k.alone(i, members, among)
 		}
@@ -87,26 +93,49 @@ func (k *pilotChecker) waves(groups map[string][]string) {
 }
 
 // fit checks that the members of a wave can run the release, and warns that some run it anyway.
-func (k *pilotChecker) fit(wave int, members []string, release Release, known bool) {
-	lack, have := map[string][]string{}, []string(nil)
+func (k *pilotChecker) fit(wave int, members []string) {
+	var have []string
+	wrong := map[[2]string][]string{} // text and advice to FECs
 	for _, name := range members {
-		f := k.site.FECs[name]
-		_, platform := k.site.Settings.Platforms[f.Platform]
-		if _, _, ok := release.For(f.Platform); known && platform && !ok {
-			lack[f.Platform] = append(lack[f.Platform], name)
-		}
-		if f.Software[k.Software].Version == k.Version {
+		if k.site.FECs[name].Software[k.Software].Version == k.Version {
 			have = append(have, name)
+			continue
+		}
+		for _, p := range k.wrongWith(name) {
+			of := [2]string{p.Text, p.Advice}
+			wrong[of] = append(wrong[of], name)
 		}
 	}
 	at := k.at("rollout", "waves", wave)
-	for _, platform := range sortedKeys(lack) {
-		k.problem(at, fmt.Sprintf("%s %s has no payload for platform %q of %s", k.Software, k.Version, platform, listed("FEC", lack[platform])),
-			fmt.Sprintf("add one in %s, or remove them", CUEPath("software", k.Software, "versions", k.Version, "payload")))
+	for of, names := range wrong {
+		k.problem(at, fmt.Sprintf("%s cannot run %s %s: %s", listed("FEC", slices.Compact(names)), k.Software, k.Version, of[0]), of[1])
 	}
 	if len(have) > 0 {
-		k.warning(at, fmt.Sprintf("%s %s is what its own pin has for %s", k.Software, k.Version, listed("FEC", have)), "remove them, or pin what they go back to")
+		k.warning(at, fmt.Sprintf("%s %s is already pinned by %s", k.Software, k.Version, listed("FEC", have)), "remove them here, or pin what they go back to")
 	}
+}
+
+// wrongWith is what is wrong with a FEC that has the pilot's version, and is not without it.
+func (k *pilotChecker) wrongWith(name string) Problems {
+	f := k.site.FECs[name]
+	known := map[Problem]bool{}
+	for _, p := range k.parts(name, f) {
+		known[p] = true
+	}
+	pin := f.Software[k.Software]
+	f.Software = maps.Clone(f.Software)
+	f.Software[k.Software] = Pin{Version: k.Version, Start: pin.Start}
+	return slices.DeleteFunc(k.parts(name, f), func(p Problem) bool { return known[p] })
+}
+
+// parts are the problems of what a FEC unpacks.
+func (k *pilotChecker) parts(name string, f FEC) Problems {
+	c := checker{site: k.site, files: k.files, now: k.now, versions: k.checker.versions, constraints: k.checker.constraints}
+	parts := c.uses(name, f, nil)
+	c.archives(name, f, parts)
+	c.places(name, f, parts)
+	c.init(name, f)
+	return c.found.Blocking().Sorted()
 }
 
 // alone checks that no other pilot offers the same software to a FEC while both may be in deployment.

@@ -69,6 +69,7 @@ func (k *pilotChecker) evidence() {
 		c.recordAt(c.of("at"), r.At)
 	}
 	k.migrations()
+	k.reports()
 }
 
 // byTime are the records with the oldest first. Of one second, those that others rest on come first.
@@ -151,10 +152,9 @@ func (c recordChecker) fixed() {
 	case c.Scope == PilotOfSites:
 		unknown(c.checker, c.of("fixedIn"), "update", c.FixedIn, c.Updates, c.at("updates"))
 	default:
-		if software := c.site.Software[c.Software]; c.Software != "" {
-			if _, ok := software.Versions[c.FixedIn]; !ok {
-				unknownVersion(c.checker, c.of("fixedIn"), c.Software, c.FixedIn, software.Versions)
-			}
+		software, known := c.site.Software[c.Software]
+		if _, ok := software.Versions[c.FixedIn]; known && !ok {
+			unknownVersion(c.checker, c.of("fixedIn"), c.Software, c.FixedIn, software.Versions)
 		}
 	}
 }
@@ -238,14 +238,8 @@ var checkRules = map[string]struct{ sites, slow bool }{
 	"signatures":       {sites: true, slow: true},
 }
 
-// report checks that a report is complete, and that what it waives is waived.
+// report checks that what a report waives is waived.
 func (c recordChecker) report(b *before) {
-	if c.Compat == "" && c.Update == "" {
-		c.problem(c.of(), "the report does not say what the release is for those who have the one before", "add compat: new-service, backward-compatible or breaking")
-	}
-	if missing := slices.DeleteFunc(c.NeededChecks(), func(check string) bool { return c.Checks[check].Verdict != "" }); len(missing) > 0 && len(c.Checks) > 0 {
-		c.problem(c.of("checks"), "the report says nothing of "+strings.Join(missing, ", "), "give each a verdict: pass, fail or inconclusive; or waived, with a waiver")
-	}
 	for _, check := range sortedKeys(c.Checks) {
 		if c.Checks[check].Verdict == "waived" && !c.waived(b, check) {
 			c.problem(c.of("checks", check), fmt.Sprintf("no waiver of %s was valid on %s", check, c.day()), "record one before the report: kind waiver, with a reason and its last day")
@@ -317,6 +311,35 @@ func (k *pilotChecker) migrations() {
 	for of, name := range notes {
 		if (breaking[of] || k.Updates[of.update].Compat == BreakingUpdate && of.update != "") && k.Records[name].Migration == "" {
 			k.problem(k.at("records", name), "what these notes are about breaks what there was, and they do not say how to migrate", "record notes with migration")
+		}
+	}
+}
+
+// reports warns that those of what was reported on last leave something out: it is not checked before somebody has.
+func (k *pilotChecker) reports() {
+	if k.ended {
+		return
+	}
+	type about struct{ update, subject string }
+	last, said := map[string]string{}, map[about]map[string]bool{}
+	for _, name := range k.inOrder {
+		r := k.Records[name]
+		if r.Kind != RecordReport {
+			continue
+		}
+		of := about{r.Update, r.Subject}
+		if last[r.Update] = name; said[of] == nil {
+			said[of] = map[string]bool{"compat": r.Update != ""}
+		}
+		said[of]["compat"] = said[of]["compat"] || r.Compat != ""
+		for check := range r.Checks {
+			said[of][check] = true
+		}
+	}
+	for update, name := range last {
+		all := said[about{update, k.Records[name].Subject}]
+		if left := slices.DeleteFunc(append(k.NeededChecks(), "compat"), func(check string) bool { return all[check] }); len(left) > 0 {
+			k.warning(k.at("records", name), "no report on this says anything of "+strings.Join(left, ", "), "report on that too: it is not checked before")
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (k *pilotChecker) marked(among *pilotsAmong) {
 	if k.InfoSys == nil || k.ended {
 		return
 	}
-	id, at := or(k.InfoSys.ID, k.name), k.at("infosys")
+	id, at := k.IDOf(k.name), k.at("infosys")
 	if k.InfoSys.ID != "" {
 		at = k.at("infosys", "id")
 	}

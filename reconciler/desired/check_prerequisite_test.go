@@ -43,7 +43,8 @@ func TestCheckPrerequisites(t *testing.T) {
 			p.Provides, p.System = nil, ""
 			s.Settings.Platforms["x86"] = p
 			delete(s.Prerequisites, "fesa")
-		}, `prerequisites.xml.systems: no system has it: nothing would be rendered; say where it comes from, on one of site.systems at least`},
+		}, `prerequisites.xml.systems: no system has it: nothing would be rendered; say where it comes from, on one of site.systems at least
+			site.systems.debian12: no prerequisite is provided on system "debian12": nothing would be rendered; say what it gets in prerequisites, or remove it`},
 		{"recommended and not supported", xml(func(p P, v V) { p.Recommended, v.Version = "2.8", "2.9" }),
 			`prerequisites.xml.recommended: version "2.8" is recommended but not supported; did you mean "2.9"?`},
 		{"recommended before and now", xml(func(p P, _ V) { p.Previous = "2.9" }),
@@ -130,7 +131,7 @@ func TestCheckProvides(t *testing.T) {
 		s.Settings.Platforms["x86"] = p
 	}
 	runCheckCases(t, []checkCase{
-		{"release needs what nobody knows", func(s *state) { needs(s, "bpm", "3.0.0", "xmk") },
+		{"release needs what nobody knows", func(s *state) { s.Pilots = nil; needs(s, "bpm", "3.0.0", "xmk") },
 			`software.bpm.versions."3.0.0".needs[0]: unknown prerequisite "xmk"; did you mean "xml"?`},
 		{"platform provides what nobody knows", func(s *state) { provides(s, "fesa", "xml", "xmk") },
 			`site.platforms.x86.provides[2]: unknown prerequisite "xmk"; did you mean "xml"?`},

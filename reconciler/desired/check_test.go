@@ -25,8 +25,9 @@ func validSite() desired.Site {
 				"x86": {Arch: "x86_64", OS: "debian", Unpack: []artifact.Format{artifact.Gzip, artifact.Xz, artifact.Zstd}, Format: artifact.Zstd, System: "debian12", Provides: []string{"fesa", "xml"}},
 			},
 			Systems:          map[string]desired.System{"debian12": {Family: desired.Debian, Release: "bookworm"}},
-			Groups:           map[string]desired.Group{"injector": {}, "ring": {}},
+			Groups:           map[string]desired.Group{"display": {}, "injector": {}, "ring": {}},
 			MonitoringGroups: map[string]desired.Group{"linux": {}},
+			Boot:             desired.Boot{Servers: []string{"http://boot.example.org"}},
 			Scripts:          map[string]desired.GlobalScript{"10-env": {File: "scripts/env.sh"}},
 		},
 		Software: map[string]desired.Software{
@@ -65,7 +66,7 @@ func validSite() desired.Site {
 					"alive": {Check: "ping"},
 				}},
 			},
-			"kgp2cu03": {Host: "kgp2cu03", Platform: "ppc", Software: map[string]desired.Pin{
+			"kgp2cu03": {Host: "kgp2cu03", Platform: "ppc", Groups: []string{"display"}, Software: map[string]desired.Pin{
 				"bpm": {Version: "dev", Start: &start, Until: "2026-05-04", Reason: "test of the new orbit display"},
 			}},
 		},

@@ -25,12 +25,15 @@ func (s Site) PilotMembers(p Pilot) [][]string {
 
 // pilotMembers is likewise, of FECs by group.
 func (s Site) pilotMembers(p Pilot, of map[string][]string) [][]string {
-	waves := p.TheWaves()
-	members := make([][]string, len(waves))
+	if p.Rollout == nil {
+		return [][]string{}
+	}
+	members := make([][]string, len(p.Rollout.Waves))
 	in, seen := map[string]bool{}, map[string]bool{}
-	for i, w := range waves {
+	for i, w := range p.Rollout.Waves {
+		members[i] = []string{}
 		add := func(name string) {
-			if f, ok := s.FECs[name]; ok && !in[name] && f.Software[p.Software].Version != "" {
+			if _, runs := s.FECs[name].Software[p.Software]; runs && !in[name] {
 				in[name], members[i] = true, append(members[i], name)
 			}
 		}

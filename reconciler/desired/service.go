@@ -30,6 +30,7 @@ type ServedSite struct {
 	Listen         string                   `json:"listen"`
 	Repository     Repository               `json:"repository"`
 	Keys           []string                 `json:"keys,omitempty"`        // files
+	PilotKey       string                   `json:"pilotKey,omitempty"`    // file
 	Credentials    map[string]string        `json:"credentials,omitempty"` // host to file
 	KnownHosts     string                   `json:"knownHosts,omitempty"`
 	Poll           string                   `json:"poll,omitempty"`

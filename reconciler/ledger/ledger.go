@@ -110,7 +110,7 @@ func complete(ctx context.Context, db *sql.DB) error {
 		"campaigns", "campaign_stages", "campaign_evidence", "slices", "slice_inputs", "slice_added", "slice_edges",
 		"launches", "submissions", "submission_events",
 		"rollouts", "rollout_pauses",
-		"hooks",
+		"hooks", "record_proofs", "pilot_sights", "pilot_runs",
 		"pilot_probes", "pilot_broadcasts", "pilot_deliveries",
 	} {
 		if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1"); sqliteLacks(err) || postgresDamaged(err) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/time/rate"
 
@@ -194,7 +193,7 @@ func (w *scrubber) alter(g observed.Generation, path, what string) {
 func linksOf(x tree.Index) []tree.Link {
 	out := slices.Clone(x.Links)
 	for at, d := range foldersOf(x) {
-		out = append(out, tree.Link{Path: at, Target: strings.Repeat("../", strings.Count(at, "/")+2) + store.Path(d)})
+		out = append(out, tree.Link{Path: at, Target: tree.UpFrom(at) + store.Path(d)})
 	}
 	return out
 }

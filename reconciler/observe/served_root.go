@@ -384,12 +384,13 @@ func (v *rootView) folder(ctx context.Context, f expectedFolder, _ map[artifact.
 		differs("another kind", "a link to a folder object", "")
 		return nil
 	}
-	want := "../../../" + objectPath(f.object)
+	up := tree.UpFrom(f.path)
+	want := up + objectPath(f.object)
 	if !f.object.IsZero() && to != want {
 		differs("link leads elsewhere", want, to)
 	}
 	d, err := artifact.ParseDigest(path.Base(to))
-	if err != nil || to != "../../../"+objectPath(d) {
+	if err != nil || to != up+objectPath(d) {
 		return nil // said, unless nobody knows the folder, and then its manifest cannot be read
 	}
 	w := newWalk(ctx, v, objectPath(d), f.path, found)

@@ -155,6 +155,8 @@ type pilotJudge struct {
 	courses []waveCourse
 	blocked []ProblemNow
 	trouble pilotTrouble
+	bad     []badSteps   // that were halted, until an update let the pilot go on: nobody gets them again
+	gone    []badSteps   // that had blockers, until an update: nobody gets them who has not
 	closing *pilotRecord // that is to close it; nil: none
 	outcome string       // once it is closed
 	far     string       // the state that it got to, whatever stops it
@@ -188,11 +190,13 @@ func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecor
 	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
 		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void}
 	j.now.Place.Name = c.name
+	for len(made) > 0 && made[len(made)-1].at.After(at) {
+		made = made[:len(made)-1]
+	}
+	j.made = made
 	for _, r := range made {
-		if !r.at.After(at) {
-			j.made = append(j.made, r)
-			j.by[recordKey{r.Update, r.Kind}] = append(j.by[recordKey{r.Update, r.Kind}], r)
-		}
+		key := recordKey{r.Update, r.Kind}
+		j.by[key] = append(j.by[key], r)
 	}
 	j.examine()
 	for _, s := range []struct {

@@ -52,6 +52,9 @@ func (j *pilotJudge) resume(r *pilotRecord) bool {
 		j.trouble.resume = r
 		return false
 	}
+	if fixed := j.stepOf(r.Update); r.Update != "" && j.trouble.halted && j.trouble.step < fixed {
+		j.bad = append(j.bad, badSteps{j.trouble.step, fixed})
+	}
 	j.trouble = pilotTrouble{resumed: r.at}
 	return true
 }

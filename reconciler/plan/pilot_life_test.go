@@ -38,6 +38,7 @@ type life struct {
 	f    plan.PilotFacts
 	now  time.Time
 	log  strings.Builder
+	said map[string]string // of gates, last
 }
 
 func (l *life) judge() plan.PilotNow { return plan.Pilot(l.name, l.p, l.f, l.now) }
@@ -63,7 +64,7 @@ func (l *life) clone() *life {
 	return c
 }
 
-// says notes how far it is: gates that do not hold, or hold in a way that is worth a word.
+// says notes how far it is, and of each gate what is new of it.
 func (l *life) says(title string) {
 	n := l.judge()
 	fmt.Fprintf(&l.log, "== %s: %s", title, n.State)
@@ -71,19 +72,13 @@ func (l *life) says(title string) {
 		fmt.Fprintf(&l.log, " (%s)", n.Why)
 	}
 	l.log.WriteString("\n")
-	for _, g := range n.Gates {
-		fmt.Fprintf(&l.log, "%s\n", l.gate(g))
-	}
+	l.gates("", n.Gates)
 	for _, w := range n.Waves {
 		fmt.Fprintf(&l.log, "wave %d: open %v, %d of %d run it, %d failed, %s %s\n", w.Wave, w.Open, len(w.Running), len(w.Members), len(w.Failed), w.Verdict, w.Why)
 	}
 	for _, u := range n.Updates {
 		fmt.Fprintf(&l.log, "update %s: %s\n", u.Name, u.State)
-		for _, g := range u.Gates {
-			if !g.Verdict.Holds() || g.Verdict == plan.GateWaived {
-				fmt.Fprintf(&l.log, "  %s\n", l.gate(g))
-			}
-		}
+		l.gates("  "+u.Name+": ", u.Gates)
 	}
 	var places []string
 	for _, s := range n.Place.Waves {
@@ -94,6 +89,20 @@ func (l *life) says(title string) {
 		served = append(served, l.short(s))
 	}
 	fmt.Fprintf(&l.log, "waves get %q of %q, published %v, void %q\n\n", places, served, n.Place.Published, n.Void)
+}
+
+func (l *life) gates(of string, gates []plan.Gate) {
+	for _, g := range gates {
+		key, line := of+g.State+"/"+g.Name, l.gate(g)
+		if l.said[key] == line {
+			continue
+		}
+		if l.said == nil {
+			l.said = map[string]string{}
+		}
+		l.said[key] = line
+		fmt.Fprintf(&l.log, "%s%s\n", of, line)
+	}
 }
 
 func (l *life) gate(g plan.Gate) string {
@@ -289,29 +298,124 @@ func (l *life) is(t *testing.T, state string, waves ...string) {
 	}
 }
 
+// TestALifeOfAPilotOfSites writes down all gates at each step of one that goes well, with two updates of the pilot and of production.
 func TestALifeOfAPilotOfSites(t *testing.T) {
-	newSitePilot().is(t, plan.PilotStaffed, "", "")
-	newSitePilot().mirrored().is(t, plan.PilotMirrored, "", "")
-	newSitePilot().called().is(t, plan.PilotCalled, "S0", "")
-	newSitePilot().deployed().is(t, plan.PilotDeployed, "S0", "S0")
-	newSitePilot().published().is(t, plan.PilotPublished, "S0", "S0")
-	newSitePilot().closed().is(t, plan.PilotClosed, "S0", "S0")
+	l := newSitePilot()
+	roles := l.p.Roles
+	l.p.Roles = nil
+	l.says("requested")
+	l.p.Roles = roles
+	l.says("staffed")
+	s := l.f.Subject
+	l.record("freeze-1", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: s, Closure: &desired.RPMClosure{}})
+	l.says("frozen")
+	l.record("report-1", tester, desired.RecordReport, desired.PilotRecord{Subject: s, Compat: "breaking", Checks: passes(map[string]string{"docs": "fail", "site-impact": "inconclusive", "signatures": ""})})
+	l.says("reported")
+	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Check: "docs", Expires: "2026-10-02", Reason: sentence})
+	l.record("report-2", tester, desired.RecordReport, desired.PilotRecord{Subject: s, Checks: map[string]desired.CheckResult{"site-impact": {Verdict: "pass"}, "signatures": {Verdict: "pass"}}})
+	l.says("checked, with a waiver")
+	l.record("authorisation-1", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "ok"})
+	l.record("notes-1", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new"})
+	l.says("authorised")
+	l.record("notes-2", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new", Migration: "drain it first"})
+	l.record("mirror-1", authoriser, desired.RecordMirror, desired.PilotRecord{Subject: s, Location: "https://mirror.example.org"})
+	l.says("mirrored")
+	l.wait(72 * time.Hour) // the waiver has expired
+	l.record("call-1", coordinator, desired.RecordCall, desired.PilotRecord{Closes: "2026-10-06"})
+	for _, site := range []string{"alpha", "beta", "delta"} {
+		l.record("join-"+site, site+"@example.org", desired.RecordJoin, desired.PilotRecord{Site: site, Answer: "interested"})
+	}
+	l.says("called")
+	l.now = time.Date(2026, 10, 7, 0, 0, 0, 0, time.UTC)
+	l.says("wave 1 is open")
+	l.installs("alpha", "installed", s)
+	l.says("wave 1 runs it")
+	l.wait(48 * time.Hour)
+	l.record("problem-1", "beta@example.org", desired.RecordProblem, desired.PilotRecord{Site: "beta", Problem: "1", Category: "functional", Severity: "blocker", Status: "open", Text: "no jobs"})
+	l.says("a blocker")
+	l.record("problem-2", "beta@example.org", desired.RecordProblem, desired.PilotRecord{Site: "beta", Problem: "1", Category: "functional", Severity: "blocker", Status: "fixed", FixedIn: "fix", Text: "no jobs"})
+	l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", s)
+	l.says("an update is there")
+	l.mirrorsUpdate("fix", l.subject("fix"))
+	l.f.Announced["fix"] = l.now
+	l.says("the update is mirrored")
+	l.installs("alpha", "installed", l.subject("fix"))
+	l.wait(48 * time.Hour)
+	l.says("wave 2 is open")
+	l.installs("delta", "installed", l.subject("fix"))
+	l.says("deployed")
+	l.wait(time.Hour)
+	for _, site := range []string{"alpha", "delta"} {
+		l.f.Probes = append(l.f.Probes, observed.PilotProbe{Pilot: l.name, Site: site, Seen: true, Right: true, At: l.now})
+	}
+	l.says("published")
+	l.wait(24 * time.Hour)
+	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
+	l.says("all is met")
+	l.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted", Reason: sentence})
+	l.says("closed")
+	l.golden(t, "pilot-sites.golden")
 }
 
+// addUpdate declares an update of one package.
+func (l *life) addUpdate(name, kind, file, base string) {
+	u := desired.PilotUpdate{Kind: kind, Reason: "bugfix", Base: base, Packages: map[string][]desired.RPM{"SL9/x86_64": {rpm(file)}}}
+	l.p.Updates = maps.Clone(l.p.Updates)
+	if l.p.Updates == nil {
+		l.p.Updates = map[string]desired.PilotUpdate{}
+	}
+	l.p.Updates[name] = u
+}
+
+// mirrorsUpdate brings an update as far as it gets.
+func (l *life) mirrorsUpdate(name, subject string) {
+	l.f.Unmet[subject], l.f.Signed[subject] = []string{}, ""
+	if l.p.Updates[name].Kind == desired.ProductionUpdate {
+		l.f.Masked[name] = []string{}
+	}
+	l.record(name+"-approval", coordinator, desired.RecordApproval, desired.PilotRecord{Update: name, Subject: subject})
+	l.record(name+"-freeze", coordinator, desired.RecordFreeze, desired.PilotRecord{Update: name, Subject: subject, Closure: &desired.RPMClosure{}})
+	l.record(name+"-report", tester, desired.RecordReport, desired.PilotRecord{Update: name, Subject: subject, Checks: passes(nil)})
+	l.record(name+"-notes", developer, desired.RecordNotes, desired.PilotRecord{Update: name, Subject: subject, Text: "fixed"})
+	l.record(name+"-mirror", authoriser, desired.RecordMirror, desired.PilotRecord{Update: name, Subject: subject})
+}
+
+// TestALifeOfAPilotOfFECs is one whose second wave fails, and goes on.
 func TestALifeOfAPilotOfFECs(t *testing.T) {
 	l := newFECPilot()
-	l.is(t, plan.PilotStaffed, "", "")
-	l.mirrored().is(t, plan.PilotCalled, "S0", "")
+	l.says("staffed")
+	l.mirrored()
+	l.says("authorised")
 	l.wait(time.Hour)
 	l.runs("fec1", "running", "2.0")
-	l.is(t, plan.PilotCalled, "S0", "")
+	l.says("wave 1 runs it")
 	l.wait(24 * time.Hour)
-	l.is(t, plan.PilotCalled, "S0", "S0")
-	l.runs("fec3", "running", "2.0")
-	l.is(t, plan.PilotPublished, "S0", "S0")
+	l.says("wave 2 is open")
 	l.wait(time.Hour)
-	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
-	l.is(t, plan.PilotPublished, "S0", "S0")
+	l.runs("fec2", "init-failed", "2.0")
+	l.says("one may fail")
+	l.wait(time.Hour)
+	l.runs("fec3", "fallback", "1.0")
+	l.says("halted")
+	l.f.Tripped, l.f.TrippedWhy = l.now, l.judge().Trip
+	l.wait(time.Hour)
+	l.runs("fec1", "running", "1.0")
+	l.runs("fec2", "running", "1.0")
+	l.runs("fec3", "running", "1.0")
+	l.says("all are back")
+	l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+	l.says("resumed")
+	l.wait(time.Hour)
+	l.runs("fec1", "running", "2.0")
+	l.wait(24 * time.Hour)
+	l.runs("fec3", "running", "2.0")
+	l.says("deployed")
+	l.record("criterion-speed", owner, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
 	l.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted", Reason: sentence})
-	l.is(t, plan.PilotClosed, "S0", "S0")
+	l.says("closed")
+	l.runs("fec3", "failed", "")
+	l.says("closed, but nobody has seen that, and a FEC does not run it any more")
+	l.f.Since = map[string]time.Time{plan.PilotClosed: l.now}
+	l.says("closed, as the ledger has it")
+	l.golden(t, "pilot-fecs.golden")
 }

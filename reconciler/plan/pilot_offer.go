@@ -24,42 +24,11 @@ func PilotSubjects(s desired.Site, files artifact.Files) map[string]string {
 	return out
 }
 
-// PilotMembers are the FECs of each wave of a pilot, sorted: those that it names, and members of groups. Only those count that the site
-// has run the software at all, each with the first wave that it is in.
+// PilotMembers are the FECs of each wave of a pilot, sorted: a wave without any has an empty list.
 func PilotMembers(s desired.Site, p desired.Pilot) [][]string {
-	if p.Rollout == nil {
-		return [][]string{}
-	}
-	groups := map[string]int{} // to the first wave that has it
-	named := map[string]int{}
-	for i, w := range slices.Backward(p.Rollout.Waves) {
-		for _, g := range w.Groups {
-			groups[g] = i
-		}
-		for _, fec := range w.FECs {
-			named[fec] = i
-		}
-	}
-	out := make([][]string, len(p.Rollout.Waves))
+	out := s.PilotMembers(p)
 	for i := range out {
-		out[i] = []string{}
-	}
-	for fec, f := range s.FECs {
-		if _, runs := f.Software[p.Software]; !runs {
-			continue
-		}
-		wave, in := named[fec]
-		for _, g := range f.Groups {
-			if i, of := groups[g]; of && (!in || i < wave) {
-				wave, in = i, true
-			}
-		}
-		if in {
-			out[wave] = append(out[wave], fec)
-		}
-	}
-	for i := range out {
-		slices.Sort(out[i])
+		out[i] = append([]string{}, out[i]...)
 	}
 	return out
 }
@@ -131,7 +100,7 @@ func Piloted(s desired.Site, offered map[string][]observed.HeldPilot) desired.Si
 	return s
 }
 
-// piloted is a FEC's pin with the version of a pilot. It is started if the FEC's own is; of a development release the pilot is the permission.
+// piloted is a FEC's pin with the version of a pilot. It is started if the FEC's own is.
 func piloted(s desired.Site, own desired.Pin, h observed.HeldPilot) desired.Pin {
 	if own.Version == h.Version {
 		return own
@@ -139,14 +108,8 @@ func piloted(s desired.Site, own desired.Pin, h observed.HeldPilot) desired.Pin 
 	versions := s.Software[h.Software].Versions
 	pin := desired.Pin{Version: h.Version, Piloted: desired.Piloted{Pilot: h.Pilot, Wave: h.Wave, Own: own.Version}}
 	starts := own.Starts(versions[own.Version].IsDev(own.Version), false)
-	switch {
-	case !starts:
+	if !starts {
 		pin.Start = &starts
-	case versions[h.Version].IsDev(h.Version):
-		pin.Start, pin.Until, pin.Reason = &starts, s.Pilots[h.Pilot].Expires, pin.Piloted.String()
-		if pin.Until == "" {
-			pin.Until = "9999-12-31" // it stays as it was, without the pilot that put it there
-		}
 	}
 	return pin
 }

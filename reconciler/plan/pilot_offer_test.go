@@ -78,17 +78,11 @@ func TestFECsOfOpenWavesGetThePilotsVersion(t *testing.T) {
 
 func TestAPilotsPinKeepsTheOwnVersionAndWhetherItStarts(t *testing.T) {
 	s := piloting()
-	p := s.Pilots["try"]
-	p.Version = "next"
-	s.Pilots["try"] = p
 	got := plan.Piloted(s, plan.Offered(s, nil, inPlace(plan.PilotDeployed, "x", "x")))
 	for fec, starts := range map[string]bool{"a": true, "c": false} {
 		pin := got.FECs[fec].Software["bpm"]
-		if pin.Starts(true, false) != starts || pin.Piloted.Own != "1" || pin.Piloted.Pilot != "try" {
-			t.Errorf("%s has %+v of the pilot, which starts: %v", fec, pin, pin.Starts(true, false))
-		}
-		if starts && (pin.Until != "2027-01-31" || pin.Starts(true, true)) {
-			t.Errorf("a development release is started until %q", pin.Until)
+		if pin.Starts(false, false) != starts || pin.Piloted.Own != "1" || pin.Piloted.Pilot != "try" {
+			t.Errorf("%s has %+v of the pilot, which starts: %v", fec, pin, pin.Starts(false, false))
 		}
 	}
 	kept := plan.Releases(plan.Retain(got))["bpm"]

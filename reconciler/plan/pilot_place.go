@@ -46,7 +46,10 @@ func (j *pilotJudge) given(wave int) int {
 		}
 		return len(j.steps) - 1 // until the site wants that, or something else
 	case PilotHalted:
-		return min(level, j.trouble.step-1)
+		level = min(level, j.trouble.step-1)
+	}
+	for level >= 0 && isBad(level, j.bad) {
+		level--
 	}
 	return level
 }

@@ -33,10 +33,16 @@ func (j *pilotJudge) judgeProblems() {
 		p.counts = counts
 		p.Site, p.Category, p.Severity, p.Status, p.Text, p.FoundIn, p.FixedIn = r.Site, r.Category, r.Severity, r.Status, r.Text, r.Subject, r.FixedIn
 	}
+	j.now.Problems = slices.Grow(j.now.Problems, len(all))
 	for _, p := range all {
 		j.now.Problems = append(j.now.Problems, p.ProblemNow)
 		if p.counts && p.open(j) {
 			j.blocked = append(j.blocked, p.ProblemNow)
+		}
+		if p.counts && p.Severity == "blocker" && p.Status == "fixed" && p.FixedIn != "" {
+			if fixed := j.stepOf(p.FixedIn); fixed > 0 {
+				j.gone = append(j.gone, badSteps{max(j.mirroredStep(p.FoundIn), 0), fixed})
+			}
 		}
 	}
 }

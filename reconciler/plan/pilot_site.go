@@ -13,7 +13,10 @@ import (
 // siteLife is how a site takes part, and since when it has run what.
 type siteLife struct {
 	SiteNow
-	since []time.Time // by step: since when it has run that, or what came after; zero: it does not
+	since  []time.Time // by step: since when it has run that, or what came after; zero: it does not
+	failed int         // the step that it could not run, from 1; 0: none
+	// What it has said last of whether it takes part and of what it runs, if nobody knows that for certain.
+	joins, runs *pilotRecord
 }
 
 // judgeSites follows what sites said, and what was halted and resumed meanwhile, from the oldest record on.
@@ -28,15 +31,21 @@ func (j *pilotJudge) judgeSites() {
 	called := j.calledAt()
 	failed := map[string]bool{}
 	for _, r := range j.made {
+		i, known := at[r.Site]
+		if known {
+			j.lives[i].doubts(r)
+		}
 		if r.void || r.doubt != "" {
 			continue
 		}
-		i, known := at[r.Site]
 		switch {
 		case r.Kind == desired.RecordHalt:
 			j.halt(r)
 		case r.Kind == desired.RecordResume && j.resume(r):
 			clear(failed)
+			for i := range j.lives {
+				j.lives[i].failed = 0 // whoever let it go on knew of that
+			}
 		case !known:
 		case r.Kind == desired.RecordJoin && !called.IsZero() && !r.at.Before(called):
 			j.lives[i].Answer = r.Answer
@@ -59,6 +68,20 @@ func (j *pilotJudge) judgeSites() {
 	}
 }
 
+// doubts notes what nobody knows for certain of what a site says.
+func (l *siteLife) doubts(r *pilotRecord) {
+	said := r
+	if r.void || r.doubt == "" {
+		said = nil
+	}
+	switch r.Kind {
+	case desired.RecordJoin:
+		l.joins = said
+	case desired.RecordDeployment:
+		l.runs = said
+	}
+}
+
 // deploy notes what a site says that it has done, and returns the step that it says that of; -1: nothing that counts.
 func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 	step := j.mirroredStep(r.Subject)
@@ -72,6 +95,7 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 		return -1
 	}
 	l.State, l.Subject, l.From = r.State, j.steps[step].subject, r.at
+	l.failed = 0
 	from := step // it no longer runs what it could not install, nor what came after
 	switch r.State {
 	case "installed":
@@ -83,6 +107,8 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 		from = step + 1
 	case "withdrawn":
 		from = 0
+	case "failed":
+		l.failed = step + 1
 	}
 	clear(l.since[from:])
 	return step

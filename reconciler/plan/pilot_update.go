@@ -110,21 +110,11 @@ func (j *pilotJudge) judgeUpdates() {
 // judgeRivals judges updates that add to what was mirrored last, and returns the one that was mirrored; nil: none.
 func (j *pilotJudge) judgeRivals(rivals []*pilotUpdate, last pilotStep, done map[string]UpdateNow) (next *pilotStep) {
 	exams := make([]pilotExam, len(rivals))
-	flying := map[string]string{} // directory to the update in flight
-	var since map[string]time.Time
 	for i, u := range rivals {
 		exams[i] = j.exam(u.name, u.subject, last.at)
-		if e := &exams[i]; e.froze != nil && e.approval().Verdict == GatePass {
-			if since == nil {
-				since = map[string]time.Time{}
-			}
-			if d := u.Directory(); flying[d] == "" || e.froze.at.Before(since[d]) {
-				flying[d], since[d] = u.name, e.froze.at
-			}
-		}
 	}
 	for i, u := range rivals {
-		n := exams[i].walk(Gate{Name: "base", Verdict: GatePass}, exams[i].inFlight(flying[u.Directory()]))
+		n := exams[i].walk(Gate{Name: "base", Verdict: GatePass}, exams[i].inFlight(exams))
 		done[u.name] = n
 		mirrored := n.State == UpdateMirrored || n.State == UpdateAnnounced
 		if mirrored && (next == nil || exams[i].mirrored.Before(next.at)) {
@@ -145,14 +135,14 @@ func (j *pilotJudge) baseless(u *pilotUpdate) UpdateNow {
 		}
 		base.Who = j.coordinator()
 	}
-	return e.walk(base, e.inFlight(""))
+	return e.walk(base, e.inFlight(nil))
 }
 
 // overtaken is an update that adds to what was the last before another was mirrored.
 func (j *pilotJudge) overtaken(u *pilotUpdate, by pilotStep) UpdateNow {
 	e := j.exam(u.name, u.subject, time.Time{})
 	n := e.walk(Gate{Name: "base", Verdict: GateFail, Who: j.coordinator(),
-		Why: fmt.Sprintf("update %s has been mirrored since: its base has to be %s, or what followed that", by.update, by.subject)}, e.inFlight(""))
+		Why: fmt.Sprintf("update %s has been mirrored since: its base has to be %s, or what followed that", by.update, by.subject)}, e.inFlight(nil))
 	if n.State != UpdateRejected && u.Directory() == j.updates[by.update].Directory() {
 		n.State = UpdateSuperseded
 	}
@@ -225,13 +215,38 @@ func (e *pilotExam) approval() Gate {
 	return g
 }
 
-// inFlight holds unless another update of its directory is on its way.
-func (e *pilotExam) inFlight(other string) Gate {
+// inFlight holds unless another update of its directory was frozen before, and has neither been rejected nor mirrored. What has been mirrored is judged as
+// it was then.
+func (e *pilotExam) inFlight(rivals []pilotExam) Gate {
 	g := Gate{Name: "in-flight", Verdict: GatePass}
-	if other != "" && other != e.update {
-		g.Verdict, g.Why = GateWaiting, fmt.Sprintf("update %s of %s is on its way: reject it, or wait until it is mirrored", other, e.p.Updates[e.update].Directory())
+	at := e.at
+	if !e.mirrored.IsZero() {
+		at = e.mirrored
+	}
+	directory := e.p.Updates[e.update].Directory()
+	for i := range rivals {
+		r := &rivals[i]
+		if r.update == e.update || r.froze == nil || e.p.Updates[r.update].Directory() != directory || !r.wanted(at) {
+			continue
+		}
+		if e.froze == nil || r.froze.at.Before(e.froze.at) || r.froze.at.Equal(e.froze.at) && r.update < e.update {
+			g.Verdict, g.Why = GateWaiting, fmt.Sprintf("update %s of %s is on its way: reject it, or wait until it is mirrored", r.update, directory)
+		}
 	}
 	return g
+}
+
+// wanted says whether the coordinator had approved an update by a time, and not rejected it since.
+func (e *pilotExam) wanted(at time.Time) bool {
+	var last *pilotRecord
+	for _, kind := range []string{desired.RecordApproval, desired.RecordRejection} {
+		for _, r := range e.counting(e.update, kind) {
+			if !r.at.After(at) && (last == nil || !r.at.Before(last.at)) {
+				last = r
+			}
+		}
+	}
+	return last != nil && last.Kind == desired.RecordApproval
 }
 
 // testGate holds if it is tested, or somebody has said why it need not be.

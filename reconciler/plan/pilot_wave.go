@@ -15,17 +15,18 @@ import (
 type waveCourse struct {
 	desired.PilotWave
 	members []waveMember
-	known   bool          // who belongs to it
-	need    int           // of its members
-	soak    time.Duration // that they must run it
-	opens   []time.Time   // by step: since when it gets that; zero: not yet
+	doubts  []*pilotRecord // of sites that may take part, and may run it: nobody knows
+	known   bool           // who belongs to it
+	need    int            // of its members
+	soak    time.Duration  // that they must run it
+	opens   []time.Time    // by step: since when it gets that; zero: not yet
 }
 
 // waveMember is a site or a FEC.
 type waveMember struct {
 	name, who string
 	since     []time.Time // by step: since when it has run that
-	failed    bool
+	failed    int         // the step that it could not run, from 1; 0: none
 }
 
 // Key is what a wave that is open is remembered by.
@@ -41,26 +42,40 @@ func (w *waveCourse) level() int {
 	return -1
 }
 
-// running are the members that run a step, in the order in which they began.
-func (w *waveCourse) running(step int) (names []string, since []time.Time) {
+// running are the members that run a step.
+func (w *waveCourse) running(step int) (names []string) {
 	for _, m := range w.members {
-		if step < 0 || step >= len(m.since) || m.since[step].IsZero() {
+		if m.runs(step) {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+func (m waveMember) runs(step int) bool {
+	return step >= 0 && step < len(m.since) && !m.since[step].IsZero()
+}
+
+// began is since when members have run a step, the first to begin first. What they ran before they were to does not count.
+func (w *waveCourse) began(step int) (since []time.Time) {
+	for _, m := range w.members {
+		if !m.runs(step) {
 			continue
 		}
-		names = append(names, m.name)
 		at := m.since[step]
 		if w.opens[step].After(at) {
-			at = w.opens[step] // what it ran before it was to does not count
+			at = w.opens[step]
 		}
 		since = append(since, at)
 	}
 	slices.SortFunc(since, time.Time.Compare)
-	return names, since
+	return since
 }
 
-func (w *waveCourse) failed() (names []string) {
+// failed are the members that could not run a step, or one before.
+func (w *waveCourse) failed(step int) (names []string) {
 	for _, m := range w.members {
-		if m.failed {
+		if m.failed > 0 && m.failed <= step+1 {
 			names = append(names, m.name)
 		}
 	}
@@ -69,9 +84,9 @@ func (w *waveCourse) failed() (names []string) {
 
 // soaked is when enough of its members will have run a step for long enough; zero: too few run it.
 func (w *waveCourse) soaked(step int, soak time.Duration) time.Time {
-	_, since := w.running(step)
+	since := w.began(step)
 	switch {
-	case w.opens[step].IsZero() || !w.known || len(w.failed()) > w.MaxFailures || len(since) < w.need:
+	case w.opens[step].IsZero() || !w.known || len(w.failed(step)) > w.MaxFailures || len(since) < w.need:
 		return time.Time{}
 	case w.need == 0:
 		return w.opens[step] // nobody takes part
@@ -130,7 +145,7 @@ func (j *pilotJudge) open(i int) {
 	}
 	for k, s := range j.steps {
 		if before.opens[k].IsZero() {
-			return
+			break
 		}
 		at := later(before.opens[k], s.at)
 		switch {
@@ -138,14 +153,28 @@ func (j *pilotJudge) open(i int) {
 			if was, ok := j.f.Opened[PilotWave{Wave: i + 1, Subject: s.subject}.Key()]; ok {
 				at = was
 			}
+		case isBad(k, j.bad) || isBad(k, j.gone):
+			continue // it gets what has come instead
 		case s.gated:
 			at = before.soaked(k, j.soak(before))
 			if at.IsZero() || at.After(j.at) || len(j.blocked) > 0 {
 				return
 			}
+		case w.opens[k-1].IsZero():
+			continue
 		}
 		w.opens[k] = at
+		for l := k - 1; l >= 0 && w.opens[l].IsZero(); l-- {
+			w.opens[l] = at // what it passed over is in it
+		}
 	}
+}
+
+// badSteps are steps that a later one has been made for: what was wrong with them is right from that on.
+type badSteps struct{ from, until int }
+
+func isBad(step int, bad []badSteps) bool {
+	return slices.ContainsFunc(bad, func(b badSteps) bool { return b.from <= step && step < b.until })
 }
 
 // soak is how long a wave must run it: not at all while that is waived.
@@ -173,8 +202,16 @@ func (j *pilotJudge) course(i int, w desired.PilotWave) waveCourse {
 	}
 	if j.ofSites() {
 		for _, l := range j.lives {
-			if j.waveOf(l.Wave) == i && l.takesPart() {
-				c.members = append(c.members, waveMember{name: l.Site, who: l.Contact, since: l.since, failed: l.State == "failed"})
+			if j.waveOf(l.Wave) != i {
+				continue
+			}
+			for _, r := range []*pilotRecord{l.joins, l.runs} {
+				if r != nil {
+					c.doubts = append(c.doubts, r)
+				}
+			}
+			if l.takesPart() {
+				c.members = append(c.members, waveMember{name: l.Site, who: l.Contact, since: l.since, failed: l.failed})
 			}
 		}
 	} else if c.known = i < len(j.f.Members) && j.f.Members[i] != nil; c.known {
@@ -209,9 +246,11 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 		if !ok || !slices.Contains([]string{"init-failed", "fallback", "failed"}, f.State) || f.Since.After(j.at) {
 			continue
 		}
-		w.members[i].failed = f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed)
+		if f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed) {
+			w.members[i].failed = 1
+		}
 	}
-	if names := w.failed(); len(names) > w.MaxFailures {
+	if names := w.failed(0); len(names) > w.MaxFailures {
 		j.now.Trip = fmt.Sprintf("%s failed with it: %s may", desired.Few(names), counted(w.MaxFailures, "FEC", "FECs"))
 		j.trouble.begin(0, j.at, j.now.Trip, "")
 	}
@@ -245,9 +284,8 @@ func (j *pilotJudge) deployGates() []Gate {
 	runs := 0
 	for i := range j.courses {
 		w := &j.courses[i]
-		names, _ := w.running(0)
 		if w.level() >= 0 {
-			runs += len(names)
+			runs += len(w.running(0))
 		}
 		gates = append(gates, j.waveGate(i, 0))
 		j.now.Waves = append(j.now.Waves, j.waveNow(i))
@@ -274,40 +312,59 @@ func (j *pilotJudge) closingGate() Gate {
 func (j *pilotJudge) waveGate(i, step int) Gate {
 	w := &j.courses[i]
 	g := Gate{Name: fmt.Sprintf("wave-%d", i+1), Verdict: GatePass}
-	open := step >= 0 && step < len(w.opens) && !w.opens[step].IsZero()
-	names, _ := w.running(step)
-	failed := w.failed()
+	names, failed := w.running(step), w.failed(step)
 	switch {
 	case !w.known:
 		g.Verdict, g.Why = GateInconclusive, "nobody knows who belongs to it"
-	case !open && i == 0:
-		g.Verdict, g.Why = GateWaiting, "it is not open yet"
-	case !open:
-		g.Verdict, g.Why = GateWaiting, fmt.Sprintf("wave %d has to run it first", i)
-		if len(j.blocked) > 0 {
-			g.Why += ", and blockers are open"
-		}
-	case len(w.members) == 0 && j.ofSites():
-		g.Verdict, g.Why = GateNotApplicable, "no site in it takes part"
-	case len(w.members) == 0:
-		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
+	case step < 0 || step >= len(w.opens) || w.opens[step].IsZero():
+		g.Verdict, g.Why = GateWaiting, j.whyShut(i)
 	case len(failed) > w.MaxFailures:
 		g.Verdict, g.Why = GateFail, fmt.Sprintf("it failed at %s: %d may", desired.Few(failed), w.MaxFailures)
+	case len(w.doubts) > 0 && len(names) < w.need:
+		g.Verdict, g.Why, g.Who = GateNeedsApproval, w.doubts[0].doubt, j.coordinator()
+		g.Records = recordNames(w.doubts...)
+	case len(w.members) == 0 && j.ofSites():
+		g.Verdict, g.Why = GateNotApplicable, "no site in it takes part"
+		if len(w.doubts) > 0 {
+			g.Why += ": " + w.doubts[0].doubt
+		}
+	case len(w.members) == 0:
+		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
 	case len(names) < w.need:
 		g.Verdict, g.Why = GatePending, fmt.Sprintf("%d of %d run it, %d must", len(names), len(w.members), w.need)
-		for _, m := range w.members {
-			if m.who != "" && !slices.Contains(names, m.name) && !slices.Contains(g.Who, m.who) {
-				g.Who, g.Do = append(g.Who, m.who), j.do("deploy")
-			}
+		if g.Who = w.behind(step); len(g.Who) > 0 {
+			g.Do = j.do("deploy")
 		}
 	}
 	return g
 }
 
+// whyShut says why a wave does not get it yet.
+func (j *pilotJudge) whyShut(i int) string {
+	switch {
+	case i == 0:
+		return "it is not open yet"
+	case len(j.blocked) > 0:
+		return fmt.Sprintf("wave %d has to run it first, and blockers are open", i)
+	}
+	return fmt.Sprintf("wave %d has to run it first", i)
+}
+
+// behind are those who speak for members that do not run a step.
+func (w *waveCourse) behind(step int) (who []string) {
+	for _, m := range w.members {
+		if m.who != "" && !m.runs(step) {
+			who = append(who, m.who)
+		}
+	}
+	slices.Sort(who)
+	return slices.Compact(who)
+}
+
 // waveNow is how far a wave is with what it gets.
 func (j *pilotJudge) waveNow(i int) PilotWave {
 	w := &j.courses[i]
-	out := PilotWave{Wave: i + 1, Members: []string{}, Running: []string{}, Failed: append([]string{}, w.failed()...)}
+	out := PilotWave{Wave: i + 1, Members: []string{}, Running: []string{}, Failed: append([]string{}, w.failed(w.level())...)}
 	for _, m := range w.members {
 		out.Members = append(out.Members, m.name)
 	}
@@ -316,7 +373,7 @@ func (j *pilotJudge) waveNow(i int) PilotWave {
 		out.Open, out.Subject = true, j.steps[level].subject
 	}
 	step := j.gatedUpTo(level)
-	names, _ := w.running(step)
+	names := w.running(step)
 	out.Running = append(out.Running, names...)
 	g := j.waveGate(i, max(step, 0))
 	out.Verdict, out.Why = g.Verdict, g.Why

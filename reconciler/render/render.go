@@ -9,7 +9,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
@@ -157,7 +156,7 @@ func (w *writer) generation(t tree.Sealed) (string, error) {
 		links[folder] = append(links[folder], durable.Link{Name: path.Base(at), Target: target})
 	}
 	for _, f := range t.Folders {
-		add(f.Path, strings.Repeat("../", strings.Count(f.Path, "/")+2)+store.Path(f.Object))
+		add(f.Path, tree.UpFrom(f.Path)+store.Path(f.Object))
 	}
 	for _, l := range t.Links {
 		add(l.Path, l.Target)

@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
-// maxBase bounds what is read of a distribution's primary.xml: the largest take some 300 MB.
-const maxBase = 1 << 30
+// maxBase bounds what is read of a distribution's primary.xml or filelists.xml, unpacked.
+const maxBase = 2 << 30
 
 // element is what is read of a package in primary.xml.
 type element struct {
@@ -20,19 +21,29 @@ type element struct {
 	Arch    string  `xml:"arch"`
 	Version version `xml:"version"`
 	Format  struct {
-		Provides    []entry `xml:"provides>entry"`
-		Requires    []entry `xml:"requires>entry"`
-		Conflicts   []entry `xml:"conflicts>entry"`
-		Obsoletes   []entry `xml:"obsoletes>entry"`
-		Suggests    []entry `xml:"suggests>entry"`
-		Enhances    []entry `xml:"enhances>entry"`
-		Recommends  []entry `xml:"recommends>entry"`
-		Supplements []entry `xml:"supplements>entry"`
-		Files       []struct {
-			Path string `xml:",chardata"`
-			Kind string `xml:"type,attr"`
-		} `xml:"file"`
+		Provides    []entry    `xml:"provides>entry"`
+		Requires    []entry    `xml:"requires>entry"`
+		Conflicts   []entry    `xml:"conflicts>entry"`
+		Obsoletes   []entry    `xml:"obsoletes>entry"`
+		Suggests    []entry    `xml:"suggests>entry"`
+		Enhances    []entry    `xml:"enhances>entry"`
+		Recommends  []entry    `xml:"recommends>entry"`
+		Supplements []entry    `xml:"supplements>entry"`
+		Files       []fileItem `xml:"file"`
 	} `xml:"format"`
+}
+
+type fileItem struct {
+	Path string `xml:",chardata"`
+	Kind string `xml:"type,attr"`
+}
+
+func (f fileItem) file() File {
+	kind, ok := map[string]Kind{"dir": Folder, "ghost": Ghost}[f.Kind]
+	if !ok {
+		kind = RegularFile
+	}
+	return File{f.Path, kind}
 }
 
 type version struct {
@@ -49,44 +60,96 @@ type entry struct {
 }
 
 // ParseBase reads a distribution's primary.xml, as it is or with gzip: what its packages are called, provide and ask for. Of their files
-// it knows those that primary.xml tells.
+// it knows those that primary.xml tells; AddFiles adds others that somebody asks for.
 func ParseBase(r io.Reader) ([]*Package, error) {
+	var all []*Package
+	err := eachPackage(r, "primary.xml", "metadata", func(d *xml.Decoder, start *xml.StartElement) error {
+		var e element
+		if err := d.DecodeElement(&e, start); err != nil {
+			return noEOF(err)
+		}
+		p, err := e.pkg()
+		if err != nil {
+			return fmt.Errorf("package %.80q: %w", e.Name, err)
+		}
+		all = append(all, p)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// AddFiles adds to the packages of a distribution those files of its filelists.xml, as it is or with gzip, that some packages require.
+// Without them Closure takes a required file for missing that primary.xml does not tell, such as /usr/libexec/platform-python.
+func AddFiles(base, wanted []*Package, filelists io.Reader) error {
+	missing := map[string]bool{}
+	for _, p := range wanted {
+		for _, d := range p.Requires {
+			for _, name := range names(d.Name) {
+				missing[name] = strings.HasPrefix(name, "/") && !primary(name)
+			}
+		}
+	}
+	known := map[string]*Package{}
+	for _, p := range base {
+		known[p.String()] = p
+	}
+	return eachPackage(filelists, "filelists.xml", "filelists", func(d *xml.Decoder, start *xml.StartElement) error {
+		e := struct {
+			Name    string     `xml:"name,attr"`
+			Arch    string     `xml:"arch,attr"`
+			Version version    `xml:"version"`
+			Files   []fileItem `xml:"file"`
+		}{}
+		if err := d.DecodeElement(&e, start); err != nil {
+			return noEOF(err)
+		}
+		evr, err := e.Version.evr()
+		if err != nil {
+			return fmt.Errorf("package %.80q: %w", e.Name, err)
+		}
+		p := known[(&Package{Name: e.Name, EVR: evr, Arch: e.Arch}).String()]
+		for _, f := range e.Files {
+			if p != nil && missing[f.Path] {
+				p.Files = append(p.Files, f.file())
+			}
+		}
+		return nil
+	})
+}
+
+// eachPackage does something with each element package of a file of repodata.
+func eachPackage(r io.Reader, name, root string, do func(*xml.Decoder, *xml.StartElement) error) error {
 	in := bufio.NewReaderSize(r, 1<<16)
 	if head, _ := in.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, fmt.Errorf("unpack primary.xml: %w", err)
+			return fmt.Errorf("unpack %s: %w", name, err)
 		}
 		in = bufio.NewReaderSize(z, 1<<16)
 	}
 	limited := &io.LimitedReader{R: in, N: maxBase}
 	d := xml.NewDecoder(limited)
-	d.Strict = true
-	var all []*Package
-	for root := false; ; {
+	for inside := false; ; {
 		t, err := d.Token()
-		if errors.Is(err, io.EOF) && root && limited.N > 0 {
-			return all, nil
+		if errors.Is(err, io.EOF) && inside && limited.N > 0 {
+			return nil
 		} else if err != nil {
-			return nil, fmt.Errorf("read primary.xml: %w", noEOF(err))
+			return fmt.Errorf("read %s: %w", name, noEOF(err))
 		}
 		start, ok := t.(xml.StartElement)
 		switch {
 		case !ok:
-		case !root && start.Name.Local == "metadata":
-			root = true
-		case !root:
-			return nil, fmt.Errorf("read primary.xml: its root is %.40q, not metadata", start.Name.Local)
+		case !inside && start.Name.Local == root:
+			inside = true
+		case !inside:
+			return fmt.Errorf("read %s: its root is %.40q, not %s", name, start.Name.Local, root)
 		case start.Name.Local == "package":
-			var e element
-			if err := d.DecodeElement(&e, &start); err != nil {
-				return nil, fmt.Errorf("read primary.xml: %w", noEOF(err))
+			if err := do(d, &start); err != nil {
+				return fmt.Errorf("read %s: %w", name, err)
 			}
-			p, err := e.pkg()
-			if err != nil {
-				return nil, fmt.Errorf("read primary.xml: package %.80q: %w", e.Name, err)
-			}
-			all = append(all, p)
 		}
 	}
 }
@@ -117,7 +180,7 @@ func (e *element) pkg() (*Package, error) {
 		}
 	}
 	for _, f := range e.Format.Files {
-		p.Files = append(p.Files, File{f.Path, map[string]Kind{"dir": Folder, "ghost": Ghost, "": RegularFile}[f.Kind]})
+		p.Files = append(p.Files, f.file())
 	}
 	return p, nil
 }

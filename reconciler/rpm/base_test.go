@@ -33,6 +33,32 @@ func TestParseBaseReadsWhatRepodataWrites(t *testing.T) {
 	}
 }
 
+func TestAddFilesFindsRequiredFilesThatPrimaryDoesNotTell(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "python.rpm", packed{name: "python", epoch: 1, files: "/usr/libexec/python,/usr/libexec/other"}.bytes(t))
+	files := must(rpm.Repodata(entries(t, dir), fixed))(t)
+	base := must(rpm.ParseBase(bytes.NewReader(files[rpm.PrimaryName])))(t)
+	for requirement, met := range map[string]bool{"/usr/libexec/python": true, "(none or /usr/libexec/python)": true, "/usr/libexec/none": false} {
+		wanted := []*rpm.Package{asking("asks", requirement)}
+		if got := unmet(base, wanted); len(got) != 1 {
+			t.Errorf("%s: unmet without filelists.xml are %v", requirement, got)
+		}
+		if err := rpm.AddFiles(base, wanted, bytes.NewReader(files[rpm.FilelistsName])); err != nil {
+			t.Fatal(err)
+		}
+		if got := unmet(base, wanted); (len(got) == 0) != met {
+			t.Errorf("%s: unmet are %v, want met: %v", requirement, got, met)
+		}
+		if got := len(base[0].Files); met && got != 1 {
+			t.Errorf("%s: %d files were added", requirement, got)
+		}
+		base[0].Files = nil
+	}
+	if err := rpm.AddFiles(base, nil, bytes.NewReader(files[rpm.PrimaryName])); err == nil {
+		t.Error("primary.xml is taken for filelists.xml")
+	}
+}
+
 func TestParseBaseRefuses(t *testing.T) {
 	for what, s := range map[string]string{
 		"nothing":          "",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Bits of a dependency's flags in a header.
@@ -52,12 +53,8 @@ func (h header) dependencies(p *Package) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	provided := map[string]bool{}
-	for _, s := range all[0] {
-		provided[s.key()] = true
-	}
 	p.Provides = known(all[0])
-	p.require(all[1], provided)
+	p.require(all[1], all[0])
 	p.Conflicts, p.Obsoletes = known(all[2]), known(all[3])
 	p.Suggests, p.Enhances = known(all[4]), known(all[5])
 	p.Recommends, p.Supplements = append(p.Recommends, known(all[6])...), known(all[7])
@@ -93,7 +90,10 @@ func (h header) stated(names, flags, versions uint32) ([]stated, error) {
 }
 
 func known(list []stated) []Dependency {
-	var all []Dependency
+	if len(list) == 0 {
+		return nil
+	}
+	all := make([]Dependency, 0, len(list))
 	for _, s := range list {
 		if d, ok := s.dependency(); ok {
 			all = append(all, d)
@@ -104,20 +104,33 @@ func known(list []stated) []Dependency {
 
 // require keeps the requirements that repodata tells: not what rpm itself or the package provides, nothing twice, of libc.so.6 the
 // newest version alone. What may be missing is recommended.
-func (p *Package) require(list []stated, provided map[string]bool) {
+func (p *Package) require(list, provides []stated) {
 	if len(list) == 0 {
 		return
 	}
-	own := map[string]bool{}
-	for _, f := range p.Files {
-		if primary(f.Path) {
-			own[f.Path] = true
+	// Few packages need either; a hostile one must not ask for time beyond its size.
+	provided := sync.OnceValue(func() map[string]bool {
+		keys := map[string]bool{}
+		for _, q := range provides {
+			keys[q.key()] = true
 		}
+		return keys
+	})
+	brought := sync.OnceValue(func() map[string]bool {
+		paths := map[string]bool{}
+		for _, f := range p.Files {
+			paths[f.Path] = true
+		}
+		return paths
+	})
+	own := map[string]bool{}
+	for _, q := range provides {
+		own[q.name] = true
 	}
 	seen := map[string]stated{}
 	var libc *Dependency
 	for _, s := range list {
-		if strings.HasPrefix(s.name, "rpmlib(") || own[s.name] || provided[s.key()] {
+		if strings.HasPrefix(s.name, "rpmlib(") || primary(s.name) && brought()[s.name] || own[s.name] && provided()[s.key()] {
 			continue
 		}
 		if before, ok := seen[s.name]; ok && before.key() == s.key() && before.pre() == s.pre() {

@@ -13,7 +13,6 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/google/rpmpack"
 
-	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 )
 
@@ -174,11 +173,11 @@ func entries(t testing.TB, dir string) (all []rpm.Entry) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := rpm.Read(bytes.NewReader(b))
+		p, digest, size, err := rpm.Scan(bytes.NewReader(b))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		all = append(all, rpm.Entry{Location: filepath.Base(name), Digest: artifact.Sum(b), Size: int64(len(b)), Time: fixed, Package: &p})
+		all = append(all, rpm.Entry{Location: filepath.Base(name), Digest: digest, Size: size, Time: fixed, Package: &p})
 	}
 	return all
 }

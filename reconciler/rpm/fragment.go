@@ -203,18 +203,24 @@ func (x *markup) text(s string) {
 
 // attribute appends the value of an attribute; what is not ASCII is written as its number, as libxml2 does without a document.
 func (x *markup) attribute(s string) {
+	from := 0
 	for i, r := range s {
+		var escaped string
 		switch {
 		case r == '"':
-			x.raw("&quot;")
+			escaped = "&quot;"
 		case r == '\n':
-			x.raw("&#10;")
+			escaped = "&#10;"
 		case r == '\t':
-			x.raw("&#9;")
+			escaped = "&#9;"
 		case r >= utf8.RuneSelf:
-			*x = fmt.Appendf(*x, "&#x%X;", r)
+			escaped = fmt.Sprintf("&#x%X;", r)
 		default:
-			x.text(s[i : i+1])
+			continue
 		}
+		x.text(s[from:i])
+		x.raw(escaped)
+		from = i + utf8.RuneLen(r)
 	}
+	x.text(s[from:])
 }

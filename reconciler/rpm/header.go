@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -88,14 +89,26 @@ func readHeader(r io.Reader, intro []byte, most uint32) (header, error) {
 		return header{}, fmt.Errorf("%d tags with %d bytes are more than %d with %d", tags, size, maxTags, most)
 	}
 	n := introSize + int(tags)*indexSize + int(size)
-	var b bytes.Buffer
-	b.Grow(min(n, 1<<20)) // a few bytes cannot ask for much memory
-	b.Write(intro)
-	if _, err := io.CopyN(&b, r, int64(n-introSize)); err != nil {
-		return header{}, noEOF(err)
+	raw, err := readAtMost(r, append(make([]byte, 0, min(n, 1<<20)), intro...), n)
+	if err != nil {
+		return header{}, err
 	}
-	raw := b.Bytes()
 	return header{raw: raw, index: raw[introSize : introSize+int(tags)*indexSize], data: raw[introSize+int(tags)*indexSize:]}, nil
+}
+
+// readAtMost appends to b what r has, until there are n bytes. Memory grows with what comes: a few bytes cannot ask for much.
+func readAtMost(r io.Reader, b []byte, n int) ([]byte, error) {
+	for len(b) < n {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, min(n-len(b), len(b)))
+		}
+		more, err := io.ReadFull(r, b[len(b):min(cap(b), n)])
+		b = b[:len(b)+more]
+		if err != nil {
+			return nil, noEOF(err)
+		}
+	}
+	return b, nil
 }
 
 func noEOF(err error) error {
@@ -233,6 +246,9 @@ func readable(s string) (string, error) {
 		}
 	}
 	if utf8.ValidString(s) {
+		if strings.ContainsAny(s, "\ufffe\uffff") {
+			return "", fmt.Errorf("a character that is none in %.40q", s)
+		}
 		return s, nil
 	}
 	var b strings.Builder

@@ -78,24 +78,44 @@ func subkeys(e *openpgp.Entity) (all []*packet.PrivateKey) {
 	return all
 }
 
-// again has a key make the same signature of the same bytes whenever it is asked, as far as its algorithm allows: with RSA and Ed25519 a
-// folder that is signed once more is the same folder. The signature is of the second in which the key was made.
-func (k *Key) again() *packet.Config {
-	c, no, made := signing, false, k.entity.PrimaryKey.CreationTime
-	if key, ok := k.entity.SigningKey(time.Now()); ok && key.PublicKey.CreationTime.After(made) {
-		made = key.PublicKey.CreationTime
-	}
-	c.NonDeterministicSignaturesViaNotation, c.Time = &no, func() time.Time { return made }
-	return &c
-}
+// SignDetached is an armored signature of b made now, as gpg --armor --detach-sign makes it.
+func (k *Key) SignDetached(b []byte) ([]byte, error) { return k.SignDetachedAt(b, time.Now()) }
 
-// SignDetached is an armored signature of b, as gpg --armor --detach-sign makes it.
-func (k *Key) SignDetached(b []byte) ([]byte, error) {
+// SignDetachedAt is a signature that says it was made at a time, or when the key was made if that is later. A key of RSA or EdDSA always makes the
+// same of the same bytes and time, so that whoever writes a repository again writes the same.
+func (k *Key) SignDetachedAt(b []byte, at time.Time) ([]byte, error) {
+	if made := k.made(); at.Before(made) {
+		at = made
+	}
+	config, salted := signing, false
+	config.Time, config.NonDeterministicSignaturesViaNotation = func() time.Time { return at }, &salted
 	var out bytes.Buffer
-	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), k.again()); err != nil {
+	if err := openpgp.ArmoredDetachSign(&out, k.entity, bytes.NewReader(b), &config); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return append(out.Bytes(), '\n'), nil
+}
+
+// made is when the last part of the key was.
+func (k *Key) made() time.Time {
+	last := k.entity.PrimaryKey.CreationTime
+	later := func(t time.Time) {
+		if t.After(last) {
+			last = t
+		}
+	}
+	for _, i := range k.entity.Identities {
+		if i.SelfSignature != nil {
+			later(i.SelfSignature.CreationTime)
+		}
+	}
+	for _, s := range k.entity.Subkeys {
+		later(s.PublicKey.CreationTime)
+		if s.Sig != nil {
+			later(s.Sig.CreationTime)
+		}
+	}
+	return last
 }
 
 // PublicArmored is the public key, for rpm --import and a .repo file's gpgkey.

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 )
@@ -35,6 +37,25 @@ func TestGPGKnowsWhatAKeyHasSigned(t *testing.T) {
 	}
 }
 
+func TestASignatureOfAFixedTimeIsAlwaysTheSame(t *testing.T) {
+	k := must(key())(t)
+	b, later := []byte("content"), time.Now().Add(time.Hour).Truncate(time.Second)
+	for _, at := range []time.Time{time.Unix(fixed, 0), later} {
+		first := must(k.SignDetachedAt(b, at))(t)
+		if second := must(k.SignDetachedAt(b, at))(t); !bytes.Equal(first, second) {
+			t.Errorf("signed at %v: two signatures", at)
+		}
+		if bytes.Equal(first, must(k.SignDetachedAt(b, later.Add(time.Hour)))(t)) {
+			t.Errorf("signed at %v: another time has the same signature", at)
+		}
+		ring := must(openpgp.ReadArmoredKeyRing(bytes.NewReader(must(k.PublicArmored())(t))))(t)
+		config := &packet.Config{Time: func() time.Time { return later }}
+		if _, err := openpgp.CheckArmoredDetachedSignature(ring, bytes.NewReader(b), bytes.NewReader(first), config); err != nil {
+			t.Errorf("signed at %v: %v", at, err)
+		}
+	}
+}
+
 func TestParseSecretKeyReadsWhatGPGExports(t *testing.T) {
 	need(t, "gpg", "gpg-agent", "gpgconf")
 	home := t.TempDir()
@@ -49,6 +70,8 @@ func TestParseSecretKeyReadsWhatGPGExports(t *testing.T) {
 	k := must(rpm.ParseSecretKey([]byte(run("--armor", "--export-secret-keys", "open"))))(t)
 	write(t, home+"/x", "content")
 	write(t, home+"/x.asc", string(must(k.SignDetached([]byte("content")))(t)))
+	run("--verify", "x.asc", "x")
+	write(t, home+"/x.asc", string(must(k.SignDetachedAt([]byte("content"), time.Unix(fixed, 0)))(t)))
 	run("--verify", "x.asc", "x")
 	for _, row := range []struct{ what, armored, want string }{
 		{"a passphrase", run("--passphrase", "secret", "--armor", "--export-secret-keys", "closed"), "has a passphrase"},

@@ -53,6 +53,11 @@ type Package struct {
 // String is the package as rpm names it: name-version-release.arch, with the epoch before the version if it has one.
 func (p *Package) String() string { return fmt.Sprintf("%s-%s.%s", p.Name, p.EVR, p.Arch) }
 
+// FileName is the name that rpmbuild gives to the package's file: without the epoch.
+func (p *Package) FileName() string {
+	return fmt.Sprintf("%s-%s-%s.%s.rpm", p.Name, p.EVR.Version, p.EVR.Release, p.Arch)
+}
+
 // Dependency is what a package provides or asks for: a name, a file, or a rich dependency such as "(a if b)".
 type Dependency struct {
 	Name  string `json:"n"`

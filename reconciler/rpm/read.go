@@ -1,10 +1,14 @@
 package rpm
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
 
 // Tags of the main header.
@@ -79,6 +83,35 @@ func Read(r io.Reader) (Package, error) {
 	}
 	p.SigningKeyID = f.signature.keyID()
 	return p, nil
+}
+
+// scanned are buffers to read packages through.
+var scanned = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// Scan reads a whole package file: what Read tells of it, its digest and its size.
+func Scan(r io.Reader) (p Package, d artifact.Digest, size int64, err error) {
+	h := sha256.New()
+	c := counter{h, 0}
+	if p, err = Read(io.TeeReader(r, &c)); err != nil {
+		return Package{}, artifact.Digest{}, 0, err
+	}
+	buffer := scanned.Get().(*[256 << 10]byte)
+	defer scanned.Put(buffer)
+	if _, err := io.CopyBuffer(&c, struct{ io.Reader }{r}, buffer[:]); err != nil {
+		return Package{}, artifact.Digest{}, 0, fmt.Errorf("read payload: %w", err)
+	}
+	return p, artifact.Digest(h.Sum(nil)), c.n, nil
+}
+
+// counter counts what it hands on.
+type counter struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += int64(len(b))
+	return c.to.Write(b)
 }
 
 // identity is what a package is called. These become names of files and parts of addresses, so only what rpmbuild allows is taken.

@@ -67,6 +67,7 @@ func TestReadRefuses(t *testing.T) {
 		{"a release with a dash", "malformed release", named(1002, "1-1")},
 		{"an architecture that is a path", "malformed architecture", named(1022, "x/y")},
 		{"a control character", "control character 0x7", named(1004, "bell\a")},
+		{"no character", "a character that is none", named(1005, "x\ufffe")},
 		{"a name that is a number", "tag 1000 is no text", numbers(1000, 1)},
 		{"a size that is text", "tag 1009 is no number", named(1009, "x")},
 		{"folders that are not there", "folder 7 of", numbers(1116, 7)},

@@ -96,7 +96,7 @@ func TestRepodataOfOddPackagesIsThatOfCreaterepo(t *testing.T) {
 			1048: numbers(0, 0, 0, 0, 0, 0), 1050: words("", "", "", "", "", ""),
 		}},
 		{name: "changes", tags: map[int]rpmpack.IndexEntry{
-			1080: numbers(times...), 1081: words(slices.Repeat([]string{"S\u00f8ren \"<s@example.org>\"  "}, 14)...), 1082: words(many...),
+			1080: numbers(times...), 1081: words(slices.Repeat([]string{"S\u00f8ren\t\"<s@example.org>\"\n  "}, 14)...), 1082: words(many...),
 		}},
 		{name: "latin", tags: map[int]rpmpack.IndexEntry{1015: rpmpack.EntryString("J\xf6rg \x80"), 1011: rpmpack.EntryString("a\rb\"")}},
 	} {

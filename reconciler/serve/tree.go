@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -38,6 +40,8 @@ type Options struct {
 	Pull func(number int) (text string, ok bool)
 	// Check says in a line for monitoring whether a FEC runs what is published for it, by nomenclature; nil: nobody knows
 	Check func(fec string) (text string, ok bool)
+	// Pilots is how far the pilots are, for everybody to read below /-/pilots/; nil: there are none
+	Pilots func(context.Context) (report.Pilots, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -69,6 +73,7 @@ type published struct {
 	uploads *uploads
 	pull    func(number int) (text string, ok bool)
 	check   func(fec string) (text string, ok bool)
+	pilots  shownPilots
 }
 
 // Tree serves the root: the current generation at /, and /by-commit/, /previews/, /objects/ and /data/ as they lie on
@@ -78,7 +83,7 @@ type published struct {
 // redirected before they get here.
 func Tree(root *os.Root, o Options) http.Handler {
 	o = o.withDefaults()
-	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, check: o.Check, reports: reports{log: o.Log, take: o.Reports, known: o.Known, proofs: newProofs(o.Proofs, o.Log)}}
+	p := &published{root: root, log: o.Log, body: o.ReadHeaderTimeout, served: o.Served, pull: o.Pull, check: o.Check, pilots: shownPilots{o.Pilots, o.Log}, reports: reports{log: o.Log, take: o.Reports, known: o.Known, proofs: newProofs(o.Proofs, o.Log)}}
 	p.uploads = newUploads(o.Uploads, o.Log, o.StallTimeout)
 	dir, err := root.Open(".")
 	if err != nil {
@@ -157,6 +162,9 @@ func (p *published) limitBody(w http.ResponseWriter, r *http.Request) {
 // serveOwn answers what is not part of any tree.
 func (p *published) serveOwn(w http.ResponseWriter, r *http.Request, name string) {
 	switch about, what, _ := strings.Cut(name, "/"); {
+	case about == pilotsFolder && p.pilots.see != nil:
+		p.pilots.serve(w, r, what)
+		return
 	case about == "pulls" && p.pull != nil:
 		n, err := strconv.Atoi(what)
 		sendKnown(w, r, func() (string, bool) { return p.pull(n) }, err == nil)

@@ -39,6 +39,8 @@ func Origins(s desired.Site, releases map[string][]string, path string) map[stri
 		o.configuration(name)
 	case top == monitoringTop:
 		o.monitoring(top + "/" + name)
+	case top == infosysFolder:
+		o.infosys()
 	case top == PrerequisitesFolder:
 		o.prerequisites()
 	case top == DataFolder:

@@ -1,6 +1,9 @@
 package tree
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // The fixed names of a root and of a generation.
 const (
@@ -16,3 +19,6 @@ const (
 
 // GenerationPath is where generation n lies below a root. The link that publishes it holds the same words.
 func GenerationPath(n int64) string { return GenerationsFolder + "/" + strconv.FormatInt(n, 10) }
+
+// UpFrom leads to the root from the folder of a generation or preview in which the link at path lies.
+func UpFrom(path string) string { return strings.Repeat("../", 2+strings.Count(path, "/")) }

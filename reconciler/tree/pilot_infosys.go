@@ -18,6 +18,35 @@ const (
 	pilotsLDIF    = "pilots.ldif"
 )
 
+// infosysFolders are everything that directory servers are told of; none if no pilot is published.
+func infosysFolders(site desired.Site, places []PilotPlace) []Folder {
+	runs := map[string][]string{}
+	for _, p := range places {
+		if p.Published {
+			runs[p.Name] = p.Waves
+		}
+	}
+	b := PilotLDIF(site, runs)
+	if b == nil {
+		return nil
+	}
+	return []Folder{{Path: infosysFolder, Nodes: []Node{{Path: pilotsLDIF, Data: b}}}}
+}
+
+// infosys are the origins of these: of each pilot how its resources are marked, and what its sites have said.
+func (o origins) infosys() {
+	var sources []Source
+	for _, name := range slices.Sorted(maps.Keys(o.site.Pilots)) {
+		if p := o.site.Pilots[name]; p.Scope == desired.PilotOfSites && p.InfoSys != nil {
+			sources = append(sources, value("entries", "pilots", name, "infosys"), value("sites that run it", "pilots", name, "records"))
+		}
+	}
+	if len(sources) > 0 {
+		o.add(infosysFolder, "what directory servers are told", sources...)
+		o.add(infosysFolder+"/"+pilotsLDIF, "resources of pilots, in GLUE 2", sources...)
+	}
+}
+
 // PilotGroup is the group below a directory's base that entries of pilots lie in.
 const PilotGroup = "GLUE2GroupID=pilots"
 

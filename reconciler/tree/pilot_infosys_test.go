@@ -69,6 +69,23 @@ func TestDirectoriesAreToldOfPublishedPilots(t *testing.T) {
 	}
 }
 
+// TestAPublishedPilotIsInTheTree lays out a tree with one that is published, and one without.
+func TestAPublishedPilotIsInTheTree(t *testing.T) {
+	site := infosysSite("CREAM")
+	place := PilotPlace{Name: "cream", State: "published", Waves: []string{"sha256:aa", "sha256:bb"}, Published: true}
+	folders := infosysFolders(site, []PilotPlace{place})
+	if len(folders) != 1 || folders[0].Path != "infosys" || len(folders[0].Nodes) != 1 || !strings.Contains(string(folders[0].Nodes[0].Data), oneService) {
+		t.Errorf("%+v", folders)
+	}
+	place.Published = false
+	if folders := infosysFolders(site, []PilotPlace{place}); folders != nil {
+		t.Errorf("%+v", folders)
+	}
+	if o := Origins(site, nil, "infosys/pilots.ldif"); len(o) != 2 || len(o["infosys/pilots.ldif"].Sources) != 4 {
+		t.Errorf("%+v", o)
+	}
+}
+
 // TestNoValueMakesAnEntry has values that would be more than one.
 func TestNoValueMakesAnEntry(t *testing.T) {
 	for _, hostile := range []string{"a\ndn: o=evil", "a\r\n\r\ndn: o=evil", " a", "a ", ":a", "<file:///etc/passwd", "\x00", "gr\u00fcn", "a\x7f", "\u2028b"} {

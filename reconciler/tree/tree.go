@@ -126,6 +126,7 @@ func of(w Wanted, known func(fec string) (Folder, bool)) (Tree, error) {
 	t.Folders = append(append(t.Folders, fecs...), monitoringFolders(w.Site.Settings, fecs)...)
 	t.Folders = append(t.Folders, b.prerequisitesFolder()...)
 	t.Folders = append(t.Folders, b.pilotFolders()...)
+	t.Folders = append(t.Folders, infosysFolders(w.Site, w.Pilots)...)
 	for name, fec := range w.Site.FECs {
 		if fec.Host != name {
 			t.Links = append(t.Links, Link{Path: "fecs/" + fec.Host, Target: name})

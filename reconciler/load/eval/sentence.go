@@ -48,6 +48,10 @@ func (x *explainer) enum(g []errors.Error) (desired.Problem, bool) {
 	p := desired.Problem{Path: errorPath(last), Text: clip(value) + " is not one of " + strings.Join(words, ", ")}
 	if s := desired.Suggest(strings.Trim(value, `"`), words); s != "" {
 		p.Advice = fmt.Sprintf("did you mean %q?", s)
+	} else if i := slices.IndexFunc(last.InputPositions(), func(at token.Pos) bool { return !mine(at) }); i >= 0 {
+		if d, ok := definitionAt(last.InputPositions()[i]); ok && d.scalar {
+			p.Advice = d.advice()
+		}
 	}
 	for i, arg := range pairs[len(pairs)-1] {
 		if pos := last.InputPositions()[i]; arg == value && mine(pos) {
@@ -150,6 +154,14 @@ func (x *explainer) walker(f *findings) walker {
 		},
 		malformed: func(path, name string, p cue.Value) {
 			d, _ := definitionAt(p.Pos())
+			if words := wordsOf(p); len(words) > 0 {
+				said := desired.Problem{Path: path, Text: fmt.Sprintf("%q is no %s", name, d.noun()), Advice: "use one of " + strings.Join(words, ", ")}
+				if near := desired.Suggest(name, words); near != "" {
+					said.Advice = fmt.Sprintf("did you mean %q?", near)
+				}
+				add(said)
+				return
+			}
 			add(desired.Problem{Path: path, Text: fmt.Sprintf("malformed %s %q", d.noun(), name), Advice: d.advice()})
 		},
 		missing: func(path, name string, field cue.Value) {
@@ -160,6 +172,22 @@ func (x *explainer) walker(f *findings) walker {
 			add(desired.Problem{Path: path, Text: "required field is missing", Advice: advice})
 		},
 	}
+}
+
+// wordsOf are the words that a value of the schema is one of; none: it is something else.
+func wordsOf(v cue.Value) (words []string) {
+	op, args := v.Eval().Expr()
+	if op != cue.OrOp {
+		return nil
+	}
+	for _, arg := range args {
+		word, err := arg.String()
+		if err != nil {
+			return nil
+		}
+		words = append(words, word)
+	}
+	return words
 }
 
 // fieldDocs is the comment of a field of the schema, none or one.

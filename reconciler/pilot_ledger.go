@@ -1,0 +1,264 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// pilotLedger is what the ledger knows of pilots, read at once.
+type pilotLedger struct {
+	err       error // why it knows nothing
+	proofs    map[recordKey]observed.Proof
+	sights    map[string][]ledger.PilotSight // by pilot
+	ran       map[runKey]ledger.PilotRun
+	evidence  map[string]ledger.FECReport
+	probes    map[string][]observed.PilotProbe
+	announced map[string]map[string]time.Time
+}
+
+// runKey is one software of one FEC.
+type runKey struct{ fec, software string }
+
+// Kinds of what is seen of pilots.
+const (
+	sawState = "state"
+	sawWave  = "wave"
+	sawTrip  = "trip"
+)
+
+// pilotLedger reads what is known of the pilots of a site, after entering what FECs have proven to run since.
+func (r *Reconciler) pilotLedger(ctx context.Context, site desired.Site) (k pilotLedger) {
+	k.err = r.Records.ask(ctx, func(l *ledger.Ledger) error { return k.read(ctx, l) })
+	if k.err != nil || !slices.ContainsFunc(pilotsOf(site), func(p desired.Pilot) bool { return p.Scope == desired.PilotOfFECs }) {
+		return k
+	}
+	var news []ledger.PilotRun
+	k.err = r.Records.ask(ctx, func(l *ledger.Ledger) (err error) {
+		news, err = k.follow(ctx, l, site)
+		return err
+	})
+	if len(news) > 0 {
+		r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.PutPilotRuns(ctx, news) })
+	}
+	return k
+}
+
+func pilotsOf(site desired.Site) (all []desired.Pilot) {
+	for _, p := range site.Pilots {
+		all = append(all, p)
+	}
+	return all
+}
+
+// ask reads the ledger, also beside the service that has it.
+func (r *Records) ask(ctx context.Context, do func(*ledger.Ledger) error) error {
+	if r == nil {
+		return errors.New("there is no ledger")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.use(ctx, do)
+	if errors.Is(err, ledger.ErrTaken) {
+		err = r.look(ctx, do)
+	}
+	return err
+}
+
+func (k *pilotLedger) read(ctx context.Context, l *ledger.Ledger) error {
+	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
+		probes: map[string][]observed.PilotProbe{}, announced: map[string]map[string]time.Time{}}
+	proofs, err := l.RecordProofs(ctx, pilotSection)
+	if err != nil {
+		return err
+	}
+	for _, p := range proofs {
+		k.proofs[recordKey{p.Section, p.Name, p.Record, p.Digest}] = observed.Proof{By: p.By, Source: p.Source}
+	}
+	sights, err := l.PilotSights(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sights {
+		k.sights[s.Pilot] = append(k.sights[s.Pilot], s)
+	}
+	runs, err := l.PilotRuns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		k.ran[runKey{r.FEC, r.Software}] = r
+	}
+	probes, err := l.PilotProbes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range probes {
+		k.probes[p.Pilot] = append(k.probes[p.Pilot], observed.PilotProbe(p))
+	}
+	told, _, err := l.PilotBroadcasts(ctx)
+	for _, b := range told {
+		if b.Kind == string(observed.BroadcastUpdate) {
+			if k.announced[b.Pilot] == nil {
+				k.announced[b.Pilot] = map[string]time.Time{}
+			}
+			k.announced[b.Pilot][b.About] = b.At
+		}
+	}
+	return err
+}
+
+// follow finds out what FECs that take part have proven to run, and returns what is new of that.
+func (k *pilotLedger) follow(ctx context.Context, l *ledger.Ledger, site desired.Site) (news []ledger.PilotRun, err error) {
+	if k.evidence, err = l.Evidence(ctx); err != nil {
+		return nil, err
+	}
+	for _, p := range site.Pilots {
+		if p.Scope != desired.PilotOfFECs {
+			continue
+		}
+		for _, fec := range slices.Concat(plan.PilotMembers(site, p)...) {
+			said, proven := k.evidence[fec]
+			key := runKey{fec, p.Software}
+			was := k.ran[key]
+			if !proven || was.Serial == said.Serial && was.State == runState(said, p.Software) {
+				continue
+			}
+			run := ledger.PilotRun{FEC: fec, Software: p.Software, Serial: said.Serial, State: runState(said, p.Software), Since: said.At}
+			published, known, err := l.PublishedFEC(ctx, fec, said.Serial)
+			if err != nil {
+				return news, err
+			}
+			if known {
+				run.Version = published.Software[p.Software]
+			}
+			if was.Version == run.Version && was.State == run.State {
+				run.Since = was.Since
+			}
+			k.ran[key] = run
+			news = append(news, run)
+		}
+	}
+	return news, nil
+}
+
+// runState is how a FEC is with one software. What a developer has put there is not what was published.
+func runState(said ledger.FECReport, software string) string {
+	for name := range strings.SplitSeq(said.Dev, ",") {
+		if name, _, _ := strings.Cut(strings.TrimSpace(name), " "); name == software {
+			return "dev"
+		}
+	}
+	return said.State
+}
+
+// runs is what FECs that take part in a pilot have proven to run. One that has gone back to an earlier release has failed, whatever it runs now.
+func (k pilotLedger) runs(p desired.Pilot, members [][]string, in []observed.Hold) (all []observed.PilotFEC) {
+	for _, fec := range slices.Concat(members...) {
+		i := slices.IndexFunc(in, func(h observed.Hold) bool {
+			return h.Source == observed.FromFailure && h.Scope == desired.FECScope+"."+fec
+		})
+		run, proven := k.ran[runKey{fec, p.Software}]
+		switch {
+		case i >= 0:
+			all = append(all, observed.PilotFEC{FEC: fec, State: "failed", Version: run.Version, Since: in[i].Since})
+		case proven:
+			all = append(all, observed.PilotFEC{FEC: fec, State: run.State, Version: run.Version, Since: run.Since})
+		}
+	}
+	return all
+}
+
+// seen adds what was seen of a pilot before. If the ledger has nothing of it, what is published says what had opened, and whether it was halted.
+func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace, published time.Time) {
+	f.Since, f.Opened = map[string]time.Time{}, map[string]time.Time{}
+	f.Probes, f.Announced = k.probes[name], k.announced[name]
+	for _, s := range k.sights[name] {
+		switch s.Kind {
+		case sawState:
+			f.Since[s.What] = s.At
+		case sawWave:
+			f.Opened[s.What] = s.At
+		case sawTrip:
+			f.Tripped, f.TrippedWhy = s.At, s.Detail
+		}
+	}
+	if was == nil || len(k.sights[name]) > 0 {
+		return
+	}
+	for i, subject := range was.Waves {
+		if subject != "" {
+			f.Opened[plan.PilotWave{Wave: i + 1, Subject: subject}.Key()] = published
+		}
+	}
+	if was.State == plan.PilotHalted {
+		f.Tripped, f.TrippedWhy = published, was.Withheld
+	}
+}
+
+// often is how old what is seen may be before it is seen again: else each pass would write.
+const often = time.Minute
+
+// seePilots enters what is to be remembered of pilots as they are now.
+func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
+	if len(j.now) == 0 {
+		return
+	}
+	r.Records.Try(ctx, func(l *ledger.Ledger) error {
+		all, err := l.PilotSights(ctx)
+		if err != nil {
+			return err
+		}
+		at := r.Now().UTC().Truncate(time.Second)
+		var seen, forget []ledger.PilotSight
+		there := map[string]bool{}
+		for _, now := range j.now {
+			there[now.Name] = true
+			more, gone := pilotSights(now, slices.DeleteFunc(slices.Clone(all), func(s ledger.PilotSight) bool { return s.Pilot != now.Name }), at)
+			seen, forget = append(seen, more...), append(forget, gone...)
+		}
+		for _, s := range all {
+			if !there[s.Pilot] {
+				forget = append(forget, s)
+			}
+		}
+		return l.SeePilots(ctx, seen, forget)
+	})
+}
+
+// pilotSights is what is to be remembered of a pilot, and what to be forgotten: states that it is to reach once more.
+func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen, forget []ledger.PilotSight) {
+	find := func(kind, what string) int {
+		return slices.IndexFunc(was, func(s ledger.PilotSight) bool { return s.Kind == kind && s.What == what })
+	}
+	add := func(kind, what, detail string) {
+		seen = append(seen, ledger.PilotSight{Pilot: now.Name, Kind: kind, What: what, At: at, Detail: detail})
+	}
+	if find(sawState, now.State) < 0 {
+		add(sawState, now.State, "")
+	}
+	for _, s := range was {
+		if s.Kind == sawState && plan.PilotLater(s.What, now.State) {
+			forget = append(forget, s)
+		}
+	}
+	for _, w := range now.Waves {
+		if w.Open && find(sawWave, w.Key()) < 0 {
+			add(sawWave, w.Key(), "")
+		}
+	}
+	if now.Trip != "" {
+		if i := find(sawTrip, ""); i < 0 || at.Sub(was[i].At) > often {
+			add(sawTrip, "", now.Trip)
+		}
+	}
+	return seen, forget
+}

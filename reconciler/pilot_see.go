@@ -1,0 +1,170 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+// judgedPilots are the pilots of a site at one moment, and what they were judged by.
+type judgedPilots struct {
+	site   desired.Site
+	commit string          // that is published; empty: none is
+	now    []plan.PilotNow // by name
+	facts  map[string]plan.PilotFacts
+}
+
+// Pilots is how far the pilots of the published site are, by name.
+func (r *Reconciler) Pilots(ctx context.Context) ([]plan.PilotNow, error) {
+	j, err := r.seenPilots(ctx)
+	return j.now, err
+}
+
+// seenPilots works out how far the pilots of the published site are.
+func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
+	if r.Repo == nil {
+		return judgedPilots{}, errors.New("the site's repository is needed: give its folder")
+	}
+	root, err := os.OpenRoot(r.Root)
+	if err != nil {
+		return judgedPilots{}, err
+	}
+	defer root.Close() // only read
+	s, err := r.publishedBy(ctx, root)
+	if err != nil || s.generation.Commit == "" {
+		return judgedPilots{}, err
+	}
+	return r.seenOf(ctx, s.commit, s.generation)
+}
+
+// seenOf is likewise of a commit, beside what is published.
+func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation) (judgedPilots, error) {
+	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	for name, p := range w.stated.Pilots {
+		f := plan.PilotFacts{Subject: w.subjects[name]}
+		if p.Scope == desired.PilotOfFECs {
+			f.Members = plan.PilotMembers(w.stated, p)
+		}
+		if err := r.repositoryFacts(ctx, w, name, &f); err != nil {
+			j.unsure[name] = err.Error()
+		}
+		j.facts[name] = f
+	}
+	holds, _, _ := r.Records.read(ctx)
+	r.judgePilots(ctx, &j, g, holds)
+	known := r.pilotLedger(ctx, w.stated)
+	for i, now := range j.now {
+		f := j.facts[now.Name]
+		_ = r.proofs(known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		j.facts[now.Name] = f
+		if r.Withheld != nil {
+			if why, ok := r.Withheld.Load(now.Name); ok {
+				j.now[i].Place.Withheld, _ = why.(string)
+			}
+		}
+	}
+	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts}, ctx.Err()
+}
+
+// rememberWithheld notes which pilots a pass does not bring further, and why.
+func (r *Reconciler) rememberWithheld(j pilotsJudged) {
+	if r.Withheld == nil {
+		return
+	}
+	r.Withheld.Clear()
+	for _, place := range j.places {
+		if place.Withheld != "" {
+			r.Withheld.Store(place.Name, place.Withheld)
+		}
+	}
+}
+
+// SeePilots is how far the pilots of the published site are, and what people were told of them. A ledger that cannot be read leaves that out.
+func (r *Reconciler) SeePilots(ctx context.Context) (report.Pilots, error) {
+	j, err := r.seenPilots(ctx)
+	if err != nil {
+		return report.Pilots{}, err
+	}
+	return r.showPilots(ctx, j), nil
+}
+
+// SeePilotsOf is likewise of a revision of the repository, whatever is published.
+func (r *Reconciler) SeePilotsOf(ctx context.Context, rev string) (report.Pilots, error) {
+	w, err := r.load(ctx, rev)
+	if err != nil {
+		return report.Pilots{}, err
+	}
+	j, err := r.seenOf(ctx, w, observed.Generation{})
+	if err != nil {
+		return report.Pilots{}, err
+	}
+	return r.showPilots(ctx, j), nil
+}
+
+func (r *Reconciler) showPilots(ctx context.Context, j judgedPilots) report.Pilots {
+	out := report.Pilots{Site: j.site.Settings.Name, At: r.Now().UTC().Truncate(time.Second), Pilots: []report.Pilot{}}
+	told, _, err := r.toldOfPilots(ctx)
+	if err != nil {
+		out.Trouble = err.Error()
+	}
+	for _, now := range j.now {
+		out.Pilots = append(out.Pilots, report.OfPilot(now, j.site.Pilots[now.Name], j.facts[now.Name], told))
+	}
+	return out
+}
+
+// toldOfPilots is everything that people were told of pilots, the oldest first; false: broadcasts have not begun.
+func (r *Reconciler) toldOfPilots(ctx context.Context) (told []observed.PilotBroadcast, begun bool, err error) {
+	if r.Records == nil {
+		return nil, false, nil
+	}
+	err = r.Records.Use(ctx, func(l *ledger.Ledger) error {
+		var all []ledger.PilotBroadcast
+		if all, begun, err = l.PilotBroadcasts(ctx); err != nil {
+			return err
+		}
+		for _, b := range all {
+			told = append(told, observed.PilotBroadcast{Pilot: b.Pilot, Kind: observed.PilotBroadcastKind(b.Kind), About: b.About, Title: b.Title, Text: b.Text, At: b.At, Past: b.Past})
+		}
+		return nil
+	})
+	return told, begun, err
+}
+
+// PilotViews are the pilots as people see them, worked out again at most every other second however many ask.
+type PilotViews struct {
+	*Reconciler
+	mu   sync.Mutex
+	last report.Pilots
+	at   time.Time
+}
+
+// viewsLast is how long a view is good.
+const viewsLast = 2 * time.Second
+
+// Pilots is how far the pilots are. What cannot be worked out now is as it was, with the trouble.
+func (v *PilotViews) Pilots(ctx context.Context) (report.Pilots, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.at.IsZero() && time.Since(v.at) < viewsLast {
+		return v.last, nil
+	}
+	now, err := v.SeePilots(context.WithoutCancel(ctx)) // others wait for it too
+	if err != nil && v.last.At.IsZero() {
+		return now, err
+	}
+	if err != nil {
+		v.last.Trouble = err.Error()
+		now = v.last
+	}
+	v.last, v.at = now, time.Now()
+	return now, nil
+}

@@ -1,0 +1,295 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+// post is where broadcasts get to: what was handed over on each way, in order.
+type post struct {
+	got    []string
+	refuse func(way string) (gone bool, err error) // nil: nothing
+	after  func()                                  // something was handed over
+	last   report.Pilots
+}
+
+func (p *post) Of(b observed.PilotBroadcast, audience []string) (map[string][]byte, error) {
+	said := []byte(strings.TrimSuffix(b.Pilot+" "+string(b.Kind)+" "+b.About, " "))
+	ways := map[string][]byte{"mail": said, "web": said}
+	if len(audience) > 0 {
+		ways["audience"] = said
+	}
+	return ways, nil
+}
+
+func (p *post) Send(_ context.Context, way string, event []byte) (bool, error) {
+	if p.refuse != nil {
+		if gone, err := p.refuse(way); err != nil {
+			return gone, err
+		}
+	}
+	p.got = append(p.got, way+": "+string(event))
+	if p.after != nil {
+		p.after()
+	}
+	return false, nil
+}
+
+func (p *post) Pilots(all report.Pilots) { p.last = all }
+
+func tellerOf(t *testing.T, root string, ways PilotWays, now *time.Time) *PilotTeller {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	r := &Reconciler{Root: root, Records: NewRecords(root, log), Log: log, Now: func() time.Time { return *now }}
+	t.Cleanup(func() { r.Records.Close() })
+	return &PilotTeller{Reconciler: r, Ways: ways, Keep: 24 * time.Hour}
+}
+
+// judged is a site with one pilot in a state.
+func judged(state string, change ...func(*plan.PilotNow)) judgedPilots {
+	p := desired.Pilot{Scope: desired.PilotOfSites, Description: "d", Expires: "2026-12-31", Audience: []string{"list@example.org"},
+		Records: map[string]desired.PilotRecord{"call-1": {Kind: desired.RecordCall, At: "2026-10-01T00:00:00Z", Closes: "2026-10-10"}}}
+	now := plan.PilotNow{Name: "cream", Scope: p.Scope, State: state, Frozen: "sha256:aa"}
+	for _, c := range change {
+		c(&now)
+	}
+	return judgedPilots{commit: "c", site: desired.Site{Pilots: map[string]desired.Pilot{"cream": p}}, now: []plan.PilotNow{now}, facts: map[string]plan.PilotFacts{}}
+}
+
+func called(n *plan.PilotNow) {
+	n.Gates = append(n.Gates, plan.Gate{State: plan.PilotCalled, Name: "call", Verdict: plan.GatePass, Records: []string{"call-1"}})
+}
+
+func overdue(n *plan.PilotNow) { n.Overdue = time.Hour }
+
+// does decides and sends as a step does.
+func (t *PilotTeller) does(ctx context.Context, j judgedPilots) error {
+	if err := t.decide(ctx, j); err != nil {
+		return err
+	}
+	return t.send(ctx)
+}
+
+// once does so with a service of its own.
+func (t *PilotTeller) once(ctx context.Context, j judgedPilots) error {
+	return errors.Join(t.does(ctx, j), t.Records.Close())
+}
+
+func rootOf(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, durable.Private), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestPeopleAreToldOfAPilotOnce takes a pilot through its life, with halts, and starts the service anew before each step.
+func TestPeopleAreToldOfAPilotOnce(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	site := func(n *plan.PilotNow) {
+		n.Sites = []plan.SiteNow{{Site: "CERN-PROD", State: "installed", Published: plan.GatePass}, {Site: "RAL", State: "installed", Published: plan.GatePending}}
+	}
+	update := func(n *plan.PilotNow) {
+		n.Updates = []plan.UpdateNow{{Name: "u1", State: "mirrored"}, {Name: "u2", State: "noted"}}
+	}
+	for i, step := range []struct {
+		j    judgedPilots
+		want string // kinds and what they are about
+	}{
+		{judged(plan.PilotRequested), ""},
+		{judged(plan.PilotStaffed, overdue), "overdue staffed"},
+		{judged(plan.PilotMirrored), ""},
+		{judged(plan.PilotCalled, called), "call call-1"},
+		{judged(plan.PilotDeployed, called), ""},
+		{judged(plan.PilotHalted, called), "halt 1"},
+		{judged(plan.PilotHalted, called, overdue), ""},
+		{judged(plan.PilotDeployed, called), "resume 1"},
+		{judged(plan.PilotDeployed, called, site, update), "resources CERN-PROD, update u1"},
+		{judged(plan.PilotPublished, called, site, update), "published sha256:aa"},
+		{judged(plan.PilotHalted, called, site, update), "halt 2"},
+		{judged(plan.PilotPublished, called, site, update), "resume 2"},
+		{judged(plan.PilotExpired, called, site), "expired 2026-12-31"},
+		{judged(plan.PilotClosed, called, site), "closed closed"},
+	} {
+		for range 2 {
+			now = now.Add(time.Hour)
+			if err := tellerOf(t, root, p, &now).once(t.Context(), step.j); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var want []string
+		for w := range strings.SplitSeq(step.want, ", ") {
+			ways := []string{"audience", "mail", "web"}
+			if strings.HasPrefix(w, "overdue") {
+				ways = ways[1:]
+			}
+			for _, way := range ways {
+				if w != "" {
+					want = append(want, way+": cream "+w)
+				}
+			}
+		}
+		slices.Sort(p.got)
+		slices.Sort(want)
+		if d := cmp.Diff(want, p.got); d != "" {
+			t.Errorf("step %d, %s (-want +got):\n%s", i, step.j.now[0].State, d)
+		}
+		p.got = nil
+	}
+	if len(p.last.Pilots) != 1 || p.last.Pilots[0].State != plan.PilotClosed {
+		t.Errorf("measured: %+v", p.last)
+	}
+}
+
+// TestWhatWasSoWhenBroadcastsBeginIsNotTold begins with a pilot that has come far, in a new ledger.
+func TestWhatWasSoWhenBroadcastsBeginIsNotTold(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	teller := tellerOf(t, root, p, &now)
+	for _, j := range []judgedPilots{judged(plan.PilotHalted, called), judged(plan.PilotHalted, called)} {
+		if err := teller.does(t.Context(), j); err != nil || len(p.got) > 0 {
+			t.Fatal(err, p.got)
+		}
+	}
+	told, begun, err := teller.toldOfPilots(t.Context())
+	if err != nil || !begun || len(told) != 2 || !told[0].Past || !told[1].Past {
+		t.Errorf("%v %v %+v", err, begun, told)
+	}
+	if err := teller.does(t.Context(), judged(plan.PilotDeployed, called)); err != nil || len(p.got) != 3 || !strings.HasSuffix(p.got[0], "resume 1") {
+		t.Errorf("%v %q", err, p.got)
+	}
+}
+
+// TestABroadcastIsNeitherLostNorDoubled kills the service after each use of the ledger and each message, and starts it anew. What was handed
+// over in the instant before is handed over again as the same message, and nothing else is.
+func TestABroadcastIsNeitherLostNorDoubled(t *testing.T) {
+	j := judged(plan.PilotCalled, called)
+	for _, killed := range []string{"before anything", "after it is recorded", "after the first message", "after the second message", "after the first is noted"} {
+		t.Run(killed, func(t *testing.T) {
+			root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+			first := tellerOf(t, root, p, &now)
+			if err := first.decide(t.Context(), judgedPilots{commit: "c"}); err != nil { // broadcasts begin
+				t.Fatal(err)
+			}
+			func() {
+				defer func() { _ = recover() }() // the process is gone
+				if killed == "before anything" {
+					return
+				}
+				if err := first.decide(t.Context(), j); err != nil {
+					t.Fatal(err)
+				}
+				n := map[string]int{"after it is recorded": 0, "after the first message": 1, "after the second message": 2, "after the first is noted": 1}[killed]
+				if n == 0 {
+					return
+				}
+				p.after = func() {
+					if len(p.got) == n && killed != "after the first is noted" || len(p.got) > n {
+						panic("killed")
+					}
+				}
+				if killed == "after the first is noted" {
+					p.after = nil
+					p.refuse = func(string) (bool, error) {
+						if len(p.got) == n {
+							panic("killed")
+						}
+						return false, nil
+					}
+				}
+				_ = first.send(t.Context())
+			}()
+			if err := first.Records.Close(); err != nil {
+				t.Fatal(err)
+			}
+			p.after, p.refuse = nil, nil
+			for range 2 {
+				now = now.Add(time.Hour)
+				if err := tellerOf(t, root, p, &now).once(t.Context(), j); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := map[string]int{}
+			for _, m := range p.got {
+				got[m]++
+			}
+			again := 0
+			for _, way := range []string{"audience", "mail", "web"} {
+				n := got[way+": cream call call-1"]
+				if n == 0 {
+					t.Errorf("lost on %s: %q", way, p.got)
+				}
+				again += n - 1
+			}
+			most := 0
+			if strings.HasSuffix(killed, "message") {
+				most = 1 // it is the same message, and its id says so
+			}
+			if len(got) != 3 || again > most {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// TestAWayThatFailsIsTriedAgain has one that does not take anything for hours, one that rejects, and one that never comes back.
+func TestAWayThatFailsIsTriedAgain(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	tries, up := map[string]int{}, false
+	p.refuse = func(way string) (bool, error) {
+		tries[way]++
+		switch {
+		case way == "web":
+			return true, errors.New("410 gone")
+		case way == "audience" || !up:
+			return false, errors.New("no route to host")
+		}
+		return false, nil
+	}
+	teller := tellerOf(t, root, p, &now)
+	if err := teller.decide(t.Context(), judgedPilots{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		j := judged(plan.PilotCalled, called)
+		if i > 5 {
+			j.now[0].Updates = []plan.UpdateNow{{Name: "u1", State: "announced"}}
+		}
+		up = i >= 10
+		if err := teller.does(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Hour)
+	}
+	if d := cmp.Diff([]string{"mail: cream call call-1", "mail: cream update u1"}, p.got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if tries["web"] != 2 {
+		t.Errorf("it was rejected, and tried %d times", tries["web"])
+	}
+	var left []ledger.PilotDelivery
+	if err := teller.Records.Use(t.Context(), func(l *ledger.Ledger) (err error) {
+		left, err = l.PilotDeliveries(t.Context())
+		return err
+	}); err != nil || len(left) > 0 {
+		t.Errorf("%v, %s waits", err, fmt.Sprint(left))
+	}
+}

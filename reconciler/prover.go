@@ -1,0 +1,314 @@
+package reconciler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+)
+
+// pilotSection is where pilots stand in a site.
+const pilotSection = "pilots"
+
+// recordKey is a record as it says what it says.
+type recordKey struct{ section, name, record, digest string }
+
+// recordKeyOf is the key of a record.
+func recordKeyOf(section, name, record string, says any) recordKey {
+	b, _ := json.Marshal(says) // records have only what JSON has
+	sum := sha256.Sum256(b)
+	return recordKey{section, name, record, hex.EncodeToString(sum[:])}
+}
+
+// Prover finds out who wrote the records of pilots down, beside passes: by the verified signature of the commit that brought a record as it is, or
+// by whoever the forge says has approved the pull request that brought that commit. What is proven is entered into the ledger, once; then a pass
+// is asked for. It is an Observer: after each pass it looks at what is new.
+type Prover struct {
+	*Reconciler
+	Approvers Approvers
+	Kick      func(context.Context) // makes a pass
+
+	wakes   chan struct{} // at most one is waiting
+	trouble trouble
+}
+
+// Proofs remember what a prover has found out. A nil *Proofs knows nothing. It is safe for concurrent use.
+type Proofs struct {
+	mu     sync.Mutex
+	proven map[recordKey]observed.Proof
+	doubts map[recordKey]unproven
+}
+
+// unproven is why nobody is known to have written a record.
+type unproven struct {
+	why   string
+	sure  bool // everybody who could say so was asked, and did not
+	until time.Time
+}
+
+// NewProver completes a prover whose exported fields are set, and has its reconciler believe it.
+func NewProver(p *Prover) *Prover {
+	p.wakes = make(chan struct{}, 1)
+	p.Proofs = &Proofs{proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
+	p.Observers = append(p.Observers, p)
+	return p
+}
+
+// Stage implements Observer.
+func (p *Prover) Stage(string, time.Duration) {}
+
+// Looked implements Observer.
+func (p *Prover) Looked(string, time.Duration, bool, error) {}
+
+// Fetched implements Observer.
+func (p *Prover) Fetched(time.Duration, bool, error) {}
+
+// Passed implements Observer.
+func (p *Prover) Passed(Done) {
+	select {
+	case p.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// Run finds out who wrote records until the context ends.
+func (p *Prover) Run(ctx context.Context) error {
+	for {
+		found, err := p.step(ctx)
+		if news := p.trouble.news(err); news && err != nil && ctx.Err() == nil {
+			p.Log.Error("nobody finds out who wrote records of pilots", "err", err)
+		}
+		if found > 0 {
+			p.Kick(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.wakes:
+		case <-time.After(again):
+		}
+	}
+}
+
+// step looks once at every record of the branch that is not proven, and says how many it could prove.
+func (p *Prover) step(ctx context.Context) (found int, err error) {
+	head, err := p.Repo.Resolve(p.Branch)
+	if err != nil {
+		return 0, nil // passes tell of it
+	}
+	w, err := p.load(ctx, head.ID)
+	if problems := (desired.Problems)(nil); errors.As(err, &problems) {
+		return 0, nil // likewise
+	}
+	if err != nil {
+		return 0, err
+	}
+	known := p.pilotLedger(ctx, desired.Site{})
+	var records []statedRecord
+	for _, s := range recordsOf(w.stated) {
+		if _, proven := known.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now()) {
+			records = append(records, s)
+		}
+	}
+	if len(records) == 0 {
+		return 0, nil
+	}
+	wrote, err := p.introducedBy(ctx, w, records)
+	if err != nil {
+		return 0, err
+	}
+	var rows []ledger.RecordProof
+	then := map[string]map[recordKey]bool{} // records of earlier commits
+	for i, s := range records {
+		proof, doubt := p.prove(ctx, s, wrote[i], then)
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if doubt != nil {
+			p.Proofs.doubt(s.recordKey, *doubt)
+			continue
+		}
+		p.Proofs.prove(s.recordKey, proof)
+		p.Log.Info("record is proven", "of", s.name, "record", s.record, "by", proof.By, "known", proof.Source)
+		rows = append(rows, ledger.RecordProof{Section: s.section, Name: s.name, Record: s.record, Digest: s.digest, By: proof.By, Source: proof.Source, At: p.Now()})
+	}
+	p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, rows) })
+	return len(rows), nil
+}
+
+// statedRecord is a record of a site.
+type statedRecord struct {
+	recordKey
+	by string
+}
+
+// recordsOf are all records of a site's pilots.
+func recordsOf(s desired.Site) (all []statedRecord) {
+	for name, p := range s.Pilots {
+		for record, r := range p.Records {
+			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By})
+		}
+	}
+	slices.SortFunc(all, func(a, b statedRecord) int {
+		return slices.Compare([]string{a.name, a.record}, []string{b.name, b.record})
+	})
+	return all
+}
+
+// introducedBy are the commits that wrote the lines which say who records are by, each file looked at once.
+func (r *Reconciler) introducedBy(ctx context.Context, w wanted, records []statedRecord) ([]repo.Commit, error) {
+	at := make(desired.Problems, len(records))
+	for i, s := range records {
+		at[i].Path = desired.CUEPath(s.section, s.name, "records", s.record, "by")
+	}
+	at, err := w.loaded.Locate(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("find records: %w", err)
+	}
+	lines := map[string][]int{}
+	for _, p := range at {
+		if p.File != "" && p.Line > 0 {
+			lines[p.File] = append(lines[p.File], p.Line)
+		}
+	}
+	changes, err := r.Repo.Changes(w.commit)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]map[int]repo.Commit{}
+	for file := range lines {
+		if found[file], err = changes.Lines(ctx, file, lines[file]); err != nil && ctx.Err() != nil {
+			return nil, ctx.Err() // else nobody knows who wrote those of this file
+		}
+	}
+	out := make([]repo.Commit, len(records))
+	for i, p := range at {
+		out[i] = found[p.File][p.Line]
+	}
+	return out, nil
+}
+
+// prove says who wrote a record, or why nobody is known to have. The commit must say the whole record as it is now: else somebody else may have
+// written the rest of it.
+func (p *Prover) prove(ctx context.Context, s statedRecord, c repo.Commit, then map[string]map[recordKey]bool) (observed.Proof, *unproven) {
+	until := p.Now().Add(again)
+	doubt := func(sure bool, why error) (observed.Proof, *unproven) {
+		return observed.Proof{}, &unproven{why.Error(), sure, until}
+	}
+	if c.ID == "" {
+		return doubt(true, errors.New("history does not tell which commit wrote it"))
+	}
+	if p.Approvers.Signers == nil && p.Approvers.Forge == nil {
+		return doubt(false, errors.New("this service knows no signers and no forge that could say who wrote it: configure repository.signatures or forge"))
+	}
+	if then[c.ID] == nil {
+		said := map[recordKey]bool{}
+		w, err := p.load(ctx, c.ID)
+		if problems := (desired.Problems)(nil); err != nil && !errors.As(err, &problems) {
+			return doubt(false, err)
+		}
+		for _, each := range recordsOf(w.stated) {
+			said[each.recordKey] = true
+		}
+		then[c.ID] = said
+	}
+	if !then[c.ID][s.recordKey] {
+		return doubt(true, fmt.Errorf("commit %.12s, which wrote who it is by, does not say all that it says", c.ID))
+	}
+	var why []error
+	sure := true
+	if p.Approvers.Signers != nil {
+		who, err := p.Repo.SignedBy(c.ID, p.Approvers.Signers)
+		switch {
+		case err != nil:
+			why = append(why, err)
+		case desired.SamePerson(who, s.by):
+			return observed.Proof{By: who, Source: fmt.Sprintf("signature of commit %.12s", c.ID)}, nil
+		default:
+			why = append(why, fmt.Errorf("commit %.12s is signed by %s, and not by %s", c.ID, who, s.by))
+		}
+	}
+	if p.Approvers.Forge != nil {
+		number, people, err := p.Approvers.ask(ctx, c.ID)
+		if i := slices.IndexFunc(people, func(who string) bool { return desired.SamePerson(who, s.by) }); i >= 0 {
+			return observed.Proof{By: people[i], Source: fmt.Sprintf("approval of pull request %d", number)}, nil
+		}
+		switch {
+		case err != nil:
+			sure, why = false, append(why, err)
+		case len(people) > 0:
+			why = append(why, fmt.Errorf("pull request %d was approved by %s, and not by %s", number, desired.Few(people), s.by))
+		default:
+			why = append(why, fmt.Errorf("nobody has approved a pull request that brought commit %.12s", c.ID))
+		}
+	}
+	return doubt(sure, errors.Join(why...))
+}
+
+func (p *Proofs) due(k recordKey, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, proven := p.proven[k]
+	return !proven && !now.Before(p.doubts[k].until)
+}
+
+func (p *Proofs) prove(k recordKey, proof observed.Proof) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proven[k] = proof
+	delete(p.doubts, k)
+}
+
+func (p *Proofs) doubt(k recordKey, why unproven) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubts[k] = why
+}
+
+// of is what is known of a record: a proof, or why there is none.
+func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
+	if p == nil {
+		return observed.Proof{}, false, unproven{why: "who wrote it finds out the service of the site"}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	proof, ok := p.proven[k]
+	why, looked := p.doubts[k]
+	if !looked {
+		why = unproven{why: "nobody has found out yet who wrote it"}
+	}
+	return proof, ok, why
+}
+
+// proofs adds to what is known of a pilot who wrote its records. Unsure is why that is not known of one of which it may be later.
+func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string) {
+	f.Proofs, f.Doubts = map[string]observed.Proof{}, map[string]string{}
+	for _, record := range p.RecordsInOrder() {
+		k := recordKeyOf(pilotSection, name, record, p.Records[record])
+		if proof, ok := known.proofs[k]; ok {
+			f.Proofs[record] = proof
+			continue
+		}
+		proof, ok, doubt := r.Proofs.of(k)
+		if ok {
+			f.Proofs[record] = proof
+			continue
+		}
+		f.Doubts[record] = doubt.why
+		if !doubt.sure {
+			unsure = fmt.Sprintf("record %s: %s", record, doubt.why)
+		}
+	}
+	return unsure
+}
