@@ -34,7 +34,9 @@ func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
 			r.Subject = s.offered(r.Site)
 		}
 		if r.Subject == "" {
-			if r.Subject, err = s.subject(update); err != nil {
+			r.Subject, err = s.subject(update)
+			anyhow := update == "" && (r.Kind == desired.RecordProblem || r.Kind == desired.RecordFeedback) // also of what has no packages yet
+			if err != nil && !anyhow {
 				return c, err
 			}
 		}
@@ -275,6 +277,8 @@ func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
 	}
 	r.Status = either(r.Status, "open")
 	switch {
+	case known && before.Severity == "blocker" && before.Status == "open" && !s.mayResolve(r.By, before):
+		return nil, fmt.Errorf("%s blocks the pilot: that it no longer does say %s", r.Problem, strings.Join(s.resolvers(before), " or "))
 	case known:
 		r.Category, r.Severity = either(r.Category, before.Category), either(r.Severity, before.Severity)
 		r.Text, r.Site, r.Subject = either(r.Text, before.Text), either(r.Site, before.Site), before.Subject
@@ -295,6 +299,28 @@ func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
 		}
 	}
 	return nil, nil
+}
+
+// resolvers are who may say that a blocker is none any more: who had it, who speaks for its site, and the coordinator.
+func (s PilotSeen) resolvers(problem desired.PilotRecord) (who []string) {
+	first := problem
+	for _, name := range slices.Backward(s.Pilot.RecordsInOrder()) {
+		if r := s.Pilot.Records[name]; r.Kind == desired.RecordProblem && r.Problem == problem.Problem {
+			first = r
+		}
+	}
+	who = []string{first.By}
+	if contact := s.Pilot.Sites[problem.Site].Contact; contact != "" && contact != first.By {
+		who = append(who, contact)
+	}
+	if s.Pilot.Roles != nil {
+		who = append(who, s.Pilot.Roles.Coordinator)
+	}
+	return who
+}
+
+func (s PilotSeen) mayResolve(by string, problem desired.PilotRecord) bool {
+	return slices.ContainsFunc(s.resolvers(problem), func(who string) bool { return desired.SamePerson(who, by) })
 }
 
 func either(a, b string) string {

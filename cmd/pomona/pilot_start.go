@@ -158,7 +158,7 @@ func requestPilot(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {
 	if p.Scope == "" {
 		return nil, errors.New("nothing says what it is for: give --scope grid-service or --scope fec")
 	}
-	wanted := []struct{ flag, value string }{{"description", p.Description}, {"expires", p.Expires}}
+	wanted := []struct{ flag, value string }{{"description", p.Description}, {"ticket", p.Ticket}, {"expires", p.Expires}}
 	if p.Scope == desired.PilotOfFECs {
 		wanted = append(wanted, []struct{ flag, value string }{{"software", p.Software}, {"version", p.Version}}...)
 	} else {
