@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -147,19 +148,33 @@ func (s PilotSeen) checkFrozen(r *desired.PilotRecord) ([]string, error) {
 }
 
 func (s PilotSeen) checkFreeze(r *desired.PilotRecord) (doubts []string, err error) {
-	if s.frozen(r.Update) == r.Subject {
+	if s.Pilot.Scope == desired.PilotOfSites && r.Closure == nil {
+		if r.Closure, err = s.closure(*r); err != nil {
+			return nil, err
+		}
+	}
+	was, _ := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordFreeze && o.Update == r.Update })
+	if was.Subject == r.Subject && reflect.DeepEqual(was.Closure, r.Closure) {
 		return nil, fmt.Errorf("this is frozen already, as %s", r.Subject)
 	}
-	if s.Pilot.Scope == desired.PilotOfFECs {
-		return nil, nil
-	}
-	if r.Closure == nil {
-		return nil, errors.New("nobody has said whether everything is provided that the packages require: give --closure with the exit code of dnf repoclosure, or the file that has what it printed")
-	}
-	if r.Closure.Exit == 0 || s.waived("repo-closure") {
+	if r.Closure == nil || r.Closure.Exit == 0 || s.waived("repo-closure") {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("packages require what nobody provides%s: add it to %s, or have the coordinator waive it: pomona pilot %s waive repo-closure", listed(r.Closure.Unmet), desired.ExternalRPMs, s.Name)
+}
+
+// closure works out whether everything is provided that packages require, as far as they can be read.
+func (s PilotSeen) closure(r desired.PilotRecord) (*desired.RPMClosure, error) {
+	unmet, known, err := s.unmet(r.Subject)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the packages cannot be read to see whether everything is provided that they require (%w): give --root, or --closure with what dnf repoclosure says", err)
+	case !known:
+		return nil, fmt.Errorf("nobody knows whether everything is provided that the packages require%s: site.packages.base does not say what nodes have already; give --closure with what dnf repoclosure says", listed(unmet))
+	case len(unmet) > 0:
+		return &desired.RPMClosure{Exit: 1, Unmet: unmet}, nil
+	}
+	return &desired.RPMClosure{}, nil
 }
 
 func listed(what []string) string {
