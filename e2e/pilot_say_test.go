@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/rpmpack"
 
 	"github.com/pomona-gitops/pomona/reconciler/forge/forgetest"
 )
@@ -215,5 +218,49 @@ func TestSayingAsAPullRequest(t *testing.T) {
 		"--credential", strings.TrimPrefix(server.URL, "https://")+"="+s.path("git-password"), "--cache", s.path("cache"))
 	if !strings.Contains(done, "on branch main") || git(t, s.bare, "rev-parse", "main^") != before {
 		t.Errorf("not pushed:\n%s", done)
+	}
+}
+
+// rpmFile writes a package that requires something, or nothing.
+func (s *sayers) rpmFile(name, file, requires string) {
+	s.t.Helper()
+	meta := rpmpack.RPMMetaData{Name: name, Version: "1.0", Release: "1.el9", Arch: "x86_64", BuildTime: time.Unix(1_700_000_000, 0)}
+	if requires != "" {
+		relation, err := rpmpack.NewRelation(requires)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		meta.Requires = rpmpack.Relations{relation}
+	}
+	r, err := rpmpack.NewRPM(meta)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(file, b.String())
+}
+
+// TestFreezingLooksAtPackages works out whether everything is provided that packages require, from the packages themselves.
+func TestFreezingLooksAtPackages(t *testing.T) {
+	t.Parallel()
+	s := newSayers(t, "owner", "ann", "bob")
+	s.rpmFile("ce", "packages/SL9/x86_64/RPMS.Release/ce-1.0-1.el9.x86_64.rpm", "ext-lib >= 1.0")
+	s.say("owner", 9, "request", "--scope", "grid-service", "--service", "compute", "--ticket", "https://tickets.example.org/1", "--expires", s.day(180), "--description",
+		"a compute element that gives its slots to jobs of several sites", "--success", "jobs=ninety-nine of a hundred jobs end as they should")
+	s.say("owner", 8, "staff", "--coordinator", "ann@example.org", "--developer", "bob@example.org", "--authoriser", "eve@example.org", "--tester", "joe@example.org")
+	s.say("bob", 7, "add-packages", s.path("packages"), "--root", s.path("root"))
+	_, errs, code := pomona(t, "pilot", "grid-1", "freeze", "--by", "ann@example.org", "--site", s.bare, "--root", s.path("root"), "--cache", s.path("cache"))
+	if code != 2 || !strings.Contains(errs, "requires ext-lib >= 1.0") || !strings.Contains(errs, "site.packages.base does not say what nodes have already") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	s.rpmFile("ext-lib", "packages/SL9/x86_64/RPMS.externals/ext-lib-1.0-1.el9.x86_64.rpm", "")
+	s.say("bob", 6, "add-packages", s.path("packages"), "--root", s.path("root"))
+	s.say("ann", 5, "freeze", "--root", s.path("root"))
+	record := git(t, s.bare, "show", "HEAD", "--format=")
+	if !strings.Contains(record, "exit: 0") || strings.Contains(record, "unmet") {
+		t.Error(record)
 	}
 }
