@@ -51,6 +51,8 @@ type PilotSeen struct {
 	Now   plan.PilotNow // if everybody whom records name has written them
 	// unmet is what packages of a digest require and nobody provides; false: nobody knows.
 	unmet func(subject string) ([]string, bool, error)
+	// mirrorAt is what differs at an address from the packages of a digest.
+	mirrorAt func(subject, address string) (observed.Differences, error)
 }
 
 // PilotChange is what is to be written of a pilot.
@@ -109,6 +111,9 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	seen := a.look(pilot, loaded.Site, t.files.Files())
 	seen.unmet = func(subject string) ([]string, bool, error) {
 		return a.unmet(ctx, wanted{site: loaded.Site, files: t.files}, seen.Pilot, subject)
+	}
+	seen.mirrorAt = func(subject, address string) (observed.Differences, error) {
+		return CheckMirror(ctx, seen.Pilot, subject, address)
 	}
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {

@@ -120,7 +120,7 @@ var wordChecks = map[string]func(PilotSeen, *desired.PilotRecord) ([]string, err
 	desired.RecordReport:        PilotSeen.checkReport,
 	desired.RecordAuthorisation: PilotSeen.checkFrozen,
 	desired.RecordNotes:         PilotSeen.checkNotes,
-	desired.RecordMirror:        PilotSeen.checkFrozen,
+	desired.RecordMirror:        PilotSeen.checkFrozen, // and MirrorPilot looks
 	desired.RecordApproval:      PilotSeen.checkUpdate,
 	desired.RecordRejection:     PilotSeen.checkUpdate,
 	desired.RecordCall:          PilotSeen.checkCall,
@@ -403,6 +403,30 @@ func (w ReportPilot) say(s PilotSeen) (c PilotChange, err error) {
 		r.Checks[check] = result
 	}
 	return RecordPilot{r}.say(s)
+}
+
+// MirrorPilot says that what is frozen lies at an address, and looks whether that is so.
+type MirrorPilot struct {
+	Record  desired.PilotRecord
+	OnTrust bool // do not look
+}
+
+func (w MirrorPilot) say(s PilotSeen) (c PilotChange, err error) {
+	if c, err = (RecordPilot{w.Record}).say(s); err != nil {
+		return c, err
+	}
+	if w.OnTrust {
+		c.Warnings = append(c.Warnings, "nobody has looked whether the packages lie there")
+		return c, nil
+	}
+	found, err := s.mirrorAt(c.Record.Subject, c.Record.Location)
+	if err != nil {
+		return c, fmt.Errorf("look at mirror: %w", err)
+	}
+	if len(found) > 0 {
+		return c, fmt.Errorf("what lies at %s is not what is frozen:\n%v\nmirror it again, or give --on-trust if it cannot be reached from here", c.Record.Location, found)
+	}
+	return c, nil
 }
 
 // FeedbackForm is a form that a user has filled in: who they are, it says itself.

@@ -19,6 +19,7 @@ type pilotWordFlags struct {
 	closure      string // of freeze
 	file         string // of notes: the migration; of feedback: the form
 	form         bool   // of feedback: print it
+	onTrust      bool   // of mirror
 	start        pilotStartFlags
 }
 
@@ -147,11 +148,17 @@ A later report replaces what it says of the same checks.`,
 			},
 		},
 		{
-			name: "mirror", args: "ADDRESS", short: "what is frozen lies where sites get it (authoriser or coordinator)", ofUpdate: true, most: 1,
-			long:    "Say that what is frozen lies, file for file, where sites get it.",
+			name: "mirror", args: "ADDRESS", short: "what is frozen lies where sites get it (authoriser or coordinator)", ofUpdate: true, least: 1, most: 1,
+			long: `Say that what is frozen lies, file for file, where sites get it: ADDRESS/OS/ARCH/RPMS.*/. Every package there is looked at and compared by its
+digest, and so is what repodata offers. --on-trust takes your word for it, where the mirror cannot be reached from here.`,
 			example: "  pomona pilot grid-1 mirror https://mirror.example.org/pilots/grid-1",
+			flags: func(f *pilotFlags) {
+				f.set.BoolVar(&f.words.onTrust, "on-trust", false, "do not look whether the packages lie there")
+			},
 			word: func(f *pilotFlags, args []string) (reconciler.PilotWord, error) {
-				return recorded(f, desired.RecordMirror, func(r *desired.PilotRecord) { r.Location = strings.Join(args, "") })
+				r := f.words.record
+				r.Kind, r.Update, r.Location = desired.RecordMirror, f.update, args[0]
+				return reconciler.MirrorPilot{Record: r, OnTrust: f.words.onTrust}, nil
 			},
 		},
 	}
