@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -262,5 +264,23 @@ func TestFreezingLooksAtPackages(t *testing.T) {
 	record := git(t, s.bare, "show", "HEAD", "--format=")
 	if !strings.Contains(record, "exit: 0") || strings.Contains(record, "unmet") {
 		t.Error(record)
+	}
+
+	// A mirror is looked at: it is one as long as every file is the same.
+	for _, d := range []string{"RPMS.Release", "RPMS.externals", "RPMS.pilot_updates", "RPMS.production_updates"} {
+		s.write("packages/SL9/x86_64/"+d+"/.keep", "")
+		if out, err := exec.Command("createrepo_c", "-q", s.path("packages/SL9/x86_64/"+d)).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(s.path("packages"))))
+	t.Cleanup(server.Close)
+	mirror := []string{"pilot", "grid-1", "mirror", server.URL, "--by", "ann@example.org", "--site", s.bare, "--sign", "none", "--cache", s.path("cache"), "--dry-run"}
+	if out, errs, code := pomona(t, mirror...); code != 0 || !strings.Contains(out, server.URL) {
+		t.Errorf("a mirror: exit code %d\n%s%s", code, out, errs)
+	}
+	s.write("packages/SL9/x86_64/RPMS.Release/ce-1.0-1.el9.x86_64.rpm", "something else")
+	if _, errs, code := pomona(t, mirror...); code != 2 || !strings.Contains(errs, "is not what is frozen") || !strings.Contains(errs, "ce-1.0-1.el9.x86_64.rpm") {
+		t.Errorf("another package there: exit code %d\n%s", code, errs)
 	}
 }
