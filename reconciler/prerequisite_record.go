@@ -146,6 +146,9 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 		return RecordedOne{}, propose.File{}, fmt.Errorf("find prerequisite %s: %w", e.Prerequisite, err)
 	}
 	name := recordNameOf(r)
+	if _, taken := p.Records[name]; taken {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("%s of %s is recorded already", name, e.Prerequisite)
+	}
 	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
 	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
 }
