@@ -34,6 +34,9 @@
 // campaigner_rebuild.go what a lost ledger is made of again, campaigner_kept.go what is kept for that, campaigner_forget.go what is removed long after
 // the end of a run.
 //
+// prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
+// out, and record.go knows who wrote which record and that none is changed.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
