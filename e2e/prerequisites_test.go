@@ -86,14 +86,15 @@ func TestPrerequisitesOnACleanMachine(t *testing.T) {
 	}
 }
 
-// inFolder runs a program in a folder, which must end with 0, and gives what it printed.
+// inFolder runs a program in a folder, which must end with 0, and gives what it printed. It may take as long as the test may.
 func inFolder(t *testing.T, dir, program string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(program, args...)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir = dir
-	stdout, stderr, code := runCommand(t, cmd)
-	if code != 0 {
-		t.Fatalf("%s %s: exit %d\n%s%s", program, strings.Join(args, " "), code, stdout, stderr)
+	var said, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, said.String(), errs.String())
 	}
-	return stdout
+	return said.String()
 }

@@ -45,6 +45,9 @@
 // proven already: a record that is new there counts once it is merged and proven. Whoever has neither a service nor its ledger, as pomona plan --base,
 // proves nothing.
 //
+// prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
+// out, and record.go knows who wrote which record and that none is changed.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
