@@ -147,7 +147,7 @@ func TestWhatCannotBeDoneMakesNoPass(t *testing.T) {
 // TestTheClockAndFECsBringPilotsFurther: nobody asks for a pass but the loop itself.
 func TestTheClockAndFECsBringPilotsFurther(t *testing.T) {
 	p := newPiloting(t)
-	start := now.Sub(time.Now())
+	start := time.Until(now)
 	l := &looping{follower: p.follower}
 	l.ahead.Store(int64(start))
 	p.Now = func() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) }

@@ -402,3 +402,53 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	p.settled()
 	p.gets("its file is gone", "1.0.0", "1.0.0")
 }
+
+// TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat, although what is proposed says what nobody has proven yet.
+func TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat(t *testing.T) {
+	p := deployed(t)
+	base := p.head()
+	p.Reconciler.Checks = reconciler.Checks{Made: true, Require: true}
+	p.later(time.Minute)
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.change("scripts/env", "echo global", "echo everywhere")
+	rep, err := p.Review(t.Context(), base)
+	must(t, err)
+	for _, f := range rep.Plan.FECs {
+		if len(f.Software) > 0 {
+			t.Errorf("%s is to change %v", f.Name, f.Software)
+		}
+	}
+	check, ok := reconciler.CheckOf(rep)
+	if !ok {
+		t.Fatal("there is nothing to check")
+	}
+	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.PutCheck(t.Context(), check, p.Now()) }))
+	p.pass()
+	g, _ := observeRoot(t, p.Root).Published()
+	if g.Commit != p.head() || g.Givens.Unchecked {
+		t.Errorf("published is %.12s, unchecked: %v", g.Commit, g.Givens.Unchecked)
+	}
+	p.gets("merged", "1.1.0", "1.0.0")
+	p.settled()
+	p.gets("and proven", "1.0.0", "1.0.0")
+}
+
+func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
+	p := deployed(t)
+	before := p.head()
+	p.change("record3.cue", `decision: "ok"`, `decision: "deny", reason: "it was never good enough"`)
+	_, err := p.Reconcile(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "record3.cue") || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a record that was changed: %v", err)
+	}
+	if p.commitServed() != before {
+		t.Error("it is published")
+	}
+	if _, err := p.Review(t.Context(), before); err == nil || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a proposal that changes a record: %v", err)
+	}
+	other := *p.Reconciler
+	if _, err := other.Compare(t.Context(), before); err == nil || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a plan that changes a record: %v", err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 var update = flag.Bool("update", false, "write the expected files anew")
@@ -59,7 +60,7 @@ func creamPilot(hostile string) report.Pilot {
 		},
 		Problems: []plan.ProblemNow{{Problem: "b-17", Site: "CERN-PROD", By: "ann@cern.example.org", Category: "configuration", Severity: "blocker", Status: "open",
 			Text: "no proxies after a day" + hostile, FoundIn: frozen, Opened: at(7)}},
-		Place: observed.PilotPlace{Name: "cream", State: plan.PilotCalled, Waves: []string{frozen}},
+		Place: tree.PilotPlace{Name: "cream", State: plan.PilotCalled, Waves: []string{frozen}},
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{"freeze-1": {By: "cora@example.org", Source: "signature of commit 0123456789ab"}},
 		Doubts: map[string]string{"jobs-1": "its commit is not signed" + hostile}}

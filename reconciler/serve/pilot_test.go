@@ -24,6 +24,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // hostilePilots has hostile text wherever somebody may have written some.
@@ -45,7 +46,7 @@ func hostilePilots(x string) report.Pilots {
 	return report.Pilots{Site: x, Trouble: x, At: at, Pilots: []report.Pilot{report.OfPilot(now, p, plan.PilotFacts{Doubts: map[string]string{"said-1": x}}, told)}}
 }
 
-func observedPlace(x string) (p observed.PilotPlace) {
+func observedPlace(x string) (p tree.PilotPlace) {
 	p.Withheld = x
 	return p
 }
