@@ -34,6 +34,11 @@ func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, e
 	if err != nil {
 		return rep, err
 	}
+	if follows, err := r.Repo.Reaches(want.commit.ID, was.commit.ID); err == nil && follows {
+		if err := rewritten(ctx, was.site, want); err != nil {
+			return rep, err
+		}
+	}
 	before, after, err := r.measure(ctx, was, want)
 	if err != nil {
 		return rep, err

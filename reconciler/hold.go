@@ -91,6 +91,9 @@ func (r *Reconciler) wantHeld(ctx context.Context, have observed.Root) (wanted, 
 	}
 	w, err := r.read(ctx, rev)
 	w.head = head.ID
+	if err == nil && rev == head.ID {
+		err = r.appendOnly(ctx, w, published)
+	}
 	if err != nil {
 		return w, j, err
 	}

@@ -71,7 +71,7 @@ func root() *cobra.Command {
 	})
 	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), pilotCommand(), devCommand(),
 		suspendCommand(), resumeCommand(), holdCommand(), rollbackCommand(), monitoringCommand(), demoCommand(), releaseCommand(),
-		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
+		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), prerequisitesCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
 	sayUsage(cmd)
 	return cmd
 }

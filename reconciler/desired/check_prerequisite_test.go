@@ -43,8 +43,8 @@ func TestCheckPrerequisites(t *testing.T) {
 			p.Provides, p.System = nil, ""
 			s.Settings.Platforms["x86"] = p
 			delete(s.Prerequisites, "fesa")
-		}, `prerequisites.xml.systems: no system has it: nothing would be rendered; say where it comes from, on one of site.systems at least
-			site.systems.debian12: no prerequisite is provided on system "debian12": nothing would be rendered; say what it gets in prerequisites, or remove it`},
+			delete(s.Settings.Systems, "debian12")
+		}, `prerequisites.xml.systems: no system has it: nothing would be rendered; say where it comes from, on one of site.systems at least`},
 		{"recommended and not supported", xml(func(p P, v V) { p.Recommended, v.Version = "2.8", "2.9" }),
 			`prerequisites.xml.recommended: version "2.8" is recommended but not supported; did you mean "2.9"?`},
 		{"recommended before and now", xml(func(p P, _ V) { p.Previous = "2.9" }),

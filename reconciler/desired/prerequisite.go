@@ -3,6 +3,7 @@ package desired
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // System is an operating system on which prerequisites are installed and tested.
@@ -33,6 +34,7 @@ type Prerequisite struct {
 	Systems     map[string]Provision          `json:"systems"`
 	Verify      []Probe                       `json:"verify"`
 	Needs       []string                      `json:"needs,omitempty"`
+	Soak        string                        `json:"soak,omitempty"`
 	Records     map[string]PrerequisiteRecord `json:"records,omitempty"`
 }
 
@@ -41,6 +43,9 @@ const Python = "python"
 
 // ThePurpose is what it is needed for.
 func (p Prerequisite) ThePurpose() string { return or(p.Purpose, "runtime") }
+
+// TheSoak is how long it is used where little depends on it.
+func (p Prerequisite) TheSoak() time.Duration { return mustDuration(or(p.Soak, "7d")) }
 
 func (p Prerequisite) records() map[string]PrerequisiteRecord { return p.Records }
 

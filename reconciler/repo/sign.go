@@ -179,3 +179,14 @@ func (p Person) Signer(ctx context.Context) (Sign, error) {
 	}
 	return nil, fmt.Errorf("git is configured to sign with %s, which counts for nothing here: want ssh or openpgp", p.Format)
 }
+
+// AllowedSigners is the file that git is configured to have the keys of signers in; empty: none.
+func AllowedSigners(ctx context.Context, dir string) string {
+	cmd := exec.CommandContext(ctx, "git", "config", "--type=path", "--get", "gpg.ssh.allowedSignersFile")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		return "" // it is not set, or there is no git
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}

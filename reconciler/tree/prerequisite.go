@@ -307,3 +307,21 @@ func quoted(s string) string {
 func (t table) generated(comment, of string) string {
 	return fmt.Sprintf("%s %s. Rendered by Pomona from the prerequisites of site %s: change those instead.\n", comment, of, t.site.Settings.Name)
 }
+
+// PrerequisitesInOrder are the names of all prerequisites, each after what it needs.
+func PrerequisitesInOrder(s desired.Site) []string { return tableOf(s).order }
+
+// PrerequisitePagesSame says whether the pages, the scripts and the role of a prerequisite are of one digest.
+func PrerequisitePagesSame(nodes []Node, s desired.Site, name string, d artifact.Digest) bool {
+	files := []string{pagePath(name), rolePath(name, "tasks")}
+	for system := range s.Prerequisites[name].Systems {
+		files = append(files, system+"/"+InstallScript, system+"/"+VerifyScript)
+	}
+	for _, file := range files {
+		i := slices.IndexFunc(nodes, func(n Node) bool { return n.Path == file })
+		if i < 0 || !Stamped(nodes[i], name, d) {
+			return false
+		}
+	}
+	return true
+}

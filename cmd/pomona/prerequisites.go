@@ -1,0 +1,260 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/build"
+	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+// prerequisiteFlags say which site is looked at, and how it is known who wrote what.
+type prerequisiteFlags struct {
+	site, rev, output         string
+	signers, keyring, forgeAt string
+	payloads                  payloadFlags
+	change                    changeFlags
+}
+
+func prerequisitesCommand() *cobra.Command {
+	f := &prerequisiteFlags{}
+	cmd := &cobra.Command{
+		Use:   "prerequisites",
+		Short: "Show how far prerequisites are, render and test them, and write down what was found out",
+		Long: `Show how far each prerequisite of a site is, and what is next. A state is derived from evidence about what is rendered now:
+records in the site whose writers are known, by the signatures of their commits or by whom the forge says has approved them.
+Exit code 0: done. 1: the site has problems. 2: could not run.`,
+		Example: `  pomona prerequisites
+  pomona prerequisites show dbus
+  pomona prerequisites render --to out
+  pomona prerequisites test debian12
+  pomona prerequisites review dbus --verdict pass`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := f.look(cmd)
+			if err != nil {
+				return err
+			}
+			return write(cmd.OutOrStdout(), f.output, all, func(w io.Writer) error { return listPrerequisites(w, all) })
+		},
+	}
+	f.add(cmd)
+	cmd.AddCommand(showPrerequisiteCommand(), renderPrerequisitesCommand(), testPrerequisitesCommand(), trialCommand(),
+		evidenceCommand("review", "Say what you think of a prerequisite as it is rendered: not of one that you answer for"),
+		evidenceCommand("integration", "Say how what needs a prerequisite does with it"),
+		evidenceCommand("rollback", "Say whether there is a way back from a prerequisite"),
+		evidenceCommand("retire", "Say that a prerequisite is needed no more"))
+	return cmd
+}
+
+func (f *prerequisiteFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.site, "site", ".", "the site's repository: a folder on this machine")
+	flags.StringVar(&f.rev, "rev", "HEAD", "branch, tag or commit")
+	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
+	flags.StringVar(&f.signers, "allowed-signers", "", "file of the ssh keys whose signatures count; default: as git is configured")
+	flags.StringVar(&f.keyring, "keyring", "", "file of the OpenPGP keys whose signatures count")
+	flags.StringVar(&f.forgeAt, "forge-site", "", "address of the site at a forge, which then says who has approved what")
+	flags.StringVar(&f.change.kind, "forge", "", "that forge: github or gitea; default: github for github.com")
+	flags.StringVar(&f.change.api, "forge-api", "", "address of the forge's API; default: that of the site's host")
+	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
+	f.payloads.add(cmd, ownCache)
+}
+
+// open makes what reads the site, and knows who wrote what.
+func (f *prerequisiteFlags) open(cmd *cobra.Command) (*reconciler.Reconciler, reconciler.Approvers, error) {
+	var a reconciler.Approvers
+	if err := checkOutput(f.output); err != nil {
+		return nil, a, err
+	}
+	opened, err := repo.Open(f.site)
+	if err != nil {
+		return nil, a, err
+	}
+	cache := cacheFolder(f.payloads.cache, "", false)
+	log := slog.New(slog.NewTextHandler(secrets.Writer(cmd.ErrOrStderr()), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	loader, err := newLoader(cache, log)
+	if err != nil {
+		return nil, a, err
+	}
+	ssh := f.signers
+	if ssh == "" && f.keyring == "" {
+		ssh = repo.AllowedSigners(cmd.Context(), f.site)
+	}
+	if ssh != "" || f.keyring != "" {
+		if a.Signers, err = repo.OpenSigners(repo.SignerFiles{SSH: ssh, GPG: f.keyring}, time.Now); err != nil {
+			return nil, a, err
+		}
+	}
+	if f.forgeAt != "" {
+		if a.Forge, err = f.forge(); err != nil {
+			return nil, a, err
+		}
+	}
+	return &reconciler.Reconciler{
+		Repo: opened, Branch: f.rev, Loader: loader, Verdicts: build.NewVerdicts(cache, log), Version: version(), Log: log, Now: time.Now,
+	}, a, nil
+}
+
+func (f *prerequisiteFlags) forge() (forge.Forge, error) {
+	o, kind, err := f.change.forgeOf(f.forgeAt)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := readCredentials("", f.payloads.credentials)
+	if err != nil {
+		return nil, err
+	}
+	if o.Token, err = f.change.tokens(o.API, remote.New(remote.Options{Credentials: credentials})); err != nil {
+		return nil, err
+	}
+	return forge.New(kind, o)
+}
+
+// look judges all prerequisites.
+func (f *prerequisiteFlags) look(cmd *cobra.Command) ([]plan.Prerequisite, error) {
+	r, approvers, err := f.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return r.Prerequisites(cmd.Context(), approvers)
+}
+
+func listPrerequisites(w io.Writer, all []plan.Prerequisite) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "the site has no prerequisites")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PREREQUISITE\tVERSION\tSTATE\tNEXT") // errors come with Flush
+	for _, p := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, p.Recommended, p.State, report.PrerequisiteNext(p))
+	}
+	return t.Flush()
+}
+
+func showPrerequisiteCommand() *cobra.Command {
+	f := &prerequisiteFlags{}
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show every gate of a prerequisite, and the digest that evidence is about",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := f.look(cmd)
+			if err != nil {
+				return err
+			}
+			names := map[string]bool{}
+			for _, p := range all {
+				if p.Name == args[0] {
+					return write(cmd.OutOrStdout(), f.output, p, func(w io.Writer) error { return report.Prerequisite(w, p) })
+				}
+				names[p.Name] = true
+			}
+			return reconciler.UnknownPrerequisite(args[0], names)
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func renderPrerequisitesCommand() *cobra.Command {
+	f := &prerequisiteFlags{}
+	var to string
+	cmd := &cobra.Command{
+		Use:   "render",
+		Short: "Write the scripts, roles, containers, jobs and pages that prerequisites are rendered into",
+		Long:  "Write into a folder what a pass publishes as prerequisites/. Files that are there are replaced; none is removed.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, _, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			nodes, err := r.RenderPrerequisites(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := reconciler.WriteNodes(to, nodes); err != nil {
+				return err
+			}
+			paths := make([]string, len(nodes))
+			for i, n := range nodes {
+				paths[i] = n.Path
+			}
+			return write(cmd.OutOrStdout(), f.output, map[string]any{"folder": to, "files": paths}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%d files in %s\n", len(nodes), to)
+				return err
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&to, "to", "prerequisites", "folder; made if it is not there")
+	return cmd
+}
+
+func testPrerequisitesCommand() *cobra.Command {
+	f, e := &prerequisiteFlags{}, &evidenceFlags{}
+	var only []string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "test SYSTEM",
+		Short: "Try prerequisites on clean machines of a system, and write down how each job ended",
+		Long: `Make a clean machine of a system, try every version of every prerequisite on one of its own - install, install again, verify, upgrade -
+and commit a record of how each job ended. Debian's kin are made of the distribution's packages, which needs mmdebstrap, buildah, crun
+and root, and no registry; others of their image. A machine that can make none says so, and writes nothing.
+Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could not run.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, _, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			site, err := r.SiteOf(cmd.Context())
+			if err != nil {
+				return err
+			}
+			folder := cacheFolder(f.payloads.cache, "", false)
+			if folder == "" {
+				return errors.New("no folder for clean machines: give --cache")
+			}
+			t := &reconciler.Trier{Folder: folder + "/prerequisites", Output: io.Discard, Now: time.Now}
+			if verbose {
+				t.Output = cmd.ErrOrStderr()
+			}
+			evidence, err := t.Try(cmd.Context(), site, args[0], only)
+			if err != nil {
+				return err
+			}
+			if len(evidence) == 0 {
+				return fmt.Errorf("nobody provides %s on %s", strings.Join(only, ", "), args[0])
+			}
+			if err := e.record(cmd, f, "Trial of prerequisites on "+args[0], evidence); err != nil {
+				return err
+			}
+			for _, one := range evidence {
+				if v, _ := plan.TrialVerdict(one.Record.Jobs, from(site.Prerequisites[one.Prerequisite].UpgradeFrom(args[0]), one.Record)); v != plan.GatePass {
+					return exit(exitProblems)
+				}
+			}
+			return nil
+		},
+	}
+	f.add(cmd)
+	e.add(cmd)
+	cmd.Flags().StringSliceVar(&only, "only", nil, "prerequisites that are tried; default: all")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what jobs print")
+	return cmd
+}

@@ -1,0 +1,290 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// States of a prerequisite, each after the one before. They are derived from evidence, and nobody types them.
+const (
+	PrerequisiteProposed   = "proposed"
+	PrerequisiteRendered   = "rendered"
+	PrerequisiteTested     = "tested"
+	PrerequisiteAccepted   = "accepted"
+	PrerequisiteProduction = "production"
+	PrerequisiteRetired    = "retired"
+)
+
+// prerequisiteStates are those that gates lead to, in their order.
+var prerequisiteStates = []string{PrerequisiteRendered, PrerequisiteTested, PrerequisiteAccepted, PrerequisiteProduction}
+
+// RecordProof is who wrote a record, or why nobody knows.
+type RecordProof struct {
+	Who, Source string // as far as they are known
+	Doubt       string // empty: it counts
+}
+
+// PrerequisiteFacts are what the gates of one prerequisite are judged by.
+type PrerequisiteFacts struct {
+	Name      string
+	Spec      desired.Prerequisite
+	Systems   map[string]desired.System
+	Digest    string // sha256:HEX of what is rendered
+	Unfit     string // why it cannot be rendered; empty: it is
+	PagesSame bool   // pages and scripts carry that digest
+	Author    string // who wrote who is responsible, as far as that is known
+	Proofs    map[string]RecordProof
+	Needs     map[string]string // states of what it needs
+}
+
+// Prerequisite is how far a prerequisite is, and what keeps it from being further.
+type Prerequisite struct {
+	Name        string   `json:"name"`
+	State       string   `json:"state"`
+	Digest      string   `json:"digest,omitempty"`
+	Recommended string   `json:"recommended"`
+	Responsible string   `json:"responsible"`
+	Gates       []Gate   `json:"gates"`
+	Void        []string `json:"void,omitempty"` // records of something that was rendered before
+}
+
+// Next is the first gate that does not hold; false when there is none.
+func (p Prerequisite) Next() (Gate, bool) {
+	for _, g := range p.Gates {
+		if !g.Verdict.Holds() && p.State != PrerequisiteRetired {
+			return g, true
+		}
+	}
+	return Gate{}, false
+}
+
+// PrerequisiteOf judges all gates of a prerequisite.
+func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
+	p := Prerequisite{Name: f.Name, State: PrerequisiteProposed, Digest: f.Digest, Recommended: f.Spec.Recommended, Responsible: f.Spec.Responsible}
+	for _, name := range sortedKeys(f.Spec.Records) {
+		if r := f.Spec.Records[name]; r.Subject != f.Digest && r.Kind != desired.RetireRecord {
+			p.Void = append(p.Void, name)
+		}
+	}
+	p.Gates = append(p.Gates, f.rendered())
+	p.Gates = append(p.Gates, f.trials()...)
+	p.Gates = append(p.Gates, f.reviewed(), f.pages(), f.exceptions(now), f.others(PrerequisiteAccepted))
+	p.Gates = append(p.Gates, f.recorded(PrerequisiteProduction, desired.IntegrationRecord, "try what needs it with it"), f.soaked(now),
+		f.recorded(PrerequisiteProduction, desired.RollbackRecord, "try the way back"), f.others(PrerequisiteProduction))
+	for _, state := range prerequisiteStates {
+		if slices.ContainsFunc(p.Gates, func(g Gate) bool { return g.State == state && !g.Verdict.Holds() }) {
+			break
+		}
+		p.State = state
+	}
+	if g := f.recorded(PrerequisiteRetired, desired.RetireRecord, ""); g.Verdict.Holds() {
+		p.State = PrerequisiteRetired
+	}
+	return p
+}
+
+func (f PrerequisiteFacts) rendered() Gate {
+	g := Gate{State: PrerequisiteRendered, Name: "rendered", Verdict: GatePass}
+	if f.Unfit != "" {
+		g.Verdict, g.Why = GateFail, f.Unfit
+	}
+	return g
+}
+
+// latest is the newest record of what is rendered now that some are, of those whose author is known; doubt is that of the newest other one.
+func (f PrerequisiteFacts) latest(is func(desired.PrerequisiteRecord) bool) (name string, doubt string, doubted []string) {
+	var newest, newestDoubted string
+	for _, n := range sortedKeys(f.Spec.Records) {
+		r := f.Spec.Records[n]
+		if !is(r) || r.Subject != f.Digest && r.Kind != desired.RetireRecord {
+			continue
+		}
+		proof, ok := f.Proofs[n]
+		switch {
+		case ok && proof.Doubt == "":
+			if newest == "" || r.At >= f.Spec.Records[newest].At {
+				newest = n
+			}
+		case newestDoubted == "" || r.At >= f.Spec.Records[newestDoubted].At:
+			newestDoubted, doubt = n, cmp.Or(proof.Doubt, "nobody has looked who wrote it")
+		}
+	}
+	if newestDoubted != "" {
+		doubted = []string{newestDoubted}
+	}
+	return newest, doubt, doubted
+}
+
+// judged is a gate that a record decides, if there is one whose author is known.
+func (f PrerequisiteFacts) judged(g Gate, is func(desired.PrerequisiteRecord) bool, judge func(g *Gate, r desired.PrerequisiteRecord, proof RecordProof)) Gate {
+	name, doubt, doubted := f.latest(is)
+	switch {
+	case name != "":
+		g.Records = []string{name}
+		judge(&g, f.Spec.Records[name], f.Proofs[name])
+	case doubt != "":
+		g.Verdict, g.Why, g.Records, g.Do = GateNeedsApproval, doubt, doubted, "sign the commit that wrote it, or have who wrote it approve its pull request"
+	default:
+		g.Verdict = GatePending
+	}
+	if g.Verdict.Holds() {
+		g.Do, g.Who = "", nil
+	}
+	return g
+}
+
+// trials are a gate for each system and each version that it can get.
+func (f PrerequisiteFacts) trials() (gates []Gate) {
+	for _, system := range sortedKeys(f.Spec.Systems) {
+		for i, v := range f.Spec.Versions(system) {
+			g := Gate{State: PrerequisiteTested, Name: fmt.Sprintf("trial of %s on %s", v, system), Do: "pomona prerequisites test " + system}
+			if f.Systems[system].Family == desired.MacOS {
+				g.Verdict, g.Why, g.Do = GateNotApplicable, "there is no clean machine of macos: nobody has tested it there", ""
+				gates = append(gates, g)
+				continue
+			}
+			from := ""
+			if i == 0 {
+				from = f.Spec.UpgradeFrom(system)
+			}
+			gates = append(gates, f.judged(g, func(r desired.PrerequisiteRecord) bool {
+				return r.Kind == desired.TrialRecord && r.System == system && r.Version == v
+			}, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) {
+				g.Verdict, g.Why = TrialVerdict(r.Jobs, from)
+			}))
+		}
+	}
+	return gates
+}
+
+// TrialVerdict is what the jobs of a trial say together: each by its own end, and the worst of them. From is the version from which an upgrade has to
+// be tried, if any.
+func TrialVerdict(jobs desired.TrialJobs, from string) (GateVerdict, string) {
+	verdict, why := GatePass, ""
+	worse := func(v GateVerdict, text string) {
+		order := []GateVerdict{GatePass, GatePending, GateInconclusive, GateFail}
+		if slices.Index(order, v) > slices.Index(order, verdict) {
+			verdict, why = v, text
+		}
+	}
+	for _, j := range []struct {
+		name   string
+		result *desired.JobResult
+	}{{"install", jobs.Install}, {"again", jobs.Again}, {"verify", jobs.Verify}, {"upgrade", jobs.Upgrade}} {
+		r := j.result
+		switch {
+		case j.name == "upgrade" && from == "":
+		case r == nil:
+			worse(GatePending, "job "+j.name+" was not run")
+		case r.Inconclusive != "":
+			worse(GateInconclusive, "job "+j.name+": "+r.Inconclusive)
+		case r.Exit != 0:
+			worse(GateFail, fmt.Sprintf("job %s ended with %d", j.name, r.Exit))
+		case j.name == "again" && r.Changed == nil:
+			worse(GateInconclusive, "job again does not say what it changed")
+		case j.name == "again" && *r.Changed != 0:
+			worse(GateFail, fmt.Sprintf("installing once more changed %d things", *r.Changed))
+		case j.name == "upgrade" && r.From != from:
+			worse(GatePending, fmt.Sprintf("the upgrade from %s was not tried", from))
+		}
+	}
+	return verdict, why
+}
+
+// reviewed wants that somebody else has read it.
+func (f PrerequisiteFacts) reviewed() Gate {
+	g := Gate{State: PrerequisiteAccepted, Name: "review", Do: "pomona prerequisites review " + f.Name}
+	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == desired.ReviewRecord }, func(g *Gate, r desired.PrerequisiteRecord, proof RecordProof) {
+		for _, own := range []struct{ who, is string }{{f.Spec.Responsible, "answers for it"}, {f.Author, "wrote it"}} {
+			if own.who != "" && (desired.SamePerson(own.who, proof.Who) || desired.SamePerson(own.who, r.By)) {
+				g.Verdict, g.Why = GateBlocked, fmt.Sprintf("%s %s: somebody else must review it", r.By, own.is)
+				return
+			}
+		}
+		g.said(r)
+	})
+}
+
+// said takes over what a record says.
+func (g *Gate) said(r desired.PrerequisiteRecord) {
+	g.Why = r.Reason
+	switch r.Verdict {
+	case desired.PassVerdict:
+		g.Verdict, g.Why = GatePass, ""
+	case desired.FailVerdict:
+		g.Verdict = GateFail
+	default:
+		g.Verdict = GateInconclusive
+	}
+}
+
+func (f PrerequisiteFacts) pages() Gate {
+	g := Gate{State: PrerequisiteAccepted, Name: "pages and scripts are one", Verdict: GatePass}
+	if !f.PagesSame {
+		g.Verdict, g.Why = GateFail, "the pages are not of what the scripts do"
+	}
+	return g
+}
+
+// exceptions want that none has ended.
+func (f PrerequisiteFacts) exceptions(now time.Time) Gate {
+	g := Gate{State: PrerequisiteAccepted, Name: "exceptions", Verdict: GateNotApplicable}
+	for _, system := range sortedKeys(f.Spec.Systems) {
+		e := f.Spec.Systems[system].Exception
+		switch {
+		case e == nil:
+		case desired.Expired(e.Expires, now):
+			g.Verdict, g.Why, g.Who, g.Do = GateBlocked, fmt.Sprintf("the exception on %s ended with %s", system, e.Expires), []string{f.Spec.Responsible}, "do without it, or renew it"
+			return g
+		default:
+			g.Verdict, g.Why = GateWaived, fmt.Sprintf("%s on %s until %s: %s", e.Provider, system, e.Expires, e.Reason)
+		}
+	}
+	return g
+}
+
+// others want that what it needs has got as far.
+func (f PrerequisiteFacts) others(state string) Gate {
+	g := Gate{State: state, Name: "what it needs", Verdict: GateNotApplicable}
+	for _, name := range sortedKeys(f.Needs) {
+		got := f.Needs[name]
+		if slices.Index(prerequisiteStates, got) < slices.Index(prerequisiteStates, state) {
+			g.Verdict, g.Why, g.Do = GateWaiting, fmt.Sprintf("%s, which it needs, is %s", name, got), "pomona prerequisites show "+name
+			return g
+		}
+		g.Verdict = GatePass
+	}
+	return g
+}
+
+// recorded is a gate that a record of one kind decides.
+func (f PrerequisiteFacts) recorded(state, kind, why string) Gate {
+	g := Gate{State: state, Name: kind, Why: why, Do: strings.Join([]string{"pomona prerequisites", kind, f.Name}, " ")}
+	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == kind }, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
+}
+
+// soaked wants that it has been in use for a while since it was integrated. Approval never shortens that.
+func (f PrerequisiteFacts) soaked(now time.Time) Gate {
+	g := Gate{State: PrerequisiteProduction, Name: "soak", Verdict: GatePending}
+	if f.Spec.TheSoak() <= 0 {
+		g.Verdict = GateNotApplicable
+		return g
+	}
+	name, _, _ := f.latest(func(r desired.PrerequisiteRecord) bool { return r.Kind == desired.IntegrationRecord })
+	r := f.Spec.Records[name]
+	since, err := time.Parse(time.RFC3339, r.At)
+	switch {
+	case name == "" || r.Verdict != desired.PassVerdict || err != nil:
+		g.Why = "it begins with its integration"
+	case now.Before(since.Add(f.Spec.TheSoak())):
+		g.Why, g.Records = "until "+since.Add(f.Spec.TheSoak()).UTC().Format(time.RFC3339), []string{name}
+	default:
+		g.Verdict, g.Records = GatePass, []string{name}
+	}
+	return g
+}

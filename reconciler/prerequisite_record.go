@@ -1,0 +1,167 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/load"
+	"github.com/pomona-gitops/pomona/reconciler/propose"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// Evidence is what somebody has found out about a prerequisite. Its subject is what is rendered of that now.
+type Evidence struct {
+	Prerequisite string
+	Record       desired.PrerequisiteRecord
+	// Of is the digest that it is about; empty: what is rendered now. Evidence about something else is refused: it would be void.
+	Of string
+}
+
+// PrerequisiteAuthor writes evidence into a site: each record a file of its own beside the prerequisite.
+type PrerequisiteAuthor struct {
+	Author
+	By  string
+	Dry bool // only shows what would be written
+}
+
+// Recorded says what became of evidence.
+type Recorded struct {
+	Records  []RecordedOne    `json:"records"`
+	Commit   string           `json:"commit,omitempty"`
+	Branch   string           `json:"branch,omitempty"`
+	Change   string           `json:"change,omitempty"` // address of a pull request
+	Warnings desired.Problems `json:"warnings,omitempty"`
+}
+
+// RecordedOne is one of its records.
+type RecordedOne struct {
+	Prerequisite string                     `json:"prerequisite"`
+	Name         string                     `json:"name"`
+	File         string                     `json:"file"`
+	Record       desired.PrerequisiteRecord `json:"record"`
+}
+
+// Record writes evidence in one commit, in which the site is valid and says nothing else that is new.
+func (a *PrerequisiteAuthor) Record(ctx context.Context, title string, evidence []Evidence) (Recorded, error) {
+	return whileMoving(&a.Author, func() (Recorded, error) { return a.record(ctx, title, evidence) })
+}
+
+func (a *PrerequisiteAuthor) record(ctx context.Context, title string, evidence []Evidence) (Recorded, error) {
+	done := Recorded{Records: []RecordedOne{}}
+	t, err := a.target(ctx)
+	if err != nil {
+		return done, err
+	}
+	defer t.close()
+	loaded, problems, err := check(ctx, t.files, a.Loader, a.Verdicts, a.Now())
+	if err != nil {
+		return done, err
+	}
+	if blocking := problems.Blocking(); len(blocking) > 0 {
+		return done, problems
+	}
+	want, content := loaded.Site, map[string][]byte{}
+	want.Prerequisites = maps.Clone(want.Prerequisites)
+	for _, e := range evidence {
+		one, file, err := a.one(ctx, loaded, want, e)
+		if err != nil {
+			return done, err
+		}
+		content[file.Path] = file.Content
+		done.Records = append(done.Records, one)
+		p := want.Prerequisites[e.Prerequisite]
+		p.Records = maps.Clone(p.Records)
+		if p.Records == nil {
+			p.Records = map[string]desired.PrerequisiteRecord{}
+		}
+		p.Records[one.Name] = one.Record
+		want.Prerequisites[e.Prerequisite] = p
+	}
+	after, problems, err := check(ctx, t.files.With(content), a.Loader, a.Verdicts, a.Now())
+	if err != nil {
+		return done, err
+	}
+	if len(problems.Blocking()) > 0 {
+		return done, problems
+	}
+	if !reflect.DeepEqual(after.Site, want) {
+		return done, fmt.Errorf("the site would say something else than %s: write it by hand", slices.Sorted(maps.Keys(content))[0])
+	}
+	done.Warnings = problems
+	if a.Dry {
+		return done, nil
+	}
+	made, err := a.commit(ctx, t, content, title, a.body(done), "prerequisites/"+done.Records[0].Name)
+	done.Commit, done.Branch, done.Change = made.Commit, made.Branch, made.Change
+	return done, err
+}
+
+func (a *PrerequisiteAuthor) body(done Recorded) string {
+	var b strings.Builder
+	for _, one := range done.Records {
+		fmt.Fprintf(&b, "%s of %s %s\n", one.Name, one.Prerequisite, one.Record.Subject)
+	}
+	return b.String()
+}
+
+// one makes the file of one record.
+func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site desired.Site, e Evidence) (RecordedOne, propose.File, error) {
+	p, ok := site.Prerequisites[e.Prerequisite]
+	if !ok {
+		return RecordedOne{}, propose.File{}, unknownPrerequisite(site, e.Prerequisite)
+	}
+	d, err := tree.PrerequisiteDigest(site, e.Prerequisite)
+	if err != nil {
+		return RecordedOne{}, propose.File{}, err
+	}
+	now := "sha256:" + d.String()
+	if e.Of != "" && e.Of != now {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("%s has changed meanwhile: evidence about %.19s does not count for %.19s, which is rendered now", e.Prerequisite, e.Of, now)
+	}
+	r := e.Record
+	r.Subject = now
+	if r.By == "" {
+		r.By = a.By
+	}
+	if r.At == "" {
+		r.At = a.Now().UTC().Format(time.RFC3339)
+	}
+	if r.By == "" {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("nobody knows who says it: give --by, or configure git's user.email")
+	}
+	if r.Kind == desired.ReviewRecord && desired.SamePerson(r.By, p.Responsible) {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("%s answers for %s: somebody else must review it", r.By, e.Prerequisite)
+	}
+	at, err := loaded.Locate(ctx, desired.Problems{{Path: desired.CUEPath("prerequisites", e.Prerequisite)}})
+	if err != nil {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("find prerequisite %s: %w", e.Prerequisite, err)
+	}
+	name := recordNameOf(r)
+	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
+	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
+}
+
+// recordNameOf is a name that no other record gets, also not one that somebody else writes at the same time.
+func recordNameOf(r desired.PrerequisiteRecord) string {
+	words := []string{r.Kind}
+	if r.System != "" {
+		words = append(words, strings.Map(func(c rune) rune {
+			if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+				return c
+			}
+			return -1
+		}, r.System))
+	}
+	b, _ := json.Marshal(r) // it has no value that JSON lacks
+	words = append(words, strings.ReplaceAll(r.At[:min(len(r.At), len(time.DateOnly))], "-", ""), artifact.Sum(b).String()[:8])
+	return strings.Join(words, "-")
+}

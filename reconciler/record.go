@@ -1,0 +1,250 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
+)
+
+// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all. Only what follows that is compared:
+// a way back brings back what was known then. An operator who names a commit takes it as it is.
+func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string) error {
+	if published == "" || published == w.commit.ID || r.Checks.Named != nil && r.Checks.Named(w.commit.ID) {
+		return nil
+	}
+	follows, err := r.Repo.Reaches(w.commit.ID, published)
+	if err != nil || !follows {
+		return nil // what history does not tell, it tells nobody else either
+	}
+	before, err := r.publishedBefore(ctx, published)
+	if err != nil {
+		r.Log.Warn("records are not compared with those of the published commit", "commit", published, "because", err)
+		return ctx.Err()
+	}
+	return rewritten(ctx, before, w)
+}
+
+// publishedBefore is the site of the commit that is published.
+func (r *Reconciler) publishedBefore(ctx context.Context, commit string) (desired.Site, error) {
+	if r.Served != nil {
+		if site, ok := r.Served.of(commit); ok {
+			return site, nil
+		}
+	}
+	then, err := r.load(ctx, commit)
+	return then.site, err
+}
+
+// of is the site of a commit, if that is what is remembered.
+func (p *PublishedSite) of(commit string) (desired.Site, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.is.site, p.link != "" && p.is.generation.Commit == commit
+}
+
+// rewritten are the records that are not what they were, where they stand.
+func rewritten(ctx context.Context, before desired.Site, w wanted) error {
+	problems := desired.Rewritten(before, w.site)
+	if len(problems) == 0 {
+		return nil
+	}
+	located, err := w.loaded.Locate(ctx, problems)
+	if err != nil {
+		return fmt.Errorf("locate problems: %w", err)
+	}
+	return located.Sorted()
+}
+
+// claim is a record that says who wrote it. Fields are those that it has: each must have been written by them.
+type claim struct {
+	path   string // of the record
+	by     string
+	fields []string
+}
+
+// wrote finds out, for each path of a record, who wrote it: by the verified signature of the commits that brought its lines, or by whoever the
+// forge says has approved the pull requests that brought them. Each commit is looked at once, and a forge that does not answer is asked no more.
+func (a Approvers) wrote(ctx context.Context, r *Reconciler, w wanted, claims []claim) (map[string]plan.RecordProof, error) {
+	proofs := make(map[string]plan.RecordProof, len(claims))
+	if len(claims) == 0 {
+		return proofs, nil
+	}
+	lines, err := linesOf(ctx, w, claims)
+	if err != nil {
+		return nil, err
+	}
+	found, err := r.commitsOf(ctx, w, lines)
+	if err != nil {
+		return nil, err
+	}
+	known := &witnesses{Approvers: a, repo: r.Repo, signed: map[string]witness{}, approved: map[string]witness{}}
+	for _, c := range claims {
+		proofs[c.path] = known.prove(ctx, c, lines[c.path], found)
+	}
+	return proofs, ctx.Err()
+}
+
+// spot is a line of a file.
+type spot struct {
+	file string
+	line int
+}
+
+// linesOf are the lines that say each record; none where nobody knows them all.
+func linesOf(ctx context.Context, w wanted, claims []claim) (map[string][]spot, error) {
+	var at desired.Problems
+	for _, c := range claims {
+		for _, field := range c.fields {
+			at = append(at, desired.Problem{Path: c.path + "." + field})
+		}
+	}
+	stated, err := w.loaded.Stated(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("find records: %w", err)
+	}
+	located, err := w.loaded.Locate(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("find records: %w", err)
+	}
+	lines, i := map[string][]spot{}, 0
+	for _, c := range claims {
+		own, whole := map[spot]bool{}, len(c.fields) > 0
+		for range c.fields {
+			p := stated[i]
+			if p.File == "" {
+				p = located[i]
+			}
+			whole = whole && p.File != "" && p.Line > 0 && (p.Line > 1 || p.Column > 1) // else where a file names its package
+			own[spot{p.File, p.Line}] = true
+			i++
+		}
+		if whole {
+			lines[c.path] = slices.Collect(maps.Keys(own))
+		}
+	}
+	return lines, nil
+}
+
+// commitsOf are the commits that wrote some lines.
+func (r *Reconciler) commitsOf(ctx context.Context, w wanted, lines map[string][]spot) (map[spot]string, error) {
+	files := map[string][]int{}
+	for _, spots := range lines {
+		for _, s := range spots {
+			files[s.file] = append(files[s.file], s.line)
+		}
+	}
+	changes, err := r.Repo.Changes(w.commit)
+	if err != nil {
+		return nil, err
+	}
+	out := map[spot]string{}
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		found, err := changes.Lines(ctx, file, files[file])
+		if err != nil {
+			r.Log.Warn("history does not tell who wrote records", "file", file, "because", err)
+			continue
+		}
+		for line, commit := range found {
+			out[spot{file, line}] = commit.ID
+		}
+	}
+	return out, ctx.Err()
+}
+
+// witness is what is known of one commit.
+type witness struct {
+	people []string
+	source string
+	err    error
+}
+
+// witnesses remember what is known of commits.
+type witnesses struct {
+	Approvers
+	repo             *repo.Repo
+	signed, approved map[string]witness
+	silent           error // of the forge
+}
+
+// prove says who wrote all lines of a record.
+func (k *witnesses) prove(ctx context.Context, c claim, lines []spot, found map[spot]string) plan.RecordProof {
+	commits := map[string]bool{}
+	for _, s := range lines {
+		commits[found[s]] = true
+	}
+	if len(commits) == 0 || commits[""] {
+		return plan.RecordProof{Doubt: "nobody knows which commit wrote it"}
+	}
+	var p plan.RecordProof
+	for _, commit := range slices.Sorted(maps.Keys(commits)) {
+		if p = k.proveCommit(ctx, c.by, commit); p.Doubt != "" {
+			return p
+		}
+	}
+	return p
+}
+
+func (k *witnesses) proveCommit(ctx context.Context, by, commit string) plan.RecordProof {
+	var why []error
+	for _, w := range []witness{k.signature(commit), k.approval(ctx, commit)} {
+		for _, who := range w.people {
+			if desired.SamePerson(who, by) {
+				return plan.RecordProof{Who: who, Source: w.source}
+			}
+		}
+		switch {
+		case w.err != nil:
+			why = append(why, w.err)
+		case len(w.people) > 0:
+			why = append(why, fmt.Errorf("%s is by %s, not by %s", w.source, desired.Few(w.people), by))
+		}
+	}
+	if len(why) == 0 {
+		why = append(why, errors.New("no signers and no forge are known that could say who wrote it"))
+	}
+	doubted := plan.RecordProof{Doubt: errors.Join(why...).Error()}
+	if signed := k.signature(commit); len(signed.people) > 0 {
+		doubted.Who = signed.people[0]
+	}
+	return doubted
+}
+
+func (k *witnesses) signature(commit string) witness {
+	if k.Signers == nil {
+		return witness{}
+	}
+	w, ok := k.signed[commit]
+	if !ok {
+		who, err := k.repo.SignedBy(commit, k.Signers)
+		if w = (witness{source: fmt.Sprintf("signature of commit %.12s", commit), err: err}); err == nil {
+			w.people = []string{who}
+		}
+		k.signed[commit] = w
+	}
+	return w
+}
+
+func (k *witnesses) approval(ctx context.Context, commit string) witness {
+	if k.Forge == nil || k.silent != nil {
+		return witness{err: k.silent}
+	}
+	w, ok := k.approved[commit]
+	if !ok {
+		number, people, err := k.ask(ctx, commit)
+		w = witness{people, fmt.Sprintf("approval of pull request %d", number), err}
+		switch {
+		case err != nil:
+			k.silent = err
+		case len(people) == 0:
+			w.err = fmt.Errorf("nobody has approved a pull request that brought commit %.12s", commit)
+		}
+		k.approved[commit] = w
+	}
+	return w
+}
