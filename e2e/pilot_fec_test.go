@@ -51,7 +51,7 @@ pilots: "psc-2-0": {
 }
 `, coordinates, develops, authorises, tests), 0o644)
 	p.commit("who does what in the pilot")
-	p.edit("pilots.cue", `soak: "1d"`, `soak: "3s"`)
+	p.edit("pilots/psc-2-0/pilot.cue", `soak: "1d"`, `soak: "3s"`)
 	return p
 }
 
@@ -136,7 +136,7 @@ func TestAPilotReachesFECsWaveAfterWave(t *testing.T) {
 	p.record(coordinates, "resume", `reason: "the supply had no cooling water, and has again"`)
 	p.gets("it goes on", "2.0.0", "2.0.0")
 
-	p.edit("pilots.cue", `expires: +"[0-9-]+"`, fmt.Sprintf("expires: %q", time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly)))
+	p.edit("pilots/psc-2-0/pilot.cue", `expires: +"[0-9-]+"`, fmt.Sprintf("expires: %q", time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly)))
 	p.killed()
 	p.gets("it has expired", "1.5.0", "1.4.0")
 	must(t, "verify", p.site, "--root", p.root)

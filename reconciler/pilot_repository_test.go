@@ -589,7 +589,7 @@ func TestPackagesAreCheckedBeforeTheMerge(t *testing.T) {
 	}
 	all := fmt.Sprint(problems)
 	for _, want := range []string{
-		"call it pilot-svc-1.0-1.noarch.rpm", "text-1-1.noarch.rpm is no RPM package", "the blob store has no such file", "\"ext-lib-1.0-1.noarch.rpm\" is another one in RPMS.externals",
+		"call it pilot-svc-1.0-1.noarch.rpm", "text-1-1.noarch.rpm is no RPM package", "the blob store has no such file", "is another one in RPMS.externals",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("nothing is said of %q in %s", want, all)

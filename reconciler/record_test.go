@@ -66,7 +66,7 @@ func TestEveryLineOfARecordIsProven(t *testing.T) {
 
 func TestFieldsOfARecordAreAllThatItSays(t *testing.T) {
 	zero := 0
-	got := fieldsOf(desired.PrerequisiteRecord{Kind: "trial", By: "bo", Jobs: desired.TrialJobs{Again: &desired.JobResult{Changed: &zero}}})
+	got := pathsOf(desired.PrerequisiteRecord{Kind: "trial", By: "bo", Jobs: desired.TrialJobs{Again: &desired.JobResult{Changed: &zero}}})
 	if want := "at by jobs.again.changed jobs.again.exit kind subject"; strings.Join(got, " ") != want {
 		t.Errorf("fields are %v, want %s", got, want)
 	}
