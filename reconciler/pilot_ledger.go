@@ -207,10 +207,10 @@ func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace,
 // often is how old what is seen may be before it is seen again: else each pass would write.
 const often = time.Minute
 
-// seePilots enters what is to be remembered of pilots as they are now.
+// seePilots enters what is to be remembered of pilots as they are now, and forgets those that are gone.
 func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
-	if len(j.now) == 0 {
-		return
+	if j.w.commit.ID == "" {
+		return // the pass ended before it judged
 	}
 	r.Records.Try(ctx, func(l *ledger.Ledger) error {
 		all, err := l.PilotSights(ctx)

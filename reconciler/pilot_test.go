@@ -401,6 +401,13 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	p.git("commit", "-qm", "the pilot is over")
 	p.settled()
 	p.gets("its file is gone", "1.0.0", "1.0.0")
+	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+		sights, err := l.PilotSights(t.Context())
+		if len(sights) > 0 {
+			t.Errorf("what is gone is remembered: %+v", sights)
+		}
+		return err
+	}))
 }
 
 // TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat, although what is proposed says what nobody has proven yet.
