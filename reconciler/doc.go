@@ -34,6 +34,9 @@
 // campaigner_rebuild.go what a lost ledger is made of again, campaigner_kept.go what is kept for that, campaigner_forget.go what is removed long after
 // the end of a run.
 //
+// RPM repositories of pilots: pilot_packages.go is what packages say of themselves, pilot_repository.go makes what repositories are laid out from,
+// and withholds a pilot that is in trouble; pilot_mirror.go compares what lies elsewhere.
+//
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
