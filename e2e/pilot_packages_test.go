@@ -28,7 +28,6 @@ type gridPilot struct {
 	world
 	t        *testing.T
 	packager openpgp.EntityList
-	first    desired.Pilot
 	n        int // of records
 }
 

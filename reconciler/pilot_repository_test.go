@@ -290,6 +290,20 @@ func TestRepositoriesOfPilotsAreServed(t *testing.T) {
 	if g.current("repo/keys/packages-packager.asc") == "" {
 		t.Error("no key of the packager")
 	}
+	for file, want := range map[string]string{
+		at + "RPMS.Release/pilot-svc-1.0-1.noarch.rpm": "application/x-rpm", at + "RPMS.Release/repodata/primary.xml.gz": "application/gzip",
+		"repo/pilots/cream/wave-1/" + gridBranch + "/pilot-node.repo": "text/plain; charset=utf-8", "repo/keys/pomona.asc": "text/plain; charset=utf-8",
+		"repo/pilots/cream/wave-1/" + gridBranch + "/RPMS.Release.mirrorlist": "text/plain; charset=utf-8",
+	} {
+		resp, err := http.Get(g.server.URL + "/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close() // not wanted
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != want {
+			t.Errorf("%s: %d, %s", file, resp.StatusCode, got)
+		}
+	}
 }
 
 // TestNothingIsReadOfRepositoriesThatStay makes passes without any package at hand.

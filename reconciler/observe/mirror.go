@@ -26,6 +26,8 @@ const (
 	maxPrimary = 64 << 20 // packed
 	maxListed  = 1 << 30  // unpacked
 	maxPackage = 4 << 30
+
+	maxOffered = 100_000 // packages of one repository
 )
 
 // Mirror compares packages with what lies at another address as they are served here, OS/ARCH/RPMS.*/: each file by its digest, and what
@@ -174,7 +176,9 @@ func parsePrimary(b []byte) (map[string]listed, error) {
 			if p.Location.Href != path.Base(p.Location.Href) {
 				return nil, fmt.Errorf("it has a package at %.100q, not beside repodata", p.Location.Href)
 			}
-			all[p.Location.Href] = p
+			if all[p.Location.Href] = p; len(all) > maxOffered {
+				return nil, fmt.Errorf("it has more than %d packages", maxOffered)
+			}
 		}
 	}
 }
