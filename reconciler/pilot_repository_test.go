@@ -2,7 +2,9 @@ package reconciler_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -91,7 +93,6 @@ type gridPilot struct {
 	server   *httptest.Server
 	packages map[string][]byte // by file
 	pilot    desired.Pilot
-	log      bytes.Buffer
 }
 
 const gridBranch = "SL9/x86_64"
@@ -588,7 +589,7 @@ func TestPackagesAreCheckedBeforeTheMerge(t *testing.T) {
 	}
 	all := fmt.Sprint(problems)
 	for _, want := range []string{
-		"call it pilot-svc-1.0-1.noarch.rpm", "text-1-1.noarch.rpm is no RPM package", "the blob store has no such file", "is another one in RPMS.externals",
+		"call it pilot-svc-1.0-1.noarch.rpm", "text-1-1.noarch.rpm is no RPM package", "the blob store has no such file", "\"ext-lib-1.0-1.noarch.rpm\" is another one in RPMS.externals",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("nothing is said of %q in %s", want, all)
@@ -598,5 +599,50 @@ func TestPackagesAreCheckedBeforeTheMerge(t *testing.T) {
 		if p.Line == 0 {
 			t.Errorf("nobody knows where: %s", p)
 		}
+	}
+}
+
+func TestMirrorsAreComparedByDigest(t *testing.T) {
+	g := newGridPilot(t)
+	first := g.pilot.Snapshot()
+	g.publish(first)
+	mirrored := t.TempDir()
+	if out, err := exec.Command("cp", "-rL", filepath.Join(g.root, "current", snapPath(first))+"/.", mirrored).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	h := httptest.NewServer(http.FileServer(http.Dir(mirrored)))
+	t.Cleanup(h.Close)
+	check := func(want string) {
+		t.Helper()
+		found, err := reconciler.CheckMirror(t.Context(), g.pilot, "", h.URL)
+		if err != nil || fmt.Sprint(found) != want {
+			t.Errorf("%v: %v, want %s", err, found, want)
+		}
+	}
+	check("[]")
+	file := filepath.Join(mirrored, gridBranch, "RPMS.externals/ext-lib-1.0-1.noarch.rpm")
+	at := gridBranch + "/RPMS.externals/ext-lib-1.0-1.noarch.rpm"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1]++
+	if err := errors.Join(os.Remove(file), os.WriteFile(file, b, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := reconciler.CheckMirror(t.Context(), g.pilot, "", h.URL); err != nil || len(found) != 1 || found[0].Path != at || found[0].What != "package differs" {
+		t.Errorf("a changed package: %v, %v", found, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := reconciler.CheckMirror(t.Context(), g.pilot, "", h.URL); err != nil || len(found) != 1 || found[0].What != "missing" {
+		t.Errorf("a missing package: %v, %v", found, err)
+	}
+	if err := os.RemoveAll(filepath.Join(mirrored, gridBranch, "RPMS.Release/repodata")); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := reconciler.CheckMirror(t.Context(), g.pilot, "", h.URL); err != nil || len(found) != 2 {
+		t.Errorf("no repodata: %v, %v", found, err)
 	}
 }

@@ -98,6 +98,8 @@ func (r *Reconciler) onePass(ctx context.Context, depth Depth) (report.Report, j
 // alone is a pass of the root's one writer.
 func (r *Reconciler) alone(ctx context.Context, dir *durable.Dir, depth Depth) (rep report.Report, j judgement, err error) {
 	start := time.Now()
+	r.Packages.Begin()
+	defer r.Packages.End()
 	if rep.Recovered, err = dir.Recover(); err != nil {
 		return rep, j, fmt.Errorf("recover root: %w", err)
 	}

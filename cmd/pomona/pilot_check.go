@@ -18,7 +18,7 @@ type pilotWordFlags struct {
 	checks, logs []string
 	closure      string // of freeze
 	file         string // of notes: the migration; of feedback: the form
-	form         bool
+	form         bool   // of feedback: print it
 	start        pilotStartFlags
 }
 
@@ -55,9 +55,11 @@ func pilotCheckVerbs() []pilotVerb {
 		{
 			name: "freeze", short: "nothing changes from here on: what is tested, authorised and mirrored (coordinator)", ofUpdate: true,
 			long: `Freeze the packages as they are, or the release: their digest is worked out here. Whatever is said later is about that digest; if they change,
-it is void, and they must be frozen anew.`,
-			example: "  pomona pilot grid-1 freeze --closure 0\n  dnf -q repoclosure >unmet.txt 2>&1; pomona pilot grid-1 freeze --closure unmet.txt",
+it is void, and they must be frozen anew. Whether everything is provided that they require, is worked out too, unless --closure says it: the packages are
+read from the blob store of --root, or from where they lie, and site.packages.base says what nodes have already.`,
+			example: "  pomona pilot grid-1 freeze --root /srv/pomona\n  pomona pilot grid-1 freeze --closure 0\n  dnf -q repoclosure >unmet.txt 2>&1; pomona pilot grid-1 freeze --closure unmet.txt",
 			flags: func(f *pilotFlags) {
+				f.set.StringVar(&f.root, "root", "", "served directory on this machine whose blob store has the packages")
 				f.set.StringVar(&f.words.closure, "closure", "", "what dnf repoclosure says: its exit code, or the file that has what it printed (an empty file: all is provided)")
 			},
 			word: func(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {

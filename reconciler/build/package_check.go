@@ -26,19 +26,18 @@ type PackageSource func(ctx context.Context, at string, p desired.RPM) (artifact
 func CheckPackages(ctx context.Context, site desired.Site, bring PackageSource) (desired.Problems, error) {
 	cases := packageCases(site)
 	problems := make([]desired.Problems, len(cases))
-	read := make([]*ReadPackage, len(cases))
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), lints))
 	for i, c := range cases {
 		group.Go(func() (err error) {
-			read[i], problems[i], err = c.check(within, bring)
+			problems[i], err = c.check(within, bring)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return slices.Concat(append(problems, twice(cases, read))...).Sorted(), nil
+	return slices.Concat(problems...).Sorted(), nil
 }
 
 // PackagePaths are the CUE paths of the packages that CheckPackages reads.
@@ -51,9 +50,9 @@ func PackagePaths(site desired.Site) (paths []string) {
 
 // packageCase is one package of a pilot.
 type packageCase struct {
-	at            string // CUE path
-	pilot, branch string
-	rpm           desired.RPM
+	at     string // CUE path
+	branch string
+	rpm    desired.RPM
 }
 
 func packageCases(site desired.Site) (out []packageCase) {
@@ -65,7 +64,7 @@ func packageCases(site desired.Site) (out []packageCase) {
 		for _, branch := range slices.Sorted(maps.Keys(p.Branches)) {
 			for _, directory := range desired.RPMDirectories {
 				for i, r := range p.Branches[branch][directory] {
-					out = append(out, packageCase{desired.CUEPath("pilots", name, "branches", branch, directory, i), name, branch, r})
+					out = append(out, packageCase{desired.CUEPath("pilots", name, "branches", branch, directory, i), branch, r})
 				}
 			}
 		}
@@ -73,7 +72,7 @@ func packageCases(site desired.Site) (out []packageCase) {
 			packages := p.Updates[update].Packages
 			for _, branch := range slices.Sorted(maps.Keys(packages)) {
 				for i, r := range packages[branch] {
-					out = append(out, packageCase{desired.CUEPath("pilots", name, "updates", update, "packages", branch, i), name, branch, r})
+					out = append(out, packageCase{desired.CUEPath("pilots", name, "updates", update, "packages", branch, i), branch, r})
 				}
 			}
 		}
@@ -81,18 +80,18 @@ func packageCases(site desired.Site) (out []packageCase) {
 	return out
 }
 
-func (c packageCase) check(ctx context.Context, bring PackageSource) (*ReadPackage, desired.Problems, error) {
+func (c packageCase) check(ctx context.Context, bring PackageSource) (desired.Problems, error) {
 	src, err := bring(ctx, c.at, c.rpm)
 	var wrong desired.Problems
 	if errors.As(err, &wrong) {
-		return nil, wrong.Below(c.at), nil
+		return wrong.Below(c.at), nil
 	}
 	if err != nil || src == nil {
-		return nil, nil, err
+		return nil, err
 	}
 	read, err := readPackage(ctx, func(context.Context) (artifact.Source, error) { return src, nil })
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", c.at, err)
+		return nil, fmt.Errorf("read %s: %w", c.at, err)
 	}
 	problem := func(field, text, advice string) {
 		wrong = append(wrong, desired.Problem{Path: c.at + field, Text: text, Advice: advice})
@@ -100,7 +99,6 @@ func (c packageCase) check(ctx context.Context, bring PackageSource) (*ReadPacka
 	switch p := &read.Package; {
 	case read.Wrong != "":
 		problem(".sha256", fmt.Sprintf("%s is no RPM package: %s", c.rpm.File, read.Wrong), "give the digest of the package itself")
-		return nil, wrong, nil
 	case p.Arch == "src":
 		problem(".file", fmt.Sprintf("%s is a source package, which nobody installs", p), "take the package that was built from it")
 	case p.FileName() != c.rpm.File:
@@ -111,7 +109,7 @@ func (c packageCase) check(ctx context.Context, bring PackageSource) (*ReadPacka
 			problem(".file", fmt.Sprintf("a package for %s cannot be installed on %s", p.Arch, c.branch), "move it to its own branch")
 		}
 	}
-	return &read, wrong, nil
+	return wrong, nil
 }
 
 // fits are the architectures of packages that nodes of an architecture install.
@@ -122,28 +120,6 @@ var fits = map[string][]string{
 	"ppc":     {"ppc", "noarch"},
 	"ppc64le": {"ppc64le", "noarch"},
 	"noarch":  {"noarch"},
-}
-
-// twice finds packages of one branch that are called the same and are not the same: clients take either. Those of different updates may be, as
-// only one of these is approved.
-func twice(cases []packageCase, read []*ReadPackage) (ps desired.Problems) {
-	first := map[string]int{}
-	for i, c := range cases {
-		if read[i] == nil {
-			continue
-		}
-		key := fmt.Sprintf("%s %s %s", c.pilot, c.branch, &read[i].Package)
-		n, ok := first[key]
-		if !ok {
-			first[key] = i
-			continue
-		}
-		if cases[n].rpm.SHA256 != c.rpm.SHA256 {
-			ps = append(ps, desired.Problem{Path: c.at + ".sha256", Text: fmt.Sprintf("%s has another package of that name and version: %s", cases[n].at, &read[i].Package),
-				Advice: "build it anew with a higher release"})
-		}
-	}
-	return ps
 }
 
 // checkPackageKeys finds files of public keys that are none.

@@ -121,7 +121,7 @@ func index() tree.Index {
 	return tree.Index{
 		Site: "linac", Channel: "production", Generation: 42, Commit: strings.Repeat("3f", 20), Tree: digest("tree"),
 		FECs:    []tree.IndexedFEC{{Name: "kgp2cu02", Content: digest("c"), Folder: digest("f"), Serial: 7, Expires: 8}},
-		Folders: []tree.IndexedFolder{{Path: "fecs/global", Folder: digest("g")}, {Path: "software/bpm", Folder: digest("s")}},
+		Folders: []tree.IndexedFolder{{Path: "fecs/global", Folder: digest("g")}, {Path: "software/bpm", Folder: digest("s")}, {Path: "repo/keys", Content: digest("k"), Folder: digest("K")}},
 		Links:   []tree.Link{{Path: "fecs/scuxl0815", Target: "kgp2cu02"}},
 	}
 }

@@ -43,6 +43,8 @@ func Origins(s desired.Site, releases map[string][]string, path string) map[stri
 		o.infosys()
 	case top == PrerequisitesFolder:
 		o.prerequisites()
+	case top == "repo" || top == pilotNotes:
+		o.repositories()
 	case top == DataFolder:
 		o.data(name)
 	case path == IndexFile, path == SignatureFile, path == GenerationFile:

@@ -351,3 +351,32 @@ func (b *builder) keyFolder() Folder {
 }
 
 func keyFile(name string) string { return "packages-" + name + ".asc" }
+
+// repositories are the folders of all pilots of sites; of files below them their folder tells.
+func (o origins) repositories() {
+	for name, p := range o.site.Pilots {
+		if p.Scope != desired.PilotOfSites {
+			continue
+		}
+		at := pilotRepositories + "/" + name
+		o.folder(at, "packages of pilot "+name, "pilot", "pilots", name)
+		for subject, snapshot := range PilotSnapshots(p) {
+			folder := at + "/snap/" + subjectHex(subject)
+			o.folder(folder, "packages of pilot "+name+", a snapshot that never changes", "packages", "pilots", name, "branches")
+			for path, r := range snapshot {
+				o.folder(folder+"/"+path, "package "+r.File+" of pilot "+name, "package", "pilots", name, "branches")
+			}
+		}
+		if p.Rollout != nil {
+			for i := range p.Rollout.Waves {
+				o.folder(fmt.Sprintf("%s/wave-%d", at, i+1), fmt.Sprintf("where wave %d of pilot %s gets its packages", i+1, name), "wave", "pilots", name, "rollout", "waves", i)
+			}
+		}
+		o.folder(pilotNotes+"/"+name+"/notes", "release notes of pilot "+name, "notes", "pilots", name, "records")
+	}
+	o.add(packageKeys, "public keys of who signs packages and their repositories", value("keys", "site", "packages", "keys"))
+	o.add(packageKeys+"/"+PilotKey, "public key of who signs repositories; no commit holds it", value("site", "site", "name"))
+	for name, k := range o.site.Settings.Packages.Keys {
+		o.add(packageKeys+"/"+keyFile(name), "public key of "+name+", who signs packages", value("key", "site", "packages", "keys", name, "file"), Source{Role: "content", File: k.File})
+	}
+}
