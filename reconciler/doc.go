@@ -47,6 +47,7 @@
 //
 // prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
 // out, and record.go knows who wrote which record and that none is changed.
+//
 // RPM repositories of pilots: pilot_packages.go is what packages say of themselves, pilot_repository.go makes what repositories are laid out from,
 // and withholds a pilot that is in trouble; pilot_mirror.go compares what lies elsewhere.
 //
