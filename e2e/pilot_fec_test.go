@@ -42,7 +42,7 @@ func newPiloted(t *testing.T) *piloted {
 	p.configured.write(t, []string{"one"}, fmt.Sprintf("\t\treports: tokens: %q\n\t\trepository: signatures: allowedSigners: %q\n",
 		filepath.Join(p.dir, "tokens"), filepath.Join(p.dir, "allowed")))
 	p.restart()
-	p.world.write("pilot_people.cue", fmt.Sprintf(`package site
+	p.world.write("pilots/psc-2-0/people.cue", fmt.Sprintf(`package site
 
 pilots: "psc-2-0": {
 	roles: {coordinator: %q, developer: %q, authoriser: %q, testers: [%q]}
@@ -69,7 +69,7 @@ func (p *piloted) subject() string {
 func (p *piloted) record(by, kind, fields string) {
 	p.world.t.Helper()
 	p.n++
-	p.world.write(fmt.Sprintf("record%d.cue", p.n), fmt.Sprintf("package site\n\npilots: \"psc-2-0\": records: \"%s-%d\": {kind: %q, by: %q, at: %q, %s}\n",
+	p.world.write(fmt.Sprintf("pilots/psc-2-0/record%d.cue", p.n), fmt.Sprintf("package site\n\npilots: \"psc-2-0\": records: \"%s-%d\": {kind: %q, by: %q, at: %q, %s}\n",
 		kind, p.n, kind, by, time.Now().UTC().Format(time.RFC3339), fields), 0o644)
 	for name, value := range map[string]string{"gpg.format": "ssh", "user.signingkey": filepath.Join(p.dir, by), "commit.gpgsign": "true"} {
 		git(p.world.t, p.site, "config", name, value)
