@@ -41,16 +41,19 @@ func TestHowAPilotStops(t *testing.T) {
 		waves  string
 		served string
 	}{
-		"nothing":                     {nil, plan.PilotDeployed, "S1 S0", "S0 S1"},
-		"halted":                      {[]func(*life){halt(tester, desired.PilotRecord{})}, plan.PilotHalted, " ", "S0 S1"},
-		"halted by a site":            {[]func(*life){halt("delta@example.org", desired.PilotRecord{Site: "delta"})}, plan.PilotHalted, " ", "S0 S1"},
-		"halted by a stranger":        {[]func(*life){halt("mallory@example.org", desired.PilotRecord{})}, plan.PilotDeployed, "S1 S0", "S0 S1"},
-		"halted without a proof":      {[]func(*life){halt(tester, desired.PilotRecord{}), unproven("halt-1")}, plan.PilotDeployed, "S1 S0", "S0 S1"},
-		"update halted":               {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"})}, plan.PilotHalted, "S0 S0", "S0 S1"},
-		"resumed":                     {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), resume(desired.PilotRecord{})}, plan.PilotDeployed, "S1 S0", "S0 S1"},
-		"resumed without a proof":     {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), resume(desired.PilotRecord{}), unproven("resume-1")}, plan.PilotHalted, "S0 S0", "S0 S1"},
-		"fixed, but nobody says so":   {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), fix}, plan.PilotHalted, "S0 S0", "S0 S1 S2"},
-		"fixed":                       {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), fix, resume(desired.PilotRecord{Update: "fix"})}, plan.PilotDeployed, "S2 S0", "S0 S1 S2"},
+		"nothing":                   {nil, plan.PilotDeployed, "S1 S0", "S0 S1"},
+		"halted":                    {[]func(*life){halt(tester, desired.PilotRecord{})}, plan.PilotHalted, " ", "S0 S1"},
+		"halted by a site":          {[]func(*life){halt("delta@example.org", desired.PilotRecord{Site: "delta"})}, plan.PilotHalted, " ", "S0 S1"},
+		"halted by a stranger":      {[]func(*life){halt("mallory@example.org", desired.PilotRecord{})}, plan.PilotDeployed, "S1 S0", "S0 S1"},
+		"halted without a proof":    {[]func(*life){halt(tester, desired.PilotRecord{}), unproven("halt-1")}, plan.PilotDeployed, "S1 S0", "S0 S1"},
+		"update halted":             {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"})}, plan.PilotHalted, "S0 S0", "S0 S1"},
+		"resumed":                   {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), resume(desired.PilotRecord{})}, plan.PilotDeployed, "S1 S0", "S0 S1"},
+		"resumed without a proof":   {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), resume(desired.PilotRecord{}), unproven("resume-1")}, plan.PilotHalted, "S0 S0", "S0 S1"},
+		"fixed, but nobody says so": {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), fix}, plan.PilotHalted, "S0 S0", "S0 S1 S2"},
+		"fixed":                     {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), fix, resume(desired.PilotRecord{Update: "fix"})}, plan.PilotDeployed, "S2 S0", "S0 S1 S2"},
+		"fixed, and wave 2 had it": {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), fix, resume(desired.PilotRecord{Update: "fix"}), func(l *life) {
+			l.f.Opened = map[string]time.Time{plan.PilotWave{Wave: 2, Subject: l.subject("first")}.Key(): l.now}
+		}}, plan.PilotDeployed, "S2 S0", "S0 S1 S2"},
 		"resumed before it is fixed":  {[]func(*life){halt(tester, desired.PilotRecord{Update: "first"}), func(l *life) { l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.22", l.subject("first")) }, resume(desired.PilotRecord{Update: "fix"})}, plan.PilotHalted, "S0 S0", "S0 S1"},
 		"denied":                      {[]func(*life){deny(authoriser, desired.PilotRecord{})}, plan.PilotDenied, " ", ""},
 		"denied by its developer":     {[]func(*life){deny(developer, desired.PilotRecord{})}, plan.PilotDeployed, "S1 S0", "S0 S1"},
