@@ -52,7 +52,7 @@ bench: setup ## Pomona beside its peers, every figure from the same run; ROWS=st
 
 soak: ## the long fault campaigns, in full
 	.ci/setup soak
-	POMONA_SOAK=1 POMONA_KILLS=200 go test -count=1 -v -timeout 120m -run 'Kill|Crash|PowerCut|Dies|MayDie|Hostile03|Flood|ForMonths' ./reconciler/boot ./reconciler ./reconciler/repo ./reconciler/collect ./reconciler/engine ./reconciler/submit ./e2e
+	POMONA_SOAK=1 POMONA_KILLS=200 go test -count=1 -v -timeout 120m -run 'Kill|Crash|PowerCut|Dies|MayDie|Hostile03|Flood|ForMonths|CleanMachine' ./reconciler/boot ./reconciler ./reconciler/repo ./reconciler/collect ./reconciler/engine ./reconciler/submit ./e2e
 
 clean:
 	rm -rf build

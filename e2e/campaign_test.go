@@ -42,7 +42,7 @@ func (w world) is(name, state string) bool {
 // activate has the template's campaign run.
 func (w world) activate() {
 	w.t.Helper()
-	w.edit("pilots.cue", `requester: "diagnostics@example.org"`, "requester: \"diagnostics@example.org\"\n\tstate: \"active\"")
+	w.edit("campaigns/campaigns.cue", `requester: "diagnostics@example.org"`, "requester: \"diagnostics@example.org\"\n\tstate: \"active\"")
 }
 
 const templateCampaign = "orbit-reprocessing"

@@ -2,6 +2,7 @@
 //
 //	observe.Damage(root) → plan.RepairOf → repair.Names
 //	plan.Holds.InForce → which commit, and as of which its FECs stay
+//	plan.Pilot → which FECs get a pilot's version, which packages are served
 //	repo.Files → load.Site → desired.Check ─┐
 //	                                        ├ build.Make → tree.Of → plan.Make
 //	observe.Root(root) ─────────────────────┘        → publish.Seal → render.Tree → publish.Generation
@@ -36,6 +37,18 @@
 //
 // RPM repositories of pilots: pilot_packages.go is what packages say of themselves, pilot_repository.go makes what repositories are laid out from,
 // and withholds a pilot that is in trouble; pilot_mirror.go compares what lies elsewhere.
+// How far pilots are is part of each pass, as holds are: pilot.go judges them by facts, plan.Pilot decides, and their places are givens of the tree. A
+// FEC of an open wave gets the pilot's version in the place of its own pin (plan.Piloted), and its own again when the pilot is halted, denied,
+// withdrawn or over, or when its release changes; what was promoted stays until the pilot's file goes or the site pins something newer. A FEC that is
+// held keeps what a pilot put there; one that went back to the release before has nothing of pilots. pilot_ledger.go is what the ledger remembers:
+// who wrote which record, what FECs have proven to run and since when, what was open. prover.go finds out beside passes who wrote records, and asks
+// for a pass; the clock and FECs do so too, at the loop's turns. Whatever is not known takes nothing from anybody: a pilot stays as published then,
+// and says why; so does one that cannot be served or whose FECs could not run it. Checks and previews of pull requests judge pilots by what is
+// proven already: a record that is new there counts once it is merged and proven. Whoever has neither a service nor its ledger, as pomona plan --base,
+// proves nothing.
+//
+// prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
+// out, and record.go knows who wrote which record and that none is changed.
 //
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.

@@ -143,3 +143,39 @@ func TestWhatCannotBeDoneMakesNoPass(t *testing.T) {
 		t.Errorf("times %+v", times)
 	}
 }
+
+// TestTheClockAndFECsBringPilotsFurther: nobody asks for a pass but the loop itself.
+func TestTheClockAndFECsBringPilotsFurther(t *testing.T) {
+	p := newPiloting(t)
+	start := time.Until(now)
+	l := &looping{follower: p.follower}
+	l.ahead.Store(int64(start))
+	p.Now = func() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) }
+	p.mirrored()
+	l.Loop = reconciler.NewLoop(p.Reconciler, 24*time.Hour, nil)
+	l.Turns = 100 * time.Millisecond
+	p.prover.Kick = func(ctx context.Context) { l.Kick(ctx) }
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	go func() { ended <- l.Run(ctx) }()
+	go func() { ended <- p.prover.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+		must(t, <-ended)
+	})
+	version := func(fec, want string) {
+		t.Helper()
+		l.eventually(fec+" gets "+want, func() bool {
+			_, err := os.Lstat(filepath.Join(p.follower.Root, "current/fecs", fec, "software", "bpm-"+want+".tar.gz"))
+			return err == nil
+		})
+	}
+	version("kgp2cu01", "1.1.0")
+	p.says("kgp2cu01", "running")
+	l.ahead.Store(int64(start + 26*time.Hour))
+	version("kgp2cu03", "1.1.0")
+	l.ahead.Store(int64(start + 42*24*time.Hour))
+	version("kgp2cu01", "1.0.0")
+	version("kgp2cu03", "1.0.0")
+}

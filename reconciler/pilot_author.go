@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/propose"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // PilotAuthor writes into a site what people have to say of pilots: each record a file of its own, so that people at work at once do not
@@ -25,6 +28,9 @@ type PilotAuthor struct {
 	By  string    // who says it
 	At  time.Time // when it happened; zero: now
 	Dry bool      // only show it
+	// Packages and Payloads read packages, to see what they require.
+	Packages *build.Packages
+	Payloads *fetch.Fetcher
 	// Doubt is why nobody will know that By wrote it; empty: somebody will.
 	Doubt string
 }
@@ -43,6 +49,10 @@ type PilotSeen struct {
 	By    string
 	At    time.Time
 	Now   plan.PilotNow // if everybody whom records name has written them
+	// unmet is what packages of a digest require and nobody provides; false: nobody knows.
+	unmet func(subject string) ([]string, bool, error)
+	// mirrorAt is what differs at an address from the packages of a digest.
+	mirrorAt func(subject, address string) (observed.Differences, error)
 }
 
 // PilotChange is what is to be written of a pilot.
@@ -99,6 +109,12 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 		return said, problems
 	}
 	seen := a.look(pilot, loaded.Site, t.files.Files())
+	seen.unmet = func(subject string) ([]string, bool, error) {
+		return a.unmet(ctx, wanted{site: loaded.Site, files: t.files}, seen.Pilot, subject)
+	}
+	seen.mirrorAt = func(subject, address string) (observed.Differences, error) {
+		return CheckMirror(ctx, seen.Pilot, subject, address)
+	}
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
 		return said, unknownPilot(loaded.Site, pilot)
@@ -149,6 +165,12 @@ func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files)
 	}
 	seen.Now = plan.Pilot(name, p, f, later(a.Now(), seen.At))
 	return seen
+}
+
+// unmet is what packages of a digest require and nobody provides, as the service will see it.
+func (a *PilotAuthor) unmet(ctx context.Context, w wanted, p desired.Pilot, subject string) ([]string, bool, error) {
+	j := packageJudge{r: &Reconciler{Payloads: a.Payloads, Packages: a.Packages, Log: a.Log, Now: a.Now}, w: w, p: p}
+	return j.unmet(ctx, subject, tree.PilotSnapshots(p)[subject])
 }
 
 // subjects are the digests of the packages after each update.
@@ -305,7 +327,7 @@ func (e *pilotEdit) fileOf(what string) string {
 	if path.Base(folder) != e.name {
 		what = e.name + "-" + what
 	}
-	return path.Join(folder, what+".cue")
+	return path.Join(folder, strings.ReplaceAll(what, "_", "-")+".cue") // CUE leaves out files that end in _test or _tool
 }
 
 // asLoaded is a pilot as it is read: what says nothing is not there.

@@ -74,14 +74,14 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts}, ctx.Err()
 }
 
-// rememberWithheld notes which pilots a pass does not bring further, and why.
+// rememberWithheld notes which pilots a pass does not bring further because something of them cannot be served, and why.
 func (r *Reconciler) rememberWithheld(j pilotsJudged) {
 	if r.Withheld == nil {
 		return
 	}
 	r.Withheld.Clear()
-	for _, place := range j.places {
-		if place.Withheld != "" {
+	for i, place := range j.places {
+		if place.Withheld != "" && j.free[i].Withheld == "" { // else it is judged each time
 			r.Withheld.Store(place.Name, place.Withheld)
 		}
 	}

@@ -206,6 +206,11 @@ func (t *PilotTeller) ask(ctx context.Context) {
 	if err != nil {
 		return // step says so
 	}
+	t.probe(ctx, j)
+}
+
+// probe asks for those of some pilots. What was found is entered in the place of what was found before: also that nobody knows any more.
+func (t *PilotTeller) probe(ctx context.Context, j judgedPilots) {
 	for _, n := range j.now {
 		p := j.site.Pilots[n.Name]
 		sites := plan.Probed(n, p)

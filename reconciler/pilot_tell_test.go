@@ -293,3 +293,33 @@ func TestAWayThatFailsIsTriedAgain(t *testing.T) {
 		t.Errorf("%v, %s waits", err, fmt.Sprint(left))
 	}
 }
+
+// TestWhatNobodySawIsNotPublished asks a server that is not there, for a site that was right before.
+func TestWhatNobodySawIsNotPublished(t *testing.T) {
+	now := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	teller := tellerOf(t, rootOf(t), &post{}, &now)
+	if err := teller.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+		return l.PutPilotProbes(t.Context(), []ledger.PilotProbe{{Pilot: "cream", Site: "CERN-PROD", Seen: true, Right: true, At: now}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	j := judged(plan.PilotDeployed, func(n *plan.PilotNow) {
+		n.Sites = []plan.SiteNow{{Site: "CERN-PROD", State: "installed"}, {Site: "RAL", State: "failed"}}
+	})
+	p := j.site.Pilots["cream"]
+	p.InfoSys = &desired.InfoSys{Type: "x", Server: "ldap://127.0.0.1:1"}
+	j.site.Pilots["cream"] = p
+	teller.probe(t.Context(), j)
+	var found []ledger.PilotProbe
+	if err := teller.Records.Use(t.Context(), func(l *ledger.Ledger) (err error) {
+		found, err = l.PilotProbes(t.Context())
+		return err
+	}); err != nil || len(found) != 1 || found[0].Seen || found[0].Right || !found[0].At.Equal(now) || !strings.HasPrefix(found[0].Why, "nobody knows: ask ldap://127.0.0.1:1: ") {
+		t.Errorf("%v %+v", err, found)
+	}
+	j.now[0].State = plan.PilotClosed
+	if sites := plan.Probed(j.now[0], p); sites != nil {
+		t.Errorf("%q are asked for although the pilot is over", sites)
+	}
+}

@@ -217,7 +217,7 @@ func TestAPilotOfFECsOpensWaveAfterWaveAndExpires(t *testing.T) {
 		t.Errorf("served are %v", got)
 	}
 	p.says("kgp2cu03", "running")
-	p.later(40 * 24 * time.Hour)
+	p.later(42 * 24 * time.Hour)
 	p.settled()
 	p.gets("it has expired", "1.0.0", "1.0.0")
 }
@@ -232,4 +232,223 @@ func (p *piloting) serves(folder string) map[string]bool {
 		out[e.Name()] = true
 	}
 	return out
+}
+
+// deployed is a pilot whose first wave is open and runs it.
+func deployed(t *testing.T) *piloting {
+	t.Helper()
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	p.later(time.Hour)
+	p.says("kgp2cu01", "running")
+	p.settled()
+	p.gets("deployed", "1.1.0", "1.0.0")
+	return p
+}
+
+func TestHaltedAndClosedPilotsGoBackByThemselves(t *testing.T) {
+	p := deployed(t)
+	p.records("", coordinator, "halt", `reason: "positions jump by a millimetre"`)
+	p.settled()
+	p.gets("nobody is known to have halted it", "1.1.0", "1.0.0")
+	p.later(time.Minute)
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.settled()
+	p.gets("halted", "1.0.0", "1.0.0")
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "resume", `reason: "it was the cable of the test bench"`)
+	p.settled()
+	p.gets("resumed", "1.1.0", "1.0.0")
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody needs it any more"`)
+	p.settled()
+	p.gets("withdrawn", "1.0.0", "1.0.0")
+}
+
+func TestFailuresHaltAPilotAlsoOnceItsFECsHaveGoneBack(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.says("kgp2cu01", "init-failed")
+	p.settled()
+	p.gets("its FEC has failed", "1.0.0", "1.0.0")
+	p.later(time.Minute)
+	p.says("kgp2cu01", "running") // what it ran before
+	p = p.restarted()
+	p.settled()
+	p.gets("nobody has resumed it", "1.0.0", "1.0.0")
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "resume", `reason: "the FEC had lost its network"`)
+	p.settled()
+	p.gets("resumed", "1.1.0", "1.0.0")
+}
+
+func TestRecordsCountForWhoeverSignedAllOfThem(t *testing.T) {
+	p := newPiloting(t)
+	p.mirrored()
+	file := fmt.Sprintf("record%d.cue", p.n) // the notes
+	p.records(tester, coordinator, "problem", `problem: "p-1", category: "functional", severity: "blocker", status: "open", text: "it is signed by another"`)
+	p.change(file, "more turns", "fewer turns") // not signed, beside a signed name
+	p.settled()
+	p.gets("somebody has changed the notes", "1.0.0", "1.0.0")
+	p.records(developer, developer, "notes", fmt.Sprintf("subject: %q, text: %q", p.subject(), "positions are averaged over more turns"))
+	p.settled()
+	p.gets("notes are written anew, and nobody has shown a blocker", "1.1.0", "1.0.0")
+}
+
+func TestWhatIsNotKnownTakesNobodyBack(t *testing.T) {
+	p := deployed(t)
+	must(t, p.Records.Close())
+	for _, ext := range []string{"", "-wal", "-shm"} {
+		_ = os.Remove(filepath.Join(p.Root, ".pomona", "ledger.db"+ext)) // there may be none
+	}
+	lost := &piloting{follower: follow1(t, p.site, p.Root), keys: p.keys, n: p.n}
+	lost.Now = p.Now
+	lost.believe(false) // its forge is away, say
+	lost.settled()
+	lost.gets("the ledger is lost, and nobody knows who wrote what", "1.1.0", "1.0.0")
+	lost.Reconciler.Proofs = nil
+	lost.pass()
+	lost.gets("a pass without a service", "1.1.0", "1.0.0")
+	lost.believe(false)
+	lost.later(42 * 24 * time.Hour)
+	lost.settled()
+	lost.gets("it expires all the same", "1.0.0", "1.0.0")
+}
+
+func TestHeldFECsKeepWhatAPilotPutThere(t *testing.T) {
+	p := deployed(t)
+	h := p.hold("fecs.kgp2cu01", 90*24*time.Hour)
+	p.settled()
+	p.later(42 * 24 * time.Hour)
+	p.settled()
+	p.gets("held, and expired", "1.1.0", "1.0.0")
+	must(t, verifies(t, p))
+	p.lift(h.ID)
+	p.settled()
+	p.gets("no longer held", "1.0.0", "1.0.0")
+}
+
+func TestAFECThatWentBackHasFailedWithThePilot(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+		_, err := l.Place(t.Context(), ledger.Hold{Scope: "fecs.kgp2cu01", Kind: "stay", Source: observed.FromFailure, Reason: "its init scripts fail", Commit: p.head(), Bad: p.head(),
+			Since: p.Now(), Until: p.Now().Add(90 * 24 * time.Hour)})
+		return err
+	}))
+	p.settled()
+	p.gets("it went back to its own version", "1.0.0", "1.0.0")
+	p.later(48 * time.Hour)
+	p.settled()
+	p.gets("the pilot is halted", "1.0.0", "1.0.0")
+	g, _ := observeRoot(t, p.Root).Published()
+	if len(g.Givens.Pilots) != 1 || g.Givens.Pilots[0].State != plan.PilotHalted {
+		t.Errorf("the generation states %+v", g.Givens.Pilots)
+	}
+}
+
+// verifies says why another machine would render something else.
+func verifies(t *testing.T, p *piloting) error {
+	t.Helper()
+	other := *p.site.reconciler("")
+	other.Now = p.Now
+	root, err := os.OpenRoot(p.Root)
+	must(t, err)
+	defer root.Close()
+	v, err := other.Verify(t.Context(), func(ctx context.Context, commit string) (*observe.Served, error) {
+		return observe.ServedByRoot(ctx, root, commit)
+	}, nil)
+	if err == nil && !v.Same {
+		err = fmt.Errorf("differs: %v", v.Differences)
+	}
+	return err
+}
+
+func TestAnotherMachineRendersPilotsTheSame(t *testing.T) {
+	p := deployed(t)
+	must(t, verifies(t, p))
+	x, err := (&reconciler.Reconciler{Repo: p.Repo, Root: p.Root, Loader: loader, Log: p.Log, Now: p.Now}).Explain(t.Context(), "fecs/kgp2cu01/boot.manifest")
+	must(t, err)
+	found := false
+	for _, s := range x.Sources {
+		found = found || s.Role == "pilot try, wave 1" && s.Path == "pilots.try.version"
+	}
+	if !found {
+		t.Errorf("sources are %+v", x.Sources)
+	}
+}
+
+func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
+	p := deployed(t)
+	p.later(26 * time.Hour)
+	p.settled()
+	p.says("kgp2cu03", "running")
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "criterion", `criterion: "noise", met: "yes"`)
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "closure", `outcome: "promoted", reason: "it is as good as it was said to be"`)
+	p.settled()
+	p.gets("promoted", "1.1.0", "1.1.0")
+	p.later(42 * 24 * time.Hour)
+	p.settled()
+	p.gets("promoted, and its last day is over", "1.1.0", "1.1.0")
+	p.git("rm", "-q", "pilots.cue")
+	for i := range p.n {
+		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
+	}
+	p.git("commit", "-qm", "the pilot is over")
+	p.settled()
+	p.gets("its file is gone", "1.0.0", "1.0.0")
+}
+
+// TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat, although what is proposed says what nobody has proven yet.
+func TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat(t *testing.T) {
+	p := deployed(t)
+	base := p.head()
+	p.Reconciler.Checks = reconciler.Checks{Made: true, Require: true}
+	p.later(time.Minute)
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.change("scripts/env", "echo global", "echo everywhere")
+	rep, err := p.Review(t.Context(), base)
+	must(t, err)
+	for _, f := range rep.Plan.FECs {
+		if len(f.Software) > 0 {
+			t.Errorf("%s is to change %v", f.Name, f.Software)
+		}
+	}
+	check, ok := reconciler.CheckOf(rep)
+	if !ok {
+		t.Fatal("there is nothing to check")
+	}
+	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.PutCheck(t.Context(), check, p.Now()) }))
+	p.pass()
+	g, _ := observeRoot(t, p.Root).Published()
+	if g.Commit != p.head() || g.Givens.Unchecked {
+		t.Errorf("published is %.12s, unchecked: %v", g.Commit, g.Givens.Unchecked)
+	}
+	p.gets("merged", "1.1.0", "1.0.0")
+	p.settled()
+	p.gets("and proven", "1.0.0", "1.0.0")
+}
+
+func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
+	p := deployed(t)
+	before := p.head()
+	p.change("record3.cue", `decision: "ok"`, `decision: "deny", reason: "it was never good enough"`)
+	_, err := p.Reconcile(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "record3.cue") || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a record that was changed: %v", err)
+	}
+	if p.commitServed() != before {
+		t.Error("it is published")
+	}
+	if _, err := p.Review(t.Context(), before); err == nil || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a proposal that changes a record: %v", err)
+	}
+	other := *p.Reconciler
+	if _, err := other.Compare(t.Context(), before); err == nil || !strings.Contains(err.Error(), "this record has been changed") {
+		t.Errorf("a plan that changes a record: %v", err)
+	}
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/propose"
 )
 
 // RecordPilot says that something has happened: its own fields are given, the rest is worked out.
@@ -33,7 +35,9 @@ func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
 			r.Subject = s.offered(r.Site)
 		}
 		if r.Subject == "" {
-			if r.Subject, err = s.subject(update); err != nil {
+			r.Subject, err = s.subject(update)
+			anyhow := update == "" && (r.Kind == desired.RecordProblem || r.Kind == desired.RecordFeedback) // also of what has no packages yet
+			if err != nil && !anyhow {
 				return c, err
 			}
 		}
@@ -116,7 +120,7 @@ var wordChecks = map[string]func(PilotSeen, *desired.PilotRecord) ([]string, err
 	desired.RecordReport:        PilotSeen.checkReport,
 	desired.RecordAuthorisation: PilotSeen.checkFrozen,
 	desired.RecordNotes:         PilotSeen.checkNotes,
-	desired.RecordMirror:        PilotSeen.checkFrozen,
+	desired.RecordMirror:        PilotSeen.checkFrozen, // and MirrorPilot looks
 	desired.RecordApproval:      PilotSeen.checkUpdate,
 	desired.RecordRejection:     PilotSeen.checkUpdate,
 	desired.RecordCall:          PilotSeen.checkCall,
@@ -144,19 +148,33 @@ func (s PilotSeen) checkFrozen(r *desired.PilotRecord) ([]string, error) {
 }
 
 func (s PilotSeen) checkFreeze(r *desired.PilotRecord) (doubts []string, err error) {
-	if s.frozen(r.Update) == r.Subject {
+	if s.Pilot.Scope == desired.PilotOfSites && r.Closure == nil {
+		if r.Closure, err = s.closure(*r); err != nil {
+			return nil, err
+		}
+	}
+	was, _ := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordFreeze && o.Update == r.Update })
+	if was.Subject == r.Subject && reflect.DeepEqual(was.Closure, r.Closure) {
 		return nil, fmt.Errorf("this is frozen already, as %s", r.Subject)
 	}
-	if s.Pilot.Scope == desired.PilotOfFECs {
-		return nil, nil
-	}
-	if r.Closure == nil {
-		return nil, errors.New("nobody has said whether everything is provided that the packages require: give --closure with the exit code of dnf repoclosure, or the file that has what it printed")
-	}
-	if r.Closure.Exit == 0 || s.waived("repo-closure") {
+	if r.Closure == nil || r.Closure.Exit == 0 || s.waived("repo-closure") {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("packages require what nobody provides%s: add it to %s, or have the coordinator waive it: pomona pilot %s waive repo-closure", listed(r.Closure.Unmet), desired.ExternalRPMs, s.Name)
+}
+
+// closure works out whether everything is provided that packages require, as far as they can be read.
+func (s PilotSeen) closure(r desired.PilotRecord) (*desired.RPMClosure, error) {
+	unmet, known, err := s.unmet(r.Subject)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the packages cannot be read to see whether everything is provided that they require (%w): give --root, or --closure with what dnf repoclosure says", err)
+	case !known:
+		return nil, fmt.Errorf("nobody knows whether everything is provided that the packages require%s: site.packages.base does not say what nodes have already; give --closure with what dnf repoclosure says", listed(unmet))
+	case len(unmet) > 0:
+		return &desired.RPMClosure{Exit: 1, Unmet: unmet}, nil
+	}
+	return &desired.RPMClosure{}, nil
 }
 
 func listed(what []string) string {
@@ -262,7 +280,7 @@ func (s PilotSeen) checkJoin(r *desired.PilotRecord) ([]string, error) {
 func (s PilotSeen) checkDeployment(r *desired.PilotRecord) ([]string, error) {
 	answer, _ := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordJoin && o.Site == r.Site })
 	if answer.Answer != "interested" && r.State == "installed" {
-		return []string{fmt.Sprintf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)}, nil
+		return nil, fmt.Errorf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)
 	}
 	return nil, nil
 }
@@ -274,6 +292,8 @@ func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
 	}
 	r.Status = either(r.Status, "open")
 	switch {
+	case known && before.Severity == "blocker" && before.Status == "open" && !s.mayResolve(r.By, before):
+		return nil, fmt.Errorf("%s blocks the pilot: that it no longer does say %s", r.Problem, strings.Join(s.resolvers(before), " or "))
 	case known:
 		r.Category, r.Severity = either(r.Category, before.Category), either(r.Severity, before.Severity)
 		r.Text, r.Site, r.Subject = either(r.Text, before.Text), either(r.Site, before.Site), before.Subject
@@ -294,6 +314,28 @@ func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
 		}
 	}
 	return nil, nil
+}
+
+// resolvers are who may say that a blocker is none any more: who had it, who speaks for its site, and the coordinator.
+func (s PilotSeen) resolvers(problem desired.PilotRecord) (who []string) {
+	first := problem
+	for _, name := range slices.Backward(s.Pilot.RecordsInOrder()) {
+		if r := s.Pilot.Records[name]; r.Kind == desired.RecordProblem && r.Problem == problem.Problem {
+			first = r
+		}
+	}
+	who = []string{first.By}
+	if contact := s.Pilot.Sites[problem.Site].Contact; contact != "" && contact != first.By {
+		who = append(who, contact)
+	}
+	if s.Pilot.Roles != nil {
+		who = append(who, s.Pilot.Roles.Coordinator)
+	}
+	return who
+}
+
+func (s PilotSeen) mayResolve(by string, problem desired.PilotRecord) bool {
+	return slices.ContainsFunc(s.resolvers(problem), func(who string) bool { return desired.SamePerson(who, by) })
 }
 
 func either(a, b string) string {
@@ -361,4 +403,45 @@ func (w ReportPilot) say(s PilotSeen) (c PilotChange, err error) {
 		r.Checks[check] = result
 	}
 	return RecordPilot{r}.say(s)
+}
+
+// MirrorPilot says that what is frozen lies at an address, and looks whether that is so.
+type MirrorPilot struct {
+	Record  desired.PilotRecord
+	OnTrust bool // do not look
+}
+
+func (w MirrorPilot) say(s PilotSeen) (c PilotChange, err error) {
+	if c, err = (RecordPilot{w.Record}).say(s); err != nil {
+		return c, err
+	}
+	if w.OnTrust {
+		c.Warnings = append(c.Warnings, "nobody has looked whether the packages lie there")
+		return c, nil
+	}
+	found, err := s.mirrorAt(c.Record.Subject, c.Record.Location)
+	if err != nil {
+		return c, fmt.Errorf("look at mirror: %w", err)
+	}
+	if len(found) > 0 {
+		return c, fmt.Errorf("what lies at %s is not what is frozen:\n%v\nmirror it again, or give --on-trust if it cannot be reached from here", c.Record.Location, found)
+	}
+	return c, nil
+}
+
+// FeedbackForm is a form that a user has filled in: who they are, it says itself.
+type FeedbackForm struct{ Text, Update string }
+
+func (w FeedbackForm) say(s PilotSeen) (c PilotChange, err error) {
+	f, err := propose.ReadForm(s.Name, w.Text)
+	if err != nil {
+		return c, err
+	}
+	if f.By != "" {
+		s.By = f.By
+	}
+	if _, ok := s.Pilot.Sites[f.Site]; !ok && f.Site != "" {
+		return c, fmt.Errorf("site %s takes no part in pilot %s%s: correct it in the form, or leave it empty", f.Site, s.Name, nearSite(f.Site, s.Pilot))
+	}
+	return RecordPilot{desired.PilotRecord{Kind: desired.RecordFeedback, Update: w.Update, Site: f.Site, Rating: f.Rating, Text: f.Text}}.say(s)
 }

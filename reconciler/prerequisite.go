@@ -102,12 +102,6 @@ func pathsOf(record any) []string {
 	return out
 }
 
-// SiteOf is the site of the branch.
-func (r *Reconciler) SiteOf(ctx context.Context) (desired.Site, error) {
-	w, err := r.read(ctx, r.Branch)
-	return w.site, err
-}
-
 func unknownPrerequisite(site desired.Site, name string) error {
 	return UnknownPrerequisite(name, present(site.Prerequisites))
 }

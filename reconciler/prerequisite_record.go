@@ -105,6 +105,23 @@ func (a *PrerequisiteAuthor) record(ctx context.Context, title string, evidence 
 	return done, err
 }
 
+// Seen is the site as the branch has it that gets evidence.
+func (a *PrerequisiteAuthor) Seen(ctx context.Context) (desired.Site, error) {
+	t, err := a.target(ctx)
+	if err != nil {
+		return desired.Site{}, err
+	}
+	defer t.close()
+	loaded, problems, err := check(ctx, t.files, a.Loader, a.Verdicts, a.Now())
+	if err != nil {
+		return desired.Site{}, err
+	}
+	if len(problems.Blocking()) > 0 {
+		return desired.Site{}, problems
+	}
+	return loaded.Site, nil
+}
+
 func (a *PrerequisiteAuthor) body(done Recorded) string {
 	var b strings.Builder
 	for _, one := range done.Records {
@@ -146,6 +163,9 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 		return RecordedOne{}, propose.File{}, fmt.Errorf("find prerequisite %s: %w", e.Prerequisite, err)
 	}
 	name := recordNameOf(r)
+	if _, taken := p.Records[name]; taken {
+		return RecordedOne{}, propose.File{}, fmt.Errorf("%s of %s is recorded already", name, e.Prerequisite)
+	}
 	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
 	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
 }

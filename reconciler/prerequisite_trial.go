@@ -3,6 +3,7 @@ package reconciler
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +83,10 @@ func (t *Trier) Try(ctx context.Context, site desired.Site, system string, only 
 			if i == 0 {
 				from = p.UpgradeFrom(system)
 			}
-			jobs, err := t.jobs(ctx, trialBuild{files, base, system}, name, v, from)
+			jobs, err := t.jobs(ctx, trialBuild{files, base, system, rand.Text()}, name, v, from)
+			if err == nil {
+				err = t.must(ctx, "buildah", t.store("rmi", "--prune", "--force")...)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -206,7 +210,7 @@ func (t *Trier) store(args ...string) []string {
 }
 
 // trialBuild is what stages are built of.
-type trialBuild struct{ files, base, system string }
+type trialBuild struct{ files, base, system, trial string }
 
 // jobs runs the jobs of one version, each a stage of the Containerfile: none that stands on one that has failed.
 func (t *Trier) jobs(ctx context.Context, b trialBuild, name, version, from string) (jobs desired.TrialJobs, err error) {
@@ -230,10 +234,7 @@ func (t *Trier) jobs(ctx context.Context, b trialBuild, name, version, from stri
 func (t *Trier) stage(ctx context.Context, b trialBuild, stage, want, previous string) (*desired.JobResult, error) {
 	fmt.Fprintf(t.Output, "== %s %s on %s\n", stage, want, b.system)
 	args := t.store("bud", "--isolation", "chroot", "--network", "host", "--layers", "--target", stage,
-		"--build-arg", "BASE="+b.base, "--build-arg", "WANT="+want)
-	if previous != "" {
-		args = append(args, "--build-arg", "PREVIOUS="+previous)
-	}
+		"--build-arg", "BASE="+b.base, "--build-arg", "WANT="+want, "--build-arg", "TRIAL="+b.trial, "--build-arg", "PREVIOUS="+previous)
 	code, out, err := t.run(ctx, "buildah", append(args, "-f", filepath.Join(b.files, b.system, tree.Containerfile), b.files)...)
 	if err != nil {
 		return nil, err
@@ -242,7 +243,7 @@ func (t *Trier) stage(ctx context.Context, b trialBuild, stage, want, previous s
 	if stage == "again" {
 		result.Changed = changedIn(out)
 	}
-	if code != 0 && !bytes.Contains(out, []byte("running runtime")) { // the builder itself has failed, and nothing was tried
+	if code != 0 && !bytes.Contains(out, []byte(`at STEP "RUN /prerequisites/`)) { // the builder itself has failed, and nothing was tried
 		result.Inconclusive = clipped("the builder ended with " + strconv.Itoa(code) + ": " + lastLine(out))
 	}
 	return result, nil

@@ -344,9 +344,6 @@ func check(ctx context.Context, src artifact.Source, loader *load.Loader, verdic
 	if err != nil {
 		return nil, nil, fmt.Errorf("check payloads: %w", err)
 	}
-	if len(checks.Blocking()) == 0 && len(loaded.Problems.Blocking()) == 0 {
-		checks = append(checks, plan.PilotMisfits(loaded.Site, src.Files(), now)...)
-	}
 	located, err := loaded.Locate(ctx, append(checks, payloads...))
 	if err != nil {
 		return nil, nil, fmt.Errorf("locate problems: %w", err)

@@ -16,7 +16,7 @@ import (
 // The template's campaign, which is a draft there, and the file that declares it.
 const (
 	demoCampaign     = "orbit-reprocessing"
-	demoCampaignFile = "pilots.cue"
+	demoCampaignFile = "campaigns/campaigns.cue"
 )
 
 // demoPatience is how long a demo waits for its campaign: it takes seconds.

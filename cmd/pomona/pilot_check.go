@@ -18,7 +18,8 @@ type pilotWordFlags struct {
 	checks, logs []string
 	closure      string // of freeze
 	file         string // of notes: the migration; of feedback: the form
-	form         bool
+	form         bool   // of feedback: print it
+	onTrust      bool   // of mirror
 	start        pilotStartFlags
 }
 
@@ -55,9 +56,11 @@ func pilotCheckVerbs() []pilotVerb {
 		{
 			name: "freeze", short: "nothing changes from here on: what is tested, authorised and mirrored (coordinator)", ofUpdate: true,
 			long: `Freeze the packages as they are, or the release: their digest is worked out here. Whatever is said later is about that digest; if they change,
-it is void, and they must be frozen anew.`,
-			example: "  pomona pilot grid-1 freeze --closure 0\n  dnf -q repoclosure >unmet.txt 2>&1; pomona pilot grid-1 freeze --closure unmet.txt",
+it is void, and they must be frozen anew. Whether everything is provided that they require, is worked out too, unless --closure says it: the packages are
+read from the blob store of --root, or from where they lie, and site.packages.base says what nodes have already.`,
+			example: "  pomona pilot grid-1 freeze --root /srv/pomona\n  pomona pilot grid-1 freeze --closure 0\n  dnf -q repoclosure >unmet.txt 2>&1; pomona pilot grid-1 freeze --closure unmet.txt",
 			flags: func(f *pilotFlags) {
+				f.set.StringVar(&f.root, "root", "", "served directory on this machine whose blob store has the packages")
 				f.set.StringVar(&f.words.closure, "closure", "", "what dnf repoclosure says: its exit code, or the file that has what it printed (an empty file: all is provided)")
 			},
 			word: func(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {
@@ -145,11 +148,17 @@ A later report replaces what it says of the same checks.`,
 			},
 		},
 		{
-			name: "mirror", args: "ADDRESS", short: "what is frozen lies where sites get it (authoriser or coordinator)", ofUpdate: true, most: 1,
-			long:    "Say that what is frozen lies, file for file, where sites get it.",
+			name: "mirror", args: "ADDRESS", short: "what is frozen lies where sites get it (authoriser or coordinator)", ofUpdate: true, least: 1, most: 1,
+			long: `Say that what is frozen lies, file for file, where sites get it: ADDRESS/OS/ARCH/RPMS.*/. Every package there is looked at and compared by its
+digest, and so is what repodata offers. --on-trust takes your word for it, where the mirror cannot be reached from here.`,
 			example: "  pomona pilot grid-1 mirror https://mirror.example.org/pilots/grid-1",
+			flags: func(f *pilotFlags) {
+				f.set.BoolVar(&f.words.onTrust, "on-trust", false, "do not look whether the packages lie there")
+			},
 			word: func(f *pilotFlags, args []string) (reconciler.PilotWord, error) {
-				return recorded(f, desired.RecordMirror, func(r *desired.PilotRecord) { r.Location = strings.Join(args, "") })
+				r := f.words.record
+				r.Kind, r.Update, r.Location = desired.RecordMirror, f.update, args[0]
+				return reconciler.MirrorPilot{Record: r, OnTrust: f.words.onTrust}, nil
 			},
 		},
 	}

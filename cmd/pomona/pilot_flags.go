@@ -105,7 +105,11 @@ func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &reconciler.PilotAuthor{At: at, Dry: f.dry, Author: reconciler.Author{
+	payloads, err := f.payloads.fetcher(cache, f.root)
+	if err != nil {
+		return nil, err
+	}
+	a := &reconciler.PilotAuthor{At: at, Dry: f.dry, Packages: build.NewPackages(cache, log), Payloads: payloads, Author: reconciler.Author{
 		Site: f.site, Branch: f.branch, Remote: repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true},
 		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Log: log, Now: time.Now,
 		Put: func(ctx context.Context, b remote.Blob) error { return client.Upload(ctx, f.to, b, f.clear) },

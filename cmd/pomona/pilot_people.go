@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler"
@@ -50,5 +51,62 @@ no longer open.`,
 				return recorded(f, desired.RecordProblem, func(r *desired.PilotRecord) { r.Problem = strings.Join(args, "") })
 			},
 		},
+		{
+			name: "feedback", short: "how a user found it (anybody)", ofUpdate: true,
+			long: `Give a user's feedback: in words, or with a form to fill in, which --form prints and --from reads. It is shown with the pilot; whatever has to be
+solved is a problem.`,
+			example: `  pomona pilot grid-1 feedback --form >form.md; editor form.md; pomona pilot grid-1 feedback --from form.md
+  pomona pilot grid-1 feedback --rating 4 --text "ten thousand jobs, no trouble"`,
+			flags: func(f *pilotFlags) {
+				f.set.BoolVar(&f.words.form, "form", false, "print an empty form, and do nothing else")
+				f.set.StringVar(&f.words.file, "from", "", "file of a form that is filled in")
+				f.set.IntVar(&f.words.record.Rating, "rating", 0, "from 1, not usable, to 5, better than what was before")
+				f.set.StringVar(&f.words.record.Text, "text", "", "what somebody has to say of it")
+				f.set.StringVar(&f.words.record.Site, "at-site", "", "site where it was used")
+			},
+			word: readFeedback,
+		},
+		{
+			name: "criterion", args: "NAME MET", short: "whether a criterion is met: yes, no or inconclusive (coordinator or owner)", least: 1, most: 2,
+			long:    "Say whether a criterion is met: yes, no or inconclusive. All must be before the pilot is promoted.",
+			example: `  pomona pilot grid-1 criterion jobs yes --text "99.4 of a hundred" --url https://monitoring.example.org/1`,
+			flags: func(f *pilotFlags) {
+				f.set.StringVar(&f.words.record.Text, "text", "", "what was measured")
+				f.set.StringVar(&f.words.record.URL, "url", "", "address of more about it")
+			},
+			word: func(f *pilotFlags, args []string) (reconciler.PilotWord, error) {
+				met := append(args, "")[1]
+				if err := oneOf("answer", met, "yes", "no", "inconclusive"); err != nil {
+					return nil, fmt.Errorf("whether %s is met: %w", args[0], err)
+				}
+				return recorded(f, desired.RecordCriterion, func(r *desired.PilotRecord) { r.Criterion, r.Met = args[0], met })
+			},
+		},
 	}
 }
+
+// readFeedback is feedback of flags, or of a form.
+func readFeedback(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {
+	r := f.words.record
+	switch {
+	case f.words.form:
+		return nil, errForm
+	case f.words.file != "":
+		if r.Text != "" || r.Rating != 0 || r.Site != "" {
+			return nil, errors.New("feedback is either that of --from or of other flags")
+		}
+		text, err := readText(f.words.file)
+		if err != nil {
+			return nil, err
+		}
+		return reconciler.FeedbackForm{Text: text, Update: f.update}, nil
+	case r.Text == "":
+		return nil, errors.New("nothing is said: give --text, or --from a form that --form has printed")
+	case f.set.Changed("rating") && (r.Rating < 1 || r.Rating > 5):
+		return nil, fmt.Errorf("malformed rating %d: want a number from 1 to 5", r.Rating)
+	}
+	return recorded(f, desired.RecordFeedback, nil)
+}
+
+// errForm says that only the form is wanted.
+var errForm = errors.New("print the form")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/propose"
 )
 
 // pilotVerb is one thing that people say of a pilot: pomona pilot NAME VERB.
@@ -57,6 +60,10 @@ func (v pilotVerb) command() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			word, err := v.word(f, args[1:])
+			if errors.Is(err, errForm) {
+				_, err := io.WriteString(cmd.OutOrStdout(), propose.Form(args[0]))
+				return err
+			}
 			if err != nil {
 				return fmt.Errorf("%w\nsee pomona pilot NAME %s --help", err, v.name)
 			}

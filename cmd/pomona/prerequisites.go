@@ -218,11 +218,11 @@ and root, and no registry; others of their image. A machine that can make none s
 Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could not run.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, _, err := f.open(cmd)
+			a, _, err := e.author(cmd, f)
 			if err != nil {
 				return err
 			}
-			site, err := r.SiteOf(cmd.Context())
+			site, err := a.Seen(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,6 @@
 package observed
 
-import (
-	"time"
-
-	"github.com/pomona-gitops/pomona/reconciler/tree"
-)
-
-// PilotPlace is how far a pilot has got, as far as a tree depends on it.
-type PilotPlace = tree.PilotPlace
+import "time"
 
 // Proof is how it is known who wrote a record.
 type Proof struct {

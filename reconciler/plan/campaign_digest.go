@@ -21,6 +21,7 @@ func SpecDigest(name string, c desired.Campaign, s desired.Settings) string {
 	for _, stage := range c.Stages {
 		if stage.Job != nil {
 			key, p := s.ProfileFor(c, stage)
+			p.Provides = nil // what is there is not what jobs do
 			profiles[key] = p
 		}
 	}

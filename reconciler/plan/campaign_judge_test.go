@@ -338,8 +338,11 @@ func TestDigestOfACampaign(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*desired.Campaign, *desired.Settings){
-		"state":         func(c *desired.Campaign, _ *desired.Settings) { c.State = desired.Active },
-		"approvals":     func(c *desired.Campaign, _ *desired.Settings) { c.Approvals = []desired.Approval{{Digest: was}} },
+		"state":     func(c *desired.Campaign, _ *desired.Settings) { c.State = desired.Active },
+		"approvals": func(c *desired.Campaign, _ *desired.Settings) { c.Approvals = []desired.Approval{{Digest: was}} },
+		"what a profile provides": func(_ *desired.Campaign, s *desired.Settings) {
+			s.Profiles["grid"] = desired.Profile{Engine: "slurm", Provides: []string{"dbus"}}
+		},
 		"other profile": func(_ *desired.Campaign, s *desired.Settings) { delete(s.Profiles, "spare") },
 	} {
 		if digest(change) != was {

@@ -35,10 +35,16 @@ type Item struct {
 	What string `json:"what"`           // added, removed, changed, rebuilt, started or held
 	From string `json:"from,omitempty"` // version that is published
 	To   string `json:"to,omitempty"`   // version that is wanted
+	By   string `json:"by,omitempty"`   // pilot and wave that puts it there; empty: the site itself
 }
 
 // String is the change in a few words.
 func (i Item) String() string {
+	if i.By != "" {
+		by := i.By
+		i.By = ""
+		return i.String() + " (" + by + ")"
+	}
 	switch {
 	case i.What == Added && i.To == "":
 		return "+ " + i.Name
@@ -146,7 +152,7 @@ func unread(s desired.Site, now tree.Manifest) FEC {
 func compareManifests(s desired.Site, was, now tree.Manifest) FEC {
 	return FEC{
 		Name: now.FEC, Host: now.Host, Groups: groupsOf(s, now.FEC),
-		Software: items(was.Software, now.Software), Configuration: items(was.Configuration, now.Configuration),
+		Software: byPilots(s.FECs[now.FEC], items(was.Software, now.Software)), Configuration: items(was.Configuration, now.Configuration),
 		Scripts: scripts(was.Init, now.Init), Others: others(was, now), Bytes: download(was, now),
 	}
 }
@@ -194,18 +200,28 @@ func items(was, now []tree.Item) []Item {
 			out = append(out, Item{Name: i.Name, What: Added, To: i.Version})
 			continue
 		case o.Version != i.Version:
-			out = append(out, Item{i.Name, Changed, o.Version, i.Version})
+			out = append(out, Item{Name: i.Name, What: Changed, From: o.Version, To: i.Version})
 		case o.Digest != i.Digest || o.Install != i.Install:
-			out = append(out, Item{i.Name, Rebuilt, o.Version, i.Version})
+			out = append(out, Item{Name: i.Name, What: Rebuilt, From: o.Version, To: i.Version})
 		}
 		if o.Start != i.Start {
-			out = append(out, Item{i.Name, startedOr(i.Start), o.Version, i.Version})
+			out = append(out, Item{Name: i.Name, What: startedOr(i.Start), From: o.Version, To: i.Version})
 		}
 	}
 	for _, name := range sortedKeys(old) {
 		out = append(out, Item{Name: name, What: Removed, From: old[name].Version})
 	}
 	return out
+}
+
+// byPilots says which versions pilots have put there.
+func byPilots(f desired.FEC, software []Item) []Item {
+	for i, item := range software {
+		if pin := f.Software[item.Name]; pin.Piloted.Pilot != "" && pin.Version == item.To {
+			software[i].By = pin.Piloted.String()
+		}
+	}
+	return software
 }
 
 func startedOr(start bool) string {

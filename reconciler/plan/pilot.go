@@ -5,6 +5,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // States of a pilot: the first eight one after the other, then the ways in which it ends or stops.
@@ -64,7 +65,7 @@ type PilotNow struct {
 	Why      string        `json:"why,omitempty"`  // halted, denied or expired
 	Trip     string        `json:"trip,omitempty"` // failures that halt it, as they are now: to be remembered
 	// Waves and snapshots as the tree is to have them.
-	Place observed.PilotPlace `json:"place"`
+	Place tree.PilotPlace `json:"place"`
 }
 
 // PilotWave is how far a wave is.

@@ -60,21 +60,34 @@ func (j *pilotJudge) declared(name string, holds bool, otherwise string) Gate {
 	return Gate{Name: name, Verdict: GatePending, Why: otherwise, Who: []string{j.p.Owner}, Do: "declare it at pilots." + strconv.Quote(j.name)}
 }
 
+// staffed is a gate that holds by what is declared once somebody is appointed.
+func (j *pilotJudge) staffed(name string, holds bool, otherwise string) Gate {
+	g := j.declared(name, holds, otherwise)
+	if !holds {
+		g.Do = j.do("staff")
+	}
+	return g
+}
+
 // staffGates are those that lead to staffed.
 func (j *pilotJudge) staffGates() []Gate {
 	p, roles := j.p, j.p.Roles
 	gates := []Gate{
-		j.declared("roles", roles != nil && roles.Coordinator != "" && roles.Developer != "" && roles.Authoriser != "", "nobody is appointed"),
-		j.declared("testers", roles != nil && len(roles.Testers) > 0, "nobody is to test it"),
-		j.declared("tracker", p.Tracker != "", "no tracker is named"),
-		j.declared("impact", p.Impact != nil, "nothing says what it affects and needs"),
-		j.declared("rollout", p.Rollout != nil && len(p.Rollout.Waves) > 0, "nothing says who gets it after whom"),
+		j.staffed("roles", roles != nil && roles.Coordinator != "" && roles.Developer != "" && roles.Authoriser != "", "nobody is appointed"),
+		j.staffed("testers", roles != nil && len(roles.Testers) > 0, "nobody is to test it"),
+		j.staffed("tracker", p.Tracker != "", "no tracker is named"),
+		j.staffed("impact", p.Impact != nil, "nothing says what it affects and needs"),
+		j.staffed("rollout", p.Rollout != nil && len(p.Rollout.Waves) > 0, "nothing says who gets it after whom"),
 	}
 	if j.fast() && !gates[1].Verdict.Holds() {
 		gates[1] = Gate{Name: "testers", Verdict: GateNotApplicable, Why: "the pilot is fast: its coordinator may test it"}
 	}
 	if j.ofSites() {
-		return append(gates, j.declared("branches", len(p.Branches) > 0, "there are no packages"))
+		g := j.declared("branches", len(p.Branches) > 0, "there are no packages")
+		if !g.Verdict.Holds() {
+			g.Do = j.do("add-packages")
+		}
+		return append(gates, g)
 	}
 	g := j.declared("release", p.Software != "" && p.Version != "" && j.f.Subject != "", "the site has no such release")
 	return append(gates, g)

@@ -83,22 +83,6 @@ func Runnable(s desired.Site, files artifact.Files, subjects map[string]string, 
 	return out
 }
 
-// PilotMisfits are problems that FECs would have with what pilots offer them, at the pilots: of those that have not ended.
-func PilotMisfits(s desired.Site, files artifact.Files, now time.Time) (ps desired.Problems) {
-	for _, name := range sortedKeys(s.Pilots) {
-		p := s.Pilots[name]
-		if p.Scope != desired.PilotOfFECs || p.Rollout == nil || p.Ended() || desired.Expired(p.Expires, now) {
-			continue
-		}
-		all := tree.PilotPlace{Name: name, Waves: slices.Repeat([]string{"all"}, len(p.Rollout.Waves))}
-		for _, wrong := range misfits(s, files, Offered(s, nil, []tree.PilotPlace{all}), now) {
-			ps = append(ps, desired.Problem{Path: desired.CUEPath("pilots", name, "version"),
-				Text: fmt.Sprintf("with %s %s, %s: %s", p.Software, p.Version, wrong.Path, wrong.Text), Advice: wrong.Advice})
-		}
-	}
-	return ps
-}
-
 // misfits are problems of FECs that they have only with what pilots have put on them.
 func misfits(s desired.Site, files artifact.Files, offered map[string][]observed.HeldPilot, now time.Time) (ps desired.Problems) {
 	if len(offered) == 0 {

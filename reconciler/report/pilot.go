@@ -103,7 +103,7 @@ func criteriaOf(p desired.Pilot) []PilotCriterion {
 	return out
 }
 
-// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once.
+// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once, with all that it is for.
 func nextOf(now plan.PilotNow) []PilotNext {
 	next := []PilotNext{}
 	add := func(about string, gates []plan.Gate) {
@@ -112,8 +112,12 @@ func nextOf(now plan.PilotNow) []PilotNext {
 				continue
 			}
 			n := PilotNext{For: cmp.Or(about, g.State), Who: g.Who, Do: g.Do, Why: g.Why}
-			if !slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && slices.Equal(o.Who, n.Who) }) {
+			i := slices.IndexFunc(next, func(o PilotNext) bool { return o.For == n.For && o.Do == n.Do && slices.Equal(o.Who, n.Who) })
+			switch {
+			case i < 0:
 				next = append(next, n)
+			case !strings.Contains(next[i].Why, n.Why):
+				next[i].Why = strings.TrimPrefix(next[i].Why+"; "+n.Why, "; ")
 			}
 		}
 	}

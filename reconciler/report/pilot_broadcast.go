@@ -26,13 +26,16 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 		title = about + ": sites are asked to take part in " + cmp.Or(p.Offers, "it")
 		line("%s", p.Description)
 		if r.Closes != "" {
-			line("Answer until %s: pomona pilot %s join --site SITE --answer interested (or declined)", r.Closes, p.Name)
+			line("Answer until %s: pomona pilot %s join SITE --answer interested (or declined)", r.Closes, p.Name)
 		}
 		p.impact(line)
 		if r.Text != "" {
 			line("%s", r.Text)
 		}
-		line("Its repositories: repo/pilots/%s/pilot-node.repo of this site's tree", p.Name)
+		for _, s := range p.Sites {
+			line("%s is in wave %d", s.Site, s.Wave)
+		}
+		line("Repositories of wave N: repo/pilots/%s/wave-N/OS/ARCH/pilot-node.repo of the served tree", p.Name)
 	case observed.BroadcastResources:
 		title = fmt.Sprintf("%s: resources of %s are published", about, b.About)
 		line("They are found in the information system by GLUE2EntityOtherInfo=PilotID=%s.", p.ID)

@@ -161,7 +161,7 @@ func cell(s string) string {
 		}
 		return r
 	}, s)
-	if t := strings.TrimLeft(s, "  \u3000"); t != "" && strings.ContainsRune("=+-@＝＋－＠'|%", []rune(t)[0]) {
+	if t := strings.TrimLeft(s, " \u00a0\u3000\ufeff\u200b"); t != "" && strings.ContainsRune("=+-@＝＋－＠'|%", []rune(t)[0]) {
 		return "'" + s
 	}
 	return s

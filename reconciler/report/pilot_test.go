@@ -16,6 +16,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 var update = flag.Bool("update", false, "write the expected files anew")
@@ -59,7 +60,7 @@ func creamPilot(hostile string) report.Pilot {
 		},
 		Problems: []plan.ProblemNow{{Problem: "b-17", Site: "CERN-PROD", By: "ann@cern.example.org", Category: "configuration", Severity: "blocker", Status: "open",
 			Text: "no proxies after a day" + hostile, FoundIn: frozen, Opened: at(7)}},
-		Place: observed.PilotPlace{Name: "cream", State: plan.PilotCalled, Waves: []string{frozen}},
+		Place: tree.PilotPlace{Name: "cream", State: plan.PilotCalled, Waves: []string{frozen}},
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{"freeze-1": {By: "cora@example.org", Source: "signature of commit 0123456789ab"}},
 		Doubts: map[string]string{"jobs-1": "its commit is not signed" + hostile}}
@@ -164,6 +165,47 @@ func TestPilotsSteerNoTerminal(t *testing.T) {
 			if strings.Contains(b.String(), hostile) {
 				t.Errorf("%q", b.String())
 			}
+		}
+	}
+}
+
+// TestBroadcastsSayWhatToDo reads what each kind says to sites, and to those with FECs.
+func TestBroadcastsSayWhatToDo(t *testing.T) {
+	p := creamPilot("")
+	p.Records = append(p.Records, report.PilotRecord{Record: "call-1", PilotRecord: desired.PilotRecord{Kind: desired.RecordCall, Closes: "2026-10-20"}},
+		report.PilotRecord{Record: "closure-1", PilotRecord: desired.PilotRecord{Kind: desired.RecordClosure, Outcome: "withdrawn", Reason: "nobody needs it any more"}},
+		report.PilotRecord{Record: "notes-2", PilotRecord: desired.PilotRecord{Kind: desired.RecordNotes, Update: "u1", Text: "fixes the proxies"}})
+	p.Why = "wave 1 has failed at CERN-PROD"
+	fecs := p
+	fecs.Scope = desired.PilotOfFECs
+	sync := "dnf distro-sync"
+	for _, c := range []struct {
+		p     report.Pilot
+		kind  observed.PilotBroadcastKind
+		about string
+		want  []string
+		not   string
+	}{
+		{p, observed.BroadcastCall, "call-1", []string{"2026-10-20", "pomona pilot cream join SITE", "CERN-PROD is in wave 1", "pilot-node.repo"}, sync},
+		{p, observed.BroadcastResources, "CERN-PROD", []string{"PilotID=cream-1", "256 cores"}, sync},
+		{p, observed.BroadcastPublished, "", []string{"CERN-PROD: 4 nodes", "PilotID=cream-1"}, "INFN"},
+		{p, observed.BroadcastUpdate, "u1", []string{"update u1", "fixes the proxies"}, sync},
+		{p, observed.BroadcastHalt, "1", []string{"wave 1 has failed at CERN-PROD", sync}, "pins"},
+		{fecs, observed.BroadcastHalt, "1", []string{"wave 1 has failed", "their pins went back"}, sync},
+		{p, observed.BroadcastResume, "1", []string{"goes on", "It is called."}, sync},
+		{p, observed.BroadcastExpired, "2026-12-31", []string{"2026-12-31", sync}, "pins"},
+		{fecs, observed.BroadcastExpired, "2026-12-31", []string{"their pins went back"}, sync},
+		{p, observed.BroadcastOverdue, "called", []string{"called for too long", "pomona pilot cream deploy"}, sync},
+		{p, observed.BroadcastClosed, "closed", []string{"withdrawn", "nobody needs it any more", sync}, "pins"},
+	} {
+		title, text := c.p.Broadcast(observed.PilotBroadcast{Pilot: "cream", Kind: c.kind, About: c.about})
+		for _, want := range c.want {
+			if !strings.Contains(title+"\n"+text, want) {
+				t.Errorf("%s of %s has no %q:\n%s\n%s", c.kind, c.p.Scope, want, title, text)
+			}
+		}
+		if strings.Contains(title+text, c.not) || !strings.Contains(title, "pilot cream") || strings.Contains(title, "\n") {
+			t.Errorf("%s of %s: %s\n%s", c.kind, c.p.Scope, title, text)
 		}
 	}
 }

@@ -43,6 +43,8 @@ func (p Pilots) Text(w io.Writer) error {
 			}
 		case each.Why != "":
 			next = each.Why
+		default:
+			next = cmp.Or(firstOpen(each.Gates), next)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", observed.Printable(each.Name), each.Scope, each.State, since, overdue, observed.Printable(next))
 	}

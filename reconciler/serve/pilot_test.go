@@ -2,6 +2,8 @@ package serve_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -22,6 +24,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // hostilePilots has hostile text wherever somebody may have written some.
@@ -43,7 +46,7 @@ func hostilePilots(x string) report.Pilots {
 	return report.Pilots{Site: x, Trouble: x, At: at, Pilots: []report.Pilot{report.OfPilot(now, p, plan.PilotFacts{Doubts: map[string]string{"said-1": x}}, told)}}
 }
 
-func observedPlace(x string) (p observed.PilotPlace) {
+func observedPlace(x string) (p tree.PilotPlace) {
 	p.Withheld = x
 	return p
 }
@@ -87,6 +90,26 @@ func TestPilotsAreShownWhateverTheySay(t *testing.T) {
 			}
 			wellFormed(t, path, x, h.Get("Content-Type"), string(b))
 		}
+	}
+}
+
+// TestPagesHaveTheStyleThatTheirPolicyAllows hashes what stands in a page as a browser does.
+func TestPagesHaveTheStyleThatTheirPolicyAllows(t *testing.T) {
+	s := pilotPages(t, func(context.Context) (report.Pilots, error) { return hostilePilots("x"), nil })
+	resp, err := http.Get(s.URL + "/-/pilots/cream/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, style, _ := strings.Cut(string(b), "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	if want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(resp.Header.Get("Content-Security-Policy"), want) {
+		t.Errorf("%s: want %s", resp.Header.Get("Content-Security-Policy"), want)
 	}
 }
 

@@ -337,7 +337,8 @@ func (t table) containerfile(system string) []byte {
 	for _, r := range own {
 		b.WriteString(t.stamp("#", r.name))
 	}
-	b.WriteString("# Build each of its stages from the folder above: install, again, verify and, with --build-arg PREVIOUS=NAME=VERSION, upgrade.\n")
+	b.WriteString("# Build each of its stages from the folder above: install, again, verify and, with --build-arg PREVIOUS=NAME=VERSION, upgrade.\n" +
+		"# Another --build-arg TRIAL has everything done anew, and nothing taken from a build before.\n")
 	if image := t.site.Settings.Systems[system].Image; image != "" {
 		fmt.Fprintf(&b, "ARG BASE=%s\n", image)
 	} else {
@@ -345,6 +346,8 @@ func (t table) containerfile(system string) []byte {
 	}
 	fmt.Fprintf(&b, `FROM ${BASE} AS clean
 COPY %[1]s/%[2]s %[1]s/%[3]s /prerequisites/
+ARG TRIAL=""
+RUN echo "trial ${TRIAL}"
 
 FROM clean AS upgrade
 ARG PREVIOUS
