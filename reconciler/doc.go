@@ -37,6 +37,7 @@
 //
 // RPM repositories of pilots: pilot_packages.go is what packages say of themselves, pilot_repository.go makes what repositories are laid out from,
 // and withholds a pilot that is in trouble; pilot_mirror.go compares what lies elsewhere.
+//
 // How far pilots are is part of each pass, as holds are: pilot.go judges them by facts, plan.Pilot decides, and their places are givens of the tree. A
 // FEC of an open wave gets the pilot's version in the place of its own pin (plan.Piloted), and its own again when the pilot is halted, denied,
 // withdrawn or over, or when its release changes; what was promoted stays until the pilot's file goes or the site pins something newer. A FEC that is
