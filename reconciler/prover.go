@@ -114,10 +114,10 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	known := p.pilotLedger(ctx, desired.Site{})
+	entered := p.pilotLedger(ctx, desired.Site{})
 	var records []statedRecord
 	for _, s := range recordsOf(w.stated) {
-		if _, proven := known.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now()) {
+		if _, proven := entered.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now()) {
 			records = append(records, s)
 		}
 	}
@@ -129,9 +129,9 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 		return 0, err
 	}
 	var rows []ledger.RecordProof
-	then := map[string]map[recordKey]bool{} // records of earlier commits
+	then, known := map[string]map[recordKey]bool{}, p.Approvers.witnesses(p.Repo) // records of earlier commits, and who wrote those
 	for i, s := range records {
-		proof, doubt := p.prove(ctx, s, wrote[i], then)
+		proof, doubt := p.prove(ctx, s, wrote[i], then, known)
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -201,7 +201,7 @@ func (r *Reconciler) introducedBy(ctx context.Context, w wanted, records []state
 
 // prove says who wrote a record, or why nobody is known to have. The commit must say the whole record as it is now: else somebody else may have
 // written the rest of it.
-func (p *Prover) prove(ctx context.Context, s statedRecord, c repo.Commit, then map[string]map[recordKey]bool) (observed.Proof, *unproven) {
+func (p *Prover) prove(ctx context.Context, s statedRecord, c repo.Commit, then map[string]map[recordKey]bool, known *witnesses) (observed.Proof, *unproven) {
 	until := p.Now().Add(again)
 	doubt := func(sure bool, why error) (observed.Proof, *unproven) {
 		return observed.Proof{}, &unproven{why.Error(), sure, until}
@@ -226,34 +226,11 @@ func (p *Prover) prove(ctx context.Context, s statedRecord, c repo.Commit, then 
 	if !then[c.ID][s.recordKey] {
 		return doubt(true, fmt.Errorf("commit %.12s, which wrote who it is by, does not say all that it says", c.ID))
 	}
-	var why []error
-	sure := true
-	if p.Approvers.Signers != nil {
-		who, err := p.Repo.SignedBy(c.ID, p.Approvers.Signers)
-		switch {
-		case err != nil:
-			why = append(why, err)
-		case desired.SamePerson(who, s.by):
-			return observed.Proof{By: who, Source: fmt.Sprintf("signature of commit %.12s", c.ID)}, nil
-		default:
-			why = append(why, fmt.Errorf("commit %.12s is signed by %s, and not by %s", c.ID, who, s.by))
-		}
+	proof := known.proveCommit(ctx, s.by, c.ID)
+	if proof.Doubt == "" {
+		return observed.Proof{By: proof.Who, Source: proof.Source}, nil
 	}
-	if p.Approvers.Forge != nil {
-		number, people, err := p.Approvers.ask(ctx, c.ID)
-		if i := slices.IndexFunc(people, func(who string) bool { return desired.SamePerson(who, s.by) }); i >= 0 {
-			return observed.Proof{By: people[i], Source: fmt.Sprintf("approval of pull request %d", number)}, nil
-		}
-		switch {
-		case err != nil:
-			sure, why = false, append(why, err)
-		case len(people) > 0:
-			why = append(why, fmt.Errorf("pull request %d was approved by %s, and not by %s", number, desired.Few(people), s.by))
-		default:
-			why = append(why, fmt.Errorf("nobody has approved a pull request that brought commit %.12s", c.ID))
-		}
-	}
-	return doubt(sure, errors.Join(why...))
+	return doubt(known.silent == nil, errors.New(proof.Doubt))
 }
 
 func (p *Proofs) due(k recordKey, now time.Time) bool {

@@ -83,7 +83,7 @@ func (a Approvers) wrote(ctx context.Context, r *Reconciler, w wanted, claims []
 	if err != nil {
 		return nil, err
 	}
-	known := &witnesses{Approvers: a, repo: r.Repo, signed: map[string]witness{}, approved: map[string]witness{}}
+	known := a.witnesses(r.Repo)
 	for _, c := range claims {
 		proofs[c.path] = known.prove(ctx, c, lines[c.path], found)
 	}
@@ -170,6 +170,10 @@ type witnesses struct {
 	repo             *repo.Repo
 	signed, approved map[string]witness
 	silent           error // of the forge
+}
+
+func (a Approvers) witnesses(r *repo.Repo) *witnesses {
+	return &witnesses{Approvers: a, repo: r, signed: map[string]witness{}, approved: map[string]witness{}}
 }
 
 // prove says who wrote all lines of a record.
