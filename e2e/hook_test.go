@@ -21,7 +21,7 @@ type asked struct {
 	dir string
 }
 
-const noting = `cd "$NOTES"; n=$(ls | grep -c json || :); cat > "$n.part"; mv "$n.part" "$n.json"; echo $$ > pid
+const noting = `cd "$NOTES"; echo $$ > pid; n=$(ls | grep -c json || :); cat > "$n.part"; mv "$n.part" "$n.json"
 while [ -e wait ]; do sleep 0.05; done; [ ! -e refuse ] || { echo "the database is read-only today" >&2; exit 3; }`
 
 func newAsked(t *testing.T, after string) *asked {
