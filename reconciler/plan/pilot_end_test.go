@@ -120,6 +120,20 @@ func TestWhatIsClosedStaysSo(t *testing.T) {
 	l.is(t, plan.PilotClosed, "S0", "S0")
 }
 
+// TestALaterProbeLeavesAClosureAsItWas: it is asked again and again, and says the same.
+func TestALaterProbeLeavesAClosureAsItWas(t *testing.T) {
+	l := newSitePilot().closed()
+	l.wait(time.Hour)
+	for i, p := range l.f.Probes {
+		l.f.Probes[i].Since, l.f.Probes[i].At = p.At, l.now
+	}
+	l.is(t, plan.PilotClosed, "S0", "S0")
+	for i := range l.f.Probes {
+		l.f.Probes[i].Since = l.now
+	}
+	l.is(t, plan.PilotPublished)
+}
+
 // TestWaivers expire by the day before it is mirrored, and no more from then on.
 func TestWaivers(t *testing.T) {
 	for name, c := range map[string]struct {
