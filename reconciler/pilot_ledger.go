@@ -204,9 +204,6 @@ func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace,
 	}
 }
 
-// often is how old what is seen may be before it is seen again: else each pass would write.
-const often = time.Minute
-
 // seePilots enters what is to be remembered of pilots as they are now, and forgets those that are gone.
 func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
 	if j.w.commit.ID == "" {
@@ -239,11 +236,11 @@ func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen
 	find := func(kind, what string) int {
 		return slices.IndexFunc(was, func(s ledger.PilotSight) bool { return s.Kind == kind && s.What == what })
 	}
-	add := func(kind, what, detail string) {
+	add := func(kind, what, detail string, at time.Time) {
 		seen = append(seen, ledger.PilotSight{Pilot: now.Name, Kind: kind, What: what, At: at, Detail: detail})
 	}
 	if find(sawState, now.State) < 0 {
-		add(sawState, now.State, "")
+		add(sawState, now.State, "", at)
 	}
 	for _, s := range was {
 		if s.Kind == sawState && plan.PilotLater(s.What, now.State) {
@@ -252,12 +249,12 @@ func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen
 	}
 	for _, w := range now.Waves {
 		if w.Open && find(sawWave, w.Key()) < 0 {
-			add(sawWave, w.Key(), "")
+			add(sawWave, w.Key(), "", at)
 		}
 	}
 	if now.Trip != "" {
-		if i := find(sawTrip, ""); i < 0 || at.Sub(was[i].At) > often {
-			add(sawTrip, "", now.Trip)
+		if i := find(sawTrip, ""); i < 0 || now.TripAt.Truncate(time.Millisecond).After(was[i].At) {
+			add(sawTrip, "", now.Trip, now.TripAt)
 		}
 	}
 	return seen, forget

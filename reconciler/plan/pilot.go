@@ -41,10 +41,10 @@ type PilotFacts struct {
 	Since  map[string]time.Time // when the ledger first saw it in each state
 	// Opened is when the ledger first saw each wave open, by PilotWave.Key: what is open stays so.
 	Opened map[string]time.Time
-	// Tripped is when the ledger last saw failures halt it (PilotNow.Trip), and TrippedWhy which: FECs that have gone back say nothing of them any more.
+	// Tripped is when the last of those failures was that the ledger saw halt it (PilotNow.Trip), and TrippedWhy which they are: FECs that have gone back say nothing of them any more.
 	Tripped    time.Time
 	TrippedWhy string
-	Announced  map[string]time.Time // updates of which participants have been told, and when
+	Announced  map[string]time.Time // updates of which participants have been told, by UpdateNow.About, and when
 }
 
 // PilotNow is how far a pilot is, and why not further.
@@ -62,8 +62,10 @@ type PilotNow struct {
 	Problems []ProblemNow  `json:"problems"`
 	Void     []string      `json:"void,omitempty"` // records that are about something else than what is frozen
 	Overdue  time.Duration `json:"overdue,omitempty"`
-	Why      string        `json:"why,omitempty"`  // halted, denied or expired
-	Trip     string        `json:"trip,omitempty"` // failures that halt it, as they are now: to be remembered
+	Why      string        `json:"why,omitempty"`    // halted, denied or expired
+	Record   string        `json:"record,omitempty"` // that closed or denied it
+	Trip     string        `json:"trip,omitempty"`   // failures that halt it, as they are now: to be remembered
+	TripAt   time.Time     `json:"tripAt,omitzero"`  // the last of them
 	// Waves and snapshots as the tree is to have them.
 	Place tree.PilotPlace `json:"place"`
 }

@@ -302,7 +302,7 @@ func (e *pilotExam) covering(advisory string) string {
 
 // announcement holds if participants have been told.
 func (e *pilotExam) announcement() Gate {
-	if at, ok := e.f.Announced[e.update]; ok && !at.After(e.at) {
+	if at, ok := e.f.Announced[aboutUpdate(e.update, e.subject)]; ok && !at.After(e.at) {
 		return Gate{Name: "announcement", Verdict: GatePass}
 	}
 	return Gate{Name: "announcement", Verdict: GatePending, Why: "participants have not been told of it"}

@@ -241,6 +241,7 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 	if w.level() < 0 {
 		return
 	}
+	var last time.Time // whenever somebody looks: whoever lets it go on after that knew of it
 	for i, m := range w.members {
 		f, ok := j.fec(m.name)
 		if !ok || !slices.Contains([]string{"init-failed", "fallback", "failed"}, f.State) || f.Since.After(j.at) {
@@ -248,11 +249,19 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 		}
 		if f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed) {
 			w.members[i].failed = 1
+			if f.Since.IsZero() {
+				last = j.at
+			} else if f.Since.After(last) {
+				last = f.Since
+			}
 		}
 	}
 	if names := w.failed(0); len(names) > w.MaxFailures {
 		j.now.Trip = fmt.Sprintf("%s failed with it: %s may", desired.Few(names), counted(w.MaxFailures, "FEC", "FECs"))
-		j.trouble.begin(0, j.at, j.now.Trip, "")
+		if last.After(j.now.TripAt) {
+			j.now.TripAt = last
+		}
+		j.trouble.begin(0, last, j.now.Trip, "")
 	}
 }
 
