@@ -18,6 +18,7 @@ import (
 type pilotLedger struct {
 	err       error // why it knows nothing
 	proofs    map[recordKey]observed.Proof
+	proven    map[recordKey]time.Time        // when it was first known who wrote it
 	sights    map[string][]ledger.PilotSight // by pilot
 	ran       map[runKey]ledger.PilotRun
 	evidence  map[string]ledger.FECReport
@@ -74,14 +75,15 @@ func (r *Records) ask(ctx context.Context, do func(*ledger.Ledger) error) error 
 }
 
 func (k *pilotLedger) read(ctx context.Context, l *ledger.Ledger) error {
-	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
+	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
 		probes: map[string][]observed.PilotProbe{}, announced: map[string]map[string]time.Time{}}
 	proofs, err := l.RecordProofs(ctx, pilotSection)
 	if err != nil {
 		return err
 	}
 	for _, p := range proofs {
-		k.proofs[recordKey{p.Section, p.Name, p.Record, p.Digest}] = observed.Proof{By: p.By, Source: p.Source}
+		key := recordKey{p.Section, p.Name, p.Record, p.Digest}
+		k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
 	}
 	sights, err := l.PilotSights(ctx)
 	if err != nil {
@@ -198,6 +200,9 @@ func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace,
 		if subject != "" {
 			f.Opened[plan.PilotWave{Wave: i + 1, Subject: subject}.Key()] = published
 		}
+	}
+	if was.State == plan.PilotClosed {
+		f.Since[plan.PilotClosed] = published
 	}
 	if was.State == plan.PilotHalted {
 		f.Tripped, f.TrippedWhy = published, was.Withheld

@@ -28,10 +28,12 @@ const (
 type PilotFacts struct {
 	Subject string                    // of the release as the site states it now; empty: nobody knows
 	Proofs  map[string]observed.Proof // by record
-	Doubts  map[string]string         // by record: why nobody knows that whom it names wrote it
-	FECs    []observed.PilotFEC       // of FECs that take part, those of which something is proven
-	Probes  []observed.PilotProbe     // of sites
-	Members [][]string                // of FECs: who belongs to each wave, sorted
+	// ProvenAt is when the ledger first saw each record proven: what it says may have been long before, but nobody could know it. Missing: when it was made.
+	ProvenAt map[string]time.Time
+	Doubts   map[string]string     // by record: why nobody knows that whom it names wrote it
+	FECs     []observed.PilotFEC   // of FECs that take part, those of which something is proven
+	Probes   []observed.PilotProbe // of sites
+	Members  [][]string            // of FECs: who belongs to each wave, sorted
 	// Masked are the packages of each production update that pilot nodes would never be offered; an update that is missing: nobody knows.
 	Masked map[string][]string
 	// Unmet is what packages of each subject require and nobody provides, as Pomona worked it out; a subject that is missing: nobody knows.
@@ -124,10 +126,10 @@ type ProblemNow struct {
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 	c := newPilotCase(name, p, f)
 	for i, r := range c.records {
-		if r.Kind != desired.RecordClosure || r.doubt != "" || r.at.After(now) {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) {
 			continue
 		}
-		if j := c.judge(c.records[:c.until(i)], r.at, r); j.closes(r) {
+		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
 			return j.end(r)
 		}
 	}
@@ -178,10 +180,10 @@ func newPilotCase(name string, p desired.Pilot, f PilotFacts) *pilotCase {
 	return c
 }
 
-// until is how many records were made no later than one of them.
+// until is how many records were made no later than one of them was known.
 func (c *pilotCase) until(i int) int {
 	n := i + 1
-	for n < len(c.records) && c.records[n].at.Equal(c.records[i].at) {
+	for n < len(c.records) && !c.records[n].at.After(c.records[i].known) {
 		n++
 	}
 	return n
@@ -224,7 +226,7 @@ func (j *pilotJudge) examine() {
 		j.now.Frozen = j.f.Subject
 	}
 	if !j.first.mirrored.IsZero() {
-		j.steps = append(j.steps, pilotStep{subject: j.f.Subject, at: j.first.mirrored, gated: true})
+		j.steps = append(j.steps, pilotStep{subject: j.f.Subject, at: j.first.mirrored, known: j.first.mirrorKnown, gated: true})
 	}
 	j.judgeUpdates()
 	j.judgeSites()

@@ -50,7 +50,9 @@ func TestAChangedUpdateIsAnnouncedAgain(t *testing.T) {
 func TestAClosureIsToldByItsRecord(t *testing.T) {
 	l := newSitePilot().closed()
 	due := plan.PilotBroadcasts(l.judge(), l.p, nil)
-	if !slices.ContainsFunc(due, func(b observed.PilotBroadcast) bool { return b.Kind == observed.BroadcastClosed && b.About == "closed closure" }) {
+	if !slices.ContainsFunc(due, func(b observed.PilotBroadcast) bool {
+		return b.Kind == observed.BroadcastClosed && b.About == "closed closure"
+	}) {
 		t.Errorf("people are told %+v", due)
 	}
 }

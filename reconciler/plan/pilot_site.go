@@ -100,8 +100,8 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 	switch r.State {
 	case "installed":
 		for k := range l.since[:step+1] {
-			if l.since[k].IsZero() {
-				l.since[k] = r.at
+			if l.since[k].IsZero() || r.known.Before(l.since[k]) {
+				l.since[k] = r.known
 			}
 		}
 		from = step + 1
@@ -258,7 +258,7 @@ func (j *pilotJudge) calledAt() time.Time {
 	return time.Time{}
 }
 
-// closedAt is when the call closes, with the end of its day; zero: nobody knows.
+// closedAt is when the call closes, with the end of its day, and no earlier than it became known; zero: nobody knows.
 func (j *pilotJudge) closedAt() time.Time {
 	var g Gate
 	calls := j.calls(&g)
@@ -269,5 +269,5 @@ func (j *pilotJudge) closedAt() time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return day.AddDate(0, 0, 1)
+	return later(day.AddDate(0, 0, 1), calls[len(calls)-1].known)
 }

@@ -108,7 +108,9 @@ func (j *pilotJudge) judgeWaves() {
 	for i := range j.courses {
 		if i == 0 {
 			for k, s := range j.steps {
-				j.courses[0].opens[k] = later(start, s.at)
+				if at := later(start, s.known); !at.After(j.at) {
+					j.courses[0].opens[k] = at
+				}
 			}
 		} else {
 			j.open(i)
@@ -124,7 +126,7 @@ func (j *pilotJudge) start() time.Time {
 	if !j.reached || len(j.steps) == 0 {
 		return time.Time{}
 	}
-	at := j.steps[0].at
+	at := j.steps[0].known
 	if j.ofSites() {
 		at = later(at, j.closedAt())
 	}
@@ -147,7 +149,7 @@ func (j *pilotJudge) open(i int) {
 		if before.opens[k].IsZero() {
 			break
 		}
-		at := later(before.opens[k], s.at)
+		at := later(before.opens[k], s.known)
 		switch {
 		case k <= seen:
 			if was, ok := j.f.Opened[PilotWave{Wave: i + 1, Subject: s.subject}.Key()]; ok {
