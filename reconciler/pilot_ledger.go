@@ -18,6 +18,7 @@ import (
 type pilotLedger struct {
 	err       error // why it knows nothing
 	proofs    map[recordKey]observed.Proof
+	proven    map[recordKey]time.Time        // when it was first known who wrote it
 	sights    map[string][]ledger.PilotSight // by pilot
 	ran       map[runKey]ledger.PilotRun
 	evidence  map[string]ledger.FECReport
@@ -74,14 +75,15 @@ func (r *Records) ask(ctx context.Context, do func(*ledger.Ledger) error) error 
 }
 
 func (k *pilotLedger) read(ctx context.Context, l *ledger.Ledger) error {
-	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
+	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
 		probes: map[string][]observed.PilotProbe{}, announced: map[string]map[string]time.Time{}}
 	proofs, err := l.RecordProofs(ctx, pilotSection)
 	if err != nil {
 		return err
 	}
 	for _, p := range proofs {
-		k.proofs[recordKey{p.Section, p.Name, p.Record, p.Digest}] = observed.Proof{By: p.By, Source: p.Source}
+		key := recordKey{p.Section, p.Name, p.Record, p.Digest}
+		k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
 	}
 	sights, err := l.PilotSights(ctx)
 	if err != nil {
@@ -199,13 +201,13 @@ func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace,
 			f.Opened[plan.PilotWave{Wave: i + 1, Subject: subject}.Key()] = published
 		}
 	}
+	if was.State == plan.PilotClosed {
+		f.Since[plan.PilotClosed] = published
+	}
 	if was.State == plan.PilotHalted {
 		f.Tripped, f.TrippedWhy = published, was.Withheld
 	}
 }
-
-// often is how old what is seen may be before it is seen again: else each pass would write.
-const often = time.Minute
 
 // seePilots enters what is to be remembered of pilots as they are now, and forgets those that are gone.
 func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
@@ -239,11 +241,11 @@ func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen
 	find := func(kind, what string) int {
 		return slices.IndexFunc(was, func(s ledger.PilotSight) bool { return s.Kind == kind && s.What == what })
 	}
-	add := func(kind, what, detail string) {
+	add := func(kind, what, detail string, at time.Time) {
 		seen = append(seen, ledger.PilotSight{Pilot: now.Name, Kind: kind, What: what, At: at, Detail: detail})
 	}
 	if find(sawState, now.State) < 0 {
-		add(sawState, now.State, "")
+		add(sawState, now.State, "", at)
 	}
 	for _, s := range was {
 		if s.Kind == sawState && plan.PilotLater(s.What, now.State) {
@@ -252,12 +254,12 @@ func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen
 	}
 	for _, w := range now.Waves {
 		if w.Open && find(sawWave, w.Key()) < 0 {
-			add(sawWave, w.Key(), "")
+			add(sawWave, w.Key(), "", at)
 		}
 	}
 	if now.Trip != "" {
-		if i := find(sawTrip, ""); i < 0 || at.Sub(was[i].At) > often {
-			add(sawTrip, "", now.Trip)
+		if i := find(sawTrip, ""); i < 0 || now.TripAt.Truncate(time.Millisecond).After(was[i].At) {
+			add(sawTrip, "", now.Trip, now.TripAt)
 		}
 	}
 	return seen, forget

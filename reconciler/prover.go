@@ -270,11 +270,11 @@ func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
 
 // proofs adds to what is known of a pilot who wrote its records. Unsure is why that is not known of one of which it may be later.
 func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string) {
-	f.Proofs, f.Doubts = map[string]observed.Proof{}, map[string]string{}
+	f.Proofs, f.Doubts, f.ProvenAt = map[string]observed.Proof{}, map[string]string{}, map[string]time.Time{}
 	for _, record := range p.RecordsInOrder() {
 		k := recordKeyOf(pilotSection, name, record, p.Records[record])
 		if proof, ok := known.proofs[k]; ok {
-			f.Proofs[record] = proof
+			f.Proofs[record], f.ProvenAt[record] = proof, known.proven[k]
 			continue
 		}
 		proof, ok, doubt := r.Proofs.of(k)

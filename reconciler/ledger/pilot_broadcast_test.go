@@ -64,12 +64,13 @@ func TestProbesReplaceTheirEarlierOnes(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "l.db"))
 	a := ledger.PilotProbe{Pilot: "cream", Site: "A", Why: "nobody knows", At: now}
 	b := ledger.PilotProbe{Pilot: "cream", Site: "B", Seen: true, Why: "wrong level", At: now}
-	for _, some := range [][]ledger.PilotProbe{{b, a}, nil, {{Pilot: "cream", Site: "A", Seen: true, Right: true, At: now.Add(time.Minute)}}} {
+	for _, some := range [][]ledger.PilotProbe{{b, a}, nil, {{Pilot: "cream", Site: "A", Seen: true, Right: true, At: now.Add(time.Minute)}, {Pilot: "cream", Site: "B", Seen: true, Why: "still", At: now.Add(time.Minute)}}} {
 		if err := l.PutPilotProbes(t.Context(), some); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.Seen, a.Right, a.Why, a.At = true, true, "", now.Add(time.Minute)
+	a.Seen, a.Right, a.Why, a.At, a.Since = true, true, "", now.Add(time.Minute), now.Add(time.Minute)
+	b.Why, b.At, b.Since = "still", now.Add(time.Minute), now // it says the same
 	got, err := l.PilotProbes(t.Context())
 	if d := cmp.Diff([]ledger.PilotProbe{a, b}, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)

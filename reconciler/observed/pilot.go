@@ -24,4 +24,5 @@ type PilotProbe struct {
 	Right bool      `json:"right"`         // with the attributes that the pilot's are marked by
 	Why   string    `json:"why,omitempty"` // it is not, or nobody knows
 	At    time.Time `json:"at"`
+	Since time.Time `json:"since,omitzero"` // it has said so; zero: nobody knows
 }

@@ -28,10 +28,12 @@ const (
 type PilotFacts struct {
 	Subject string                    // of the release as the site states it now; empty: nobody knows
 	Proofs  map[string]observed.Proof // by record
-	Doubts  map[string]string         // by record: why nobody knows that whom it names wrote it
-	FECs    []observed.PilotFEC       // of FECs that take part, those of which something is proven
-	Probes  []observed.PilotProbe     // of sites
-	Members [][]string                // of FECs: who belongs to each wave, sorted
+	// ProvenAt is when the ledger first saw each record proven: what it says may have been long before, but nobody could know it. Missing: when it was made.
+	ProvenAt map[string]time.Time
+	Doubts   map[string]string     // by record: why nobody knows that whom it names wrote it
+	FECs     []observed.PilotFEC   // of FECs that take part, those of which something is proven
+	Probes   []observed.PilotProbe // of sites
+	Members  [][]string            // of FECs: who belongs to each wave, sorted
 	// Masked are the packages of each production update that pilot nodes would never be offered; an update that is missing: nobody knows.
 	Masked map[string][]string
 	// Unmet is what packages of each subject require and nobody provides, as Pomona worked it out; a subject that is missing: nobody knows.
@@ -41,10 +43,10 @@ type PilotFacts struct {
 	Since  map[string]time.Time // when the ledger first saw it in each state
 	// Opened is when the ledger first saw each wave open, by PilotWave.Key: what is open stays so.
 	Opened map[string]time.Time
-	// Tripped is when the ledger last saw failures halt it (PilotNow.Trip), and TrippedWhy which: FECs that have gone back say nothing of them any more.
+	// Tripped is when the last of those failures was that the ledger saw halt it (PilotNow.Trip), and TrippedWhy which they are: FECs that have gone back say nothing of them any more.
 	Tripped    time.Time
 	TrippedWhy string
-	Announced  map[string]time.Time // updates of which participants have been told, and when
+	Announced  map[string]time.Time // updates of which participants have been told, by UpdateNow.About, and when
 }
 
 // PilotNow is how far a pilot is, and why not further.
@@ -62,8 +64,10 @@ type PilotNow struct {
 	Problems []ProblemNow  `json:"problems"`
 	Void     []string      `json:"void,omitempty"` // records that are about something else than what is frozen
 	Overdue  time.Duration `json:"overdue,omitempty"`
-	Why      string        `json:"why,omitempty"`  // halted, denied or expired
-	Trip     string        `json:"trip,omitempty"` // failures that halt it, as they are now: to be remembered
+	Why      string        `json:"why,omitempty"`    // halted, denied or expired
+	Record   string        `json:"record,omitempty"` // that closed or denied it
+	Trip     string        `json:"trip,omitempty"`   // failures that halt it, as they are now: to be remembered
+	TripAt   time.Time     `json:"tripAt,omitzero"`  // the last of them
 	// Waves and snapshots as the tree is to have them.
 	Place tree.PilotPlace `json:"place"`
 }
@@ -122,10 +126,10 @@ type ProblemNow struct {
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 	c := newPilotCase(name, p, f)
 	for i, r := range c.records {
-		if r.Kind != desired.RecordClosure || r.doubt != "" || r.at.After(now) {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) {
 			continue
 		}
-		if j := c.judge(c.records[:c.until(i)], r.at, r); j.closes(r) {
+		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
 			return j.end(r)
 		}
 	}
@@ -176,10 +180,10 @@ func newPilotCase(name string, p desired.Pilot, f PilotFacts) *pilotCase {
 	return c
 }
 
-// until is how many records were made no later than one of them.
+// until is how many records were made no later than one of them was known.
 func (c *pilotCase) until(i int) int {
 	n := i + 1
-	for n < len(c.records) && c.records[n].at.Equal(c.records[i].at) {
+	for n < len(c.records) && !c.records[n].at.After(c.records[i].known) {
 		n++
 	}
 	return n
@@ -222,7 +226,7 @@ func (j *pilotJudge) examine() {
 		j.now.Frozen = j.f.Subject
 	}
 	if !j.first.mirrored.IsZero() {
-		j.steps = append(j.steps, pilotStep{subject: j.f.Subject, at: j.first.mirrored, gated: true})
+		j.steps = append(j.steps, pilotStep{subject: j.f.Subject, at: j.first.mirrored, known: j.first.mirrorKnown, gated: true})
 	}
 	j.judgeUpdates()
 	j.judgeSites()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -15,7 +16,7 @@ var pilotStates = []string{PilotRequested, PilotStaffed, PilotFrozen, PilotCheck
 
 // PilotBroadcasts are what people are to be told of a pilot now and were not told yet, without titles and texts. Told is everything that they were
 // told of it, the oldest first. Nothing is told twice, whatever becomes of the pilot: what is about a record, an update or a site is told once of
-// each; a halt once for each time that it begins.
+// each, of an update whose packages have changed once more; a halt once for each time that it begins.
 func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadcast) (due []observed.PilotBroadcast) {
 	add := func(k observed.PilotBroadcastKind, about string) {
 		b := observed.PilotBroadcast{Pilot: now.Name, Kind: k, About: about}
@@ -28,7 +29,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	}
 	for _, u := range now.Updates {
 		if u.State == "mirrored" || u.State == "announced" {
-			add(observed.BroadcastUpdate, u.Name)
+			add(observed.BroadcastUpdate, u.About())
 		}
 	}
 	for _, s := range now.Sites {
@@ -57,7 +58,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	case now.State == PilotExpired:
 		add(observed.BroadcastExpired, p.Expires)
 	case now.State == PilotClosed, now.State == PilotDenied:
-		add(observed.BroadcastClosed, now.State)
+		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}
 	if now.Overdue > 0 && slices.Contains(pilotStates, now.State) {
 		about := now.State
@@ -67,6 +68,13 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 		add(observed.BroadcastOverdue, about)
 	}
 	return due
+}
+
+// About is what participants are told of when they are told of an update: it, with the packages that it leads to now.
+func (u UpdateNow) About() string { return aboutUpdate(u.Name, u.Subject) }
+
+func aboutUpdate(name, subject string) string {
+	return strings.TrimSpace(name + " " + short(strings.TrimPrefix(subject, "sha256:")))
 }
 
 // calls are the records by which sites are asked to take part, once all holds that must before.

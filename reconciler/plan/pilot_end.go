@@ -78,7 +78,7 @@ func (j *pilotJudge) stop() {
 		j.now.State, j.now.Why = PilotExpired, "its last day was "+j.p.Expires
 	}
 	if r := j.denial(); r != nil {
-		j.now.State, j.now.Why = PilotDenied, fmt.Sprintf("%s denied it: %s", r.By, r.Reason)
+		j.now.State, j.now.Why, j.now.Record = PilotDenied, fmt.Sprintf("%s denied it: %s", r.By, r.Reason), r.name
 	}
 }
 
@@ -212,7 +212,7 @@ func (j *pilotJudge) closes(r *pilotRecord) bool {
 // end is a pilot that a record has closed.
 func (j *pilotJudge) end(r *pilotRecord) PilotNow {
 	j.now.State, j.now.Why, j.now.Overdue = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0
-	j.outcome = r.Outcome
+	j.outcome, j.now.Record = r.Outcome, r.name
 	j.now.Since = j.f.Since[PilotClosed]
 	j.place()
 	return j.now

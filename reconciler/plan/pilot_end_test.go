@@ -120,6 +120,20 @@ func TestWhatIsClosedStaysSo(t *testing.T) {
 	l.is(t, plan.PilotClosed, "S0", "S0")
 }
 
+// TestALaterProbeLeavesAClosureAsItWas: it is asked again and again, and says the same.
+func TestALaterProbeLeavesAClosureAsItWas(t *testing.T) {
+	l := newSitePilot().closed()
+	l.wait(time.Hour)
+	for i, p := range l.f.Probes {
+		l.f.Probes[i].Since, l.f.Probes[i].At = p.At, l.now
+	}
+	l.is(t, plan.PilotClosed, "S0", "S0")
+	for i := range l.f.Probes {
+		l.f.Probes[i].Since = l.now
+	}
+	l.is(t, plan.PilotPublished)
+}
+
 // TestWaivers expire by the day before it is mirrored, and no more from then on.
 func TestWaivers(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -317,5 +331,45 @@ func TestFECs(t *testing.T) {
 		if n.State == plan.PilotHalted && (n.Trip == "" || n.Place.Waves[0] != "") {
 			t.Errorf("%s: it is not remembered, or goes on: %+v", name, n.Place)
 		}
+	}
+}
+
+// TestWhatIsDatedBackGainsNothing: how long something has run counts since it was known, whatever its record says.
+func TestWhatIsDatedBackGainsNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind  string
+		state string
+		waves []string
+	}{
+		"mirror":     {desired.RecordMirror, plan.PilotCalled, []string{"S0", ""}},
+		"call":       {desired.RecordCall, plan.PilotCalled, []string{"S0", ""}},
+		"deployment": {desired.RecordDeployment, plan.PilotCalled, []string{"S0", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newSitePilot().called()
+			l.installs("alpha", "installed", l.f.Subject)
+			l.installs("beta", "installed", l.f.Subject)
+			l.wait(48 * time.Hour)
+			l.is(t, plan.PilotCalled, "S0", "S0")
+			l.f.ProvenAt = map[string]time.Time{}
+			for record, r := range l.p.Records {
+				if r.Kind == c.kind {
+					l.f.ProvenAt[record] = l.now.Add(-time.Minute)
+				}
+			}
+			l.is(t, c.state, c.waves...)
+		})
+	}
+}
+
+// TestABlockerBeforeAClosureIsKnownCounts, also if the closure says that it was before.
+func TestABlockerBeforeAClosureIsKnownCounts(t *testing.T) {
+	l := newSitePilot().closed()
+	l.record("problem-1", "beta@example.org", desired.RecordProblem, desired.PilotRecord{Site: "beta", Problem: "1", Category: "functional", Severity: "blocker", Status: "open", Text: "no jobs"})
+	l.wait(time.Hour)
+	l.is(t, plan.PilotClosed)
+	l.f.ProvenAt = map[string]time.Time{"closure": l.now}
+	if n := l.judge(); n.State == plan.PilotClosed {
+		t.Error("it is promoted with a blocker that was open before anybody knew of its closure")
 	}
 }

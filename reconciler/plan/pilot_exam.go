@@ -20,6 +20,7 @@ type pilotExam struct {
 	checks          []Gate
 	compat          string // as the last report has it
 	mirrored        time.Time
+	mirrorKnown     time.Time // since when that is known
 	waiversAt       time.Time // when waivers have to be in force
 
 	freezing, authorising, noting, mirroring Gate
@@ -174,6 +175,21 @@ func (e *pilotExam) recordAt(g Gate) time.Time {
 	return time.Time{}
 }
 
+// knownOf is since when the record is known that a gate passes by; zero: it passes by none.
+func (e *pilotExam) knownOf(g Gate) time.Time {
+	for _, r := range e.made {
+		if g.Verdict == GatePass && len(g.Records) > 0 && r.name == g.Records[0] {
+			return r.known
+		}
+	}
+	return time.Time{}
+}
+
+// firstKnown is since when one of some records is known.
+func firstKnown(rs []*pilotRecord) time.Time {
+	return slices.MinFunc(rs, func(a, b *pilotRecord) int { return a.known.Compare(b.known) }).known
+}
+
 // mirror finds when everything was there to be installed. From then on waivers may expire: what they let through stays through.
 func (e *pilotExam) mirror() {
 	var who []string
@@ -184,10 +200,10 @@ func (e *pilotExam) mirror() {
 	ready := later(e.authorisedAt(), e.notedAt())
 	if !e.ofSites() {
 		e.mirroring = Gate{Name: "mirror", Verdict: GateNotApplicable, Why: "FECs get it from the tree"}
-		e.mirrored = ready
+		e.mirrored, e.mirrorKnown = ready, later(e.knownOf(e.authorising), e.knownOf(e.noting))
 	} else if found := e.evidence(&e.mirroring, desired.RecordMirror, "nobody has found it where sites are to get it from", ready); len(found) > 0 {
 		e.mirroring.Verdict, e.mirroring.Records = GatePass, recordNames(found[0])
-		e.mirrored = found[0].at
+		e.mirrored, e.mirrorKnown = found[0].at, firstKnown(found)
 	}
 	if !e.mirrored.IsZero() {
 		e.waiversAt = e.mirrored

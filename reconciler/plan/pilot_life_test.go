@@ -337,7 +337,7 @@ func TestALifeOfAPilotOfSites(t *testing.T) {
 	l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", s)
 	l.says("an update is there")
 	l.mirrorsUpdate("fix", l.subject("fix"))
-	l.f.Announced["fix"] = l.now
+	l.f.Announced[l.judge().Updates[0].About()] = l.now
 	l.says("the update is mirrored")
 	l.installs("alpha", "installed", l.subject("fix"))
 	l.wait(48 * time.Hour)

@@ -100,8 +100,8 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 	switch r.State {
 	case "installed":
 		for k := range l.since[:step+1] {
-			if l.since[k].IsZero() {
-				l.since[k] = r.at
+			if l.since[k].IsZero() || r.known.Before(l.since[k]) {
+				l.since[k] = r.known
 			}
 		}
 		from = step + 1
@@ -147,13 +147,14 @@ func (c *pilotCase) waveOf(number int) int {
 // takesPart says whether a site has joined, and has not withdrawn.
 func (l siteLife) takesPart() bool { return l.Answer == "interested" && l.State != "withdrawn" }
 
-// publishedBy says whether a site's resources are found in the information system, by a probe since it installed them.
+// publishedBy says whether a site's resources are found in the information system, by a probe since it installed them. Those that have said the same before
+// the time that is judged said so then, however late they were asked once more.
 func (j *pilotJudge) publishedBy(s SiteNow, probes map[string]observed.PilotProbe) (GateVerdict, string) {
 	probe, ok := probes[s.Site]
 	switch {
 	case j.p.InfoSys == nil || j.p.InfoSys.Server == "" || s.State != "installed":
 		return GateNotApplicable, ""
-	case !ok || probe.At.After(j.at) || probe.At.Before(s.From):
+	case !ok || probeSince(probe).After(j.at) || probe.At.Before(s.From):
 		return GatePending, s.Site + " has not been looked for"
 	case !probe.Seen:
 		return GatePending, strings.TrimSuffix(s.Site+" is not found: "+probe.Why, ": ")
@@ -161,6 +162,14 @@ func (j *pilotJudge) publishedBy(s SiteNow, probes map[string]observed.PilotProb
 		return GateFail, strings.TrimSuffix(s.Site+" is found, but not as it should be: "+probe.Why, ": ")
 	}
 	return GatePass, ""
+}
+
+// probeSince is since when a probe has found what it does.
+func probeSince(p observed.PilotProbe) time.Time {
+	if p.Since.IsZero() {
+		return p.At
+	}
+	return p.Since
 }
 
 // publishGates are those that lead to published.
@@ -249,7 +258,7 @@ func (j *pilotJudge) calledAt() time.Time {
 	return time.Time{}
 }
 
-// closedAt is when the call closes, with the end of its day; zero: nobody knows.
+// closedAt is when the call closes, with the end of its day, and no earlier than it became known; zero: nobody knows.
 func (j *pilotJudge) closedAt() time.Time {
 	var g Gate
 	calls := j.calls(&g)
@@ -260,5 +269,5 @@ func (j *pilotJudge) closedAt() time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return day.AddDate(0, 0, 1)
+	return later(day.AddDate(0, 0, 1), calls[len(calls)-1].known)
 }

@@ -34,7 +34,8 @@ type pilotStep struct {
 	update  string // empty: the first release
 	subject string
 	at      time.Time
-	gated   bool // a wave gets it after the one before has run it
+	known   time.Time // since when that is known: from then on it is served
+	gated   bool      // a wave gets it after the one before has run it
 }
 
 // updatesOf works out what each update leads to, beginning with a subject.
@@ -118,7 +119,7 @@ func (j *pilotJudge) judgeRivals(rivals []*pilotUpdate, last pilotStep, done map
 		done[u.name] = n
 		mirrored := n.State == UpdateMirrored || n.State == UpdateAnnounced
 		if mirrored && (next == nil || exams[i].mirrored.Before(next.at)) {
-			next = &pilotStep{update: u.name, subject: u.subject, at: exams[i].mirrored, gated: u.Kind != desired.ProductionUpdate}
+			next = &pilotStep{update: u.name, subject: u.subject, at: exams[i].mirrored, known: exams[i].mirrorKnown, gated: u.Kind != desired.ProductionUpdate}
 		}
 	}
 	return next
@@ -302,7 +303,7 @@ func (e *pilotExam) covering(advisory string) string {
 
 // announcement holds if participants have been told.
 func (e *pilotExam) announcement() Gate {
-	if at, ok := e.f.Announced[e.update]; ok && !at.After(e.at) {
+	if at, ok := e.f.Announced[aboutUpdate(e.update, e.subject)]; ok && !at.After(e.at) {
 		return Gate{Name: "announcement", Verdict: GatePass}
 	}
 	return Gate{Name: "announcement", Verdict: GatePending, Why: "participants have not been told of it"}

@@ -108,7 +108,9 @@ func (j *pilotJudge) judgeWaves() {
 	for i := range j.courses {
 		if i == 0 {
 			for k, s := range j.steps {
-				j.courses[0].opens[k] = later(start, s.at)
+				if at := later(start, s.known); !at.After(j.at) {
+					j.courses[0].opens[k] = at
+				}
 			}
 		} else {
 			j.open(i)
@@ -124,7 +126,7 @@ func (j *pilotJudge) start() time.Time {
 	if !j.reached || len(j.steps) == 0 {
 		return time.Time{}
 	}
-	at := j.steps[0].at
+	at := j.steps[0].known
 	if j.ofSites() {
 		at = later(at, j.closedAt())
 	}
@@ -147,7 +149,7 @@ func (j *pilotJudge) open(i int) {
 		if before.opens[k].IsZero() {
 			break
 		}
-		at := later(before.opens[k], s.at)
+		at := later(before.opens[k], s.known)
 		switch {
 		case k <= seen:
 			if was, ok := j.f.Opened[PilotWave{Wave: i + 1, Subject: s.subject}.Key()]; ok {
@@ -241,6 +243,7 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 	if w.level() < 0 {
 		return
 	}
+	var last time.Time // whenever somebody looks: whoever lets it go on after that knew of it
 	for i, m := range w.members {
 		f, ok := j.fec(m.name)
 		if !ok || !slices.Contains([]string{"init-failed", "fallback", "failed"}, f.State) || f.Since.After(j.at) {
@@ -248,11 +251,19 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 		}
 		if f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed) {
 			w.members[i].failed = 1
+			if f.Since.IsZero() {
+				last = j.at
+			} else if f.Since.After(last) {
+				last = f.Since
+			}
 		}
 	}
 	if names := w.failed(0); len(names) > w.MaxFailures {
 		j.now.Trip = fmt.Sprintf("%s failed with it: %s may", desired.Few(names), counted(w.MaxFailures, "FEC", "FECs"))
-		j.trouble.begin(0, j.at, j.now.Trip, "")
+		if last.After(j.now.TripAt) {
+			j.now.TripAt = last
+		}
+		j.trouble.begin(0, last, j.now.Trip, "")
 	}
 }
 

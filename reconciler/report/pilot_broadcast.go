@@ -52,12 +52,13 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 		line("They are found in the information system by GLUE2EntityOtherInfo=PilotID=%s.", p.ID)
 		line("What you find: pomona pilot %s feedback", p.Name)
 	case observed.BroadcastUpdate:
-		title = fmt.Sprintf("%s: update %s is there", about, b.About)
-		if i := slices.IndexFunc(p.Updates, func(u plan.UpdateNow) bool { return u.Name == b.About }); i >= 0 {
+		name, _, _ := strings.Cut(b.About, " ")
+		title = fmt.Sprintf("%s: update %s is there", about, name)
+		if i := slices.IndexFunc(p.Updates, func(u plan.UpdateNow) bool { return u.Name == name }); i >= 0 {
 			line("It is a %s update: nodes get it by dnf upgrade.", p.Updates[i].Kind)
 		}
 		for _, n := range p.Notes() {
-			if n.Update == b.About {
+			if n.Update == name {
 				line("%s", strings.TrimSpace(n.Text+"\n"+n.Migration))
 				break
 			}

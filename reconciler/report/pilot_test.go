@@ -189,7 +189,7 @@ func TestBroadcastsSayWhatToDo(t *testing.T) {
 		{p, observed.BroadcastCall, "call-1", []string{"2026-10-20", "pomona pilot cream join SITE", "CERN-PROD is in wave 1", "pilot-node.repo"}, sync},
 		{p, observed.BroadcastResources, "CERN-PROD", []string{"PilotID=cream-1", "256 cores"}, sync},
 		{p, observed.BroadcastPublished, "", []string{"CERN-PROD: 4 nodes", "PilotID=cream-1"}, "INFN"},
-		{p, observed.BroadcastUpdate, "u1", []string{"update u1", "fixes the proxies"}, sync},
+		{p, observed.BroadcastUpdate, "u1 0123456789ab", []string{"update u1 is there", "fixes the proxies"}, sync},
 		{p, observed.BroadcastHalt, "1", []string{"wave 1 has failed at CERN-PROD", sync}, "pins"},
 		{fecs, observed.BroadcastHalt, "1", []string{"wave 1 has failed", "their pins went back"}, sync},
 		{p, observed.BroadcastResume, "1", []string{"goes on", "It is called."}, sync},
