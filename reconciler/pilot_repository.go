@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -254,7 +256,7 @@ func (r *Reconciler) servesNot(ctx context.Context, w wanted, place tree.PilotPl
 		if err != nil {
 			return err
 		}
-		if _, ok := have.Known[build.PackageKey(d)]; ok {
+		if a, ok := have.Known[build.PackageKey(d)]; ok && r.holds(a.Digest) {
 			continue
 		}
 		if _, err := r.readRPM(ctx, p); err != nil {
@@ -265,6 +267,12 @@ func (r *Reconciler) servesNot(ctx context.Context, w wanted, place tree.PilotPl
 		}
 	}
 	return nil
+}
+
+// holds says whether the root has an object: it may have been lost since it was looked at last. Without a root nobody knows.
+func (r *Reconciler) holds(d artifact.Digest) bool {
+	_, err := os.Stat(filepath.Join(r.Root, filepath.FromSlash(store.Path(d))))
+	return r.Root == "" || err == nil
 }
 
 // signedBefore says whether everything of a place that is to be signed is published with signatures.
