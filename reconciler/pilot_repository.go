@@ -67,6 +67,9 @@ func (r *Reconciler) pilotKeyID() string {
 // errNoPilotKey says why nothing can be served of pilots of sites.
 var errNoPilotKey = errors.New("no key signs its repositories: make one with pomona keygen --openpgp and give it with --pilot-key")
 
+// pilotWaits is how long a pass waits for what is to be fetched of one pilot, altogether.
+const pilotWaits = time.Minute
+
 // opener brings a package file.
 func opener(f *fetch.Fetcher, p desired.RPM) build.Opener {
 	return func(ctx context.Context) (artifact.Source, error) {
@@ -160,7 +163,7 @@ func (m *repositoryMaker) make(ctx context.Context) error {
 		defer mu.Unlock()
 		m.parts.known[key], m.parts.artifacts[part] = a, a
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(fetch.Waits(ctx, pilotWaits)) // servable has brought it all
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, part := range m.missing {
 		g.Go(func() error {
@@ -220,6 +223,7 @@ func (m *repositoryMaker) repodata(ctx context.Context, packages []desired.RPM) 
 func (r *Reconciler) servable(ctx context.Context, w wanted, places, before []tree.PilotPlace, have observed.Root) []tree.PilotPlace {
 	out := slices.Clone(places)
 	for i, place := range out {
+		ctx := fetch.Waits(ctx, pilotWaits)
 		err := r.servesNot(ctx, w, place, have)
 		if err == nil {
 			continue
