@@ -62,10 +62,9 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 	}
 	holds, _, _ := r.Records.read(ctx)
 	r.judgePilots(ctx, &j, g, holds)
-	known := r.pilotLedger(ctx, w.stated)
 	for i, now := range j.now {
 		f := j.facts[now.Name]
-		_ = r.proofs(known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		_ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
 		j.facts[now.Name] = f
 		if r.Withheld != nil {
 			if why, ok := r.Withheld.Load(now.Name); ok {
