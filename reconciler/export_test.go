@@ -20,13 +20,22 @@ func (s *Restarter) DiesAt(at func(point, fec string) bool) { s.atPoint = at }
 
 // PassWithPilots is a pass in which pilots have got as far as places say.
 func (r *Reconciler) PassWithPilots(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
+	return r.passWithPilots(ctx, places, Names)
+}
+
+// PassWithPilotsTrusting is likewise one that does not look at every name.
+func (r *Reconciler) PassWithPilotsTrusting(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
+	return r.passWithPilots(ctx, places, Trusting)
+}
+
+func (r *Reconciler) passWithPilots(ctx context.Context, places []tree.PilotPlace, depth Depth) (rep report.Report, given []tree.PilotPlace, err error) {
 	dir, unlock, err := r.open()
 	if err != nil {
 		return rep, nil, err
 	}
 	defer unlock()
 	objects := store.New(dir)
-	have, _, err := r.mend(ctx, dir, objects, Names)
+	have, _, err := r.mend(ctx, dir, objects, depth)
 	if err != nil {
 		return rep, nil, err
 	}

@@ -25,6 +25,7 @@ type pilotsJudged struct {
 	now    []plan.PilotNow   // by name
 	free   []tree.PilotPlace // where they would be if each could be served
 	places []tree.PilotPlace // that a tree is to have, by name
+	known  pilotLedger       // by which they were judged
 }
 
 // state takes over what a commit says.
@@ -78,7 +79,7 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
 	known := r.pilotLedger(ctx, j.w.stated)
-	j.now, j.free = nil, nil
+	j.now, j.free, j.known = nil, nil, known
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		why := cmp.Or(j.unsure[name], r.proofs(known, name, p, &f))

@@ -14,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -29,6 +30,7 @@ func (r *Reconciler) repositoryFacts(ctx context.Context, w wanted, name string,
 	if p.Scope != desired.PilotOfSites {
 		return nil
 	}
+	ctx = fetch.Waits(ctx, pilotWaits)
 	f.Unmet, f.Signed, f.Masked = map[string][]string{}, map[string]string{}, map[string][]string{}
 	j := packageJudge{r: r, w: w, p: p}
 	stated := tree.PilotSnapshots(p)

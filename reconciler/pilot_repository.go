@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -64,6 +66,9 @@ func (r *Reconciler) pilotKeyID() string {
 
 // errNoPilotKey says why nothing can be served of pilots of sites.
 var errNoPilotKey = errors.New("no key signs its repositories: make one with pomona keygen --openpgp and give it with --pilot-key")
+
+// pilotWaits is how long a pass waits for what is to be fetched of one pilot, altogether.
+const pilotWaits = time.Minute
 
 // opener brings a package file.
 func opener(f *fetch.Fetcher, p desired.RPM) build.Opener {
@@ -158,7 +163,7 @@ func (m *repositoryMaker) make(ctx context.Context) error {
 		defer mu.Unlock()
 		m.parts.known[key], m.parts.artifacts[part] = a, a
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(fetch.Waits(ctx, pilotWaits)) // servable has brought it all
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, part := range m.missing {
 		g.Go(func() error {
@@ -218,6 +223,7 @@ func (m *repositoryMaker) repodata(ctx context.Context, packages []desired.RPM) 
 func (r *Reconciler) servable(ctx context.Context, w wanted, places, before []tree.PilotPlace, have observed.Root) []tree.PilotPlace {
 	out := slices.Clone(places)
 	for i, place := range out {
+		ctx := fetch.Waits(ctx, pilotWaits)
 		err := r.servesNot(ctx, w, place, have)
 		if err == nil {
 			continue
@@ -254,7 +260,7 @@ func (r *Reconciler) servesNot(ctx context.Context, w wanted, place tree.PilotPl
 		if err != nil {
 			return err
 		}
-		if _, ok := have.Known[build.PackageKey(d)]; ok {
+		if a, ok := have.Known[build.PackageKey(d)]; ok && r.holds(a.Digest) {
 			continue
 		}
 		if _, err := r.readRPM(ctx, p); err != nil {
@@ -265,6 +271,12 @@ func (r *Reconciler) servesNot(ctx context.Context, w wanted, place tree.PilotPl
 		}
 	}
 	return nil
+}
+
+// holds says whether the root has an object: it may have been lost since it was looked at last. Without a root nobody knows.
+func (r *Reconciler) holds(d artifact.Digest) bool {
+	_, err := os.Stat(filepath.Join(r.Root, filepath.FromSlash(store.Path(d))))
+	return r.Root == "" || err == nil
 }
 
 // signedBefore says whether everything of a place that is to be signed is published with signatures.

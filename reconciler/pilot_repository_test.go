@@ -383,6 +383,34 @@ func TestAPilotIsWithheldAlone(t *testing.T) {
 	}
 }
 
+// TestAPilotWhosePackageIsLostIsWithheldAlone loses a published package between scrubs, and nobody has it any more.
+func TestAPilotWhosePackageIsLostIsWithheldAlone(t *testing.T) {
+	g := newGridPilot(t)
+	first := g.pilot.Snapshot()
+	g.publish(first)
+	d, err := artifact.ParseDigest(g.pilot.Branches[gridBranch][desired.ReleaseRPMs][0].SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(g.root, fetch.Blobs, store.Path(d))), os.Remove(filepath.Join(g.root, store.Path(d)))); err != nil {
+		t.Fatal(err)
+	}
+	place, err := g.trusting(g.reconciler(), first)
+	if err != nil || !strings.Contains(place.Withheld, "the blob store has no such file") {
+		t.Errorf("%v, withheld: %q", err, place.Withheld)
+	}
+	g.current("fecs/kgp2cu01/boot.manifest")
+}
+
+// trusting is a pass that does not look whether objects are there.
+func (g *gridPilot) trusting(r *reconciler.Reconciler, waves ...desired.Snapshot) (tree.PilotPlace, error) {
+	_, given, err := r.PassWithPilotsTrusting(g.t.Context(), []tree.PilotPlace{g.place(waves...)})
+	if err != nil {
+		return tree.PilotPlace{}, err
+	}
+	return given[0], nil
+}
+
 // TestSnapshotsStayAsLongAsAGenerationNamesThem prunes again and again.
 func TestSnapshotsStayAsLongAsAGenerationNamesThem(t *testing.T) {
 	g := newGridPilot(t)

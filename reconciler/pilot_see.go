@@ -45,25 +45,26 @@ func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
 	return r.seenOf(ctx, s.commit, s.generation)
 }
 
-// seenOf is likewise of a commit, beside what is published.
+// seenOf is likewise of a commit, beside what is published. It fetches nothing: passes do.
 func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation) (judgedPilots, error) {
+	here := *r
+	here.Payloads = r.Payloads.Local()
 	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
 	for name, p := range w.stated.Pilots {
 		f := plan.PilotFacts{Subject: w.subjects[name]}
 		if p.Scope == desired.PilotOfFECs {
 			f.Members = plan.PilotMembers(w.stated, p)
 		}
-		if err := r.repositoryFacts(ctx, w, name, &f); err != nil {
+		if err := here.repositoryFacts(ctx, w, name, &f); err != nil {
 			j.unsure[name] = err.Error()
 		}
 		j.facts[name] = f
 	}
 	holds, _, _ := r.Records.read(ctx)
 	r.judgePilots(ctx, &j, g, holds)
-	known := r.pilotLedger(ctx, w.stated)
 	for i, now := range j.now {
 		f := j.facts[now.Name]
-		_ = r.proofs(known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		_ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
 		j.facts[now.Name] = f
 		if r.Withheld != nil {
 			if why, ok := r.Withheld.Load(now.Name); ok {

@@ -30,6 +30,9 @@ type Fetcher struct {
 	dir     *durable.Dir // of the cache, once it is needed
 	cache   *store.Store
 	locks   map[string]*sync.Mutex
+
+	local    bool               // fetches nothing
+	packages map[string]*coming // by address and digest
 }
 
 // New is a Fetcher. It opens nothing yet.

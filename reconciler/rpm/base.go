@@ -12,8 +12,33 @@ import (
 	"strings"
 )
 
-// maxBase bounds what is read of a distribution's primary.xml or filelists.xml, unpacked.
-const maxBase = 2 << 30
+// maxBase bounds what is read of a distribution's primary.xml or filelists.xml, unpacked, and maxElement what is read of one package in it.
+const (
+	maxBase    = 256 << 20
+	maxElement = 4 << 20
+)
+
+// bounded reads no further than it may.
+type bounded struct {
+	from       io.Reader
+	read, most int64
+}
+
+// allow says how far it may be read: one element further than at.
+func (b *bounded) allow(at int64) { b.most = min(maxBase, at+maxElement) }
+
+func (b *bounded) Read(p []byte) (int, error) {
+	switch {
+	case b.read < b.most:
+	case b.most == maxBase:
+		return 0, fmt.Errorf("it takes more than %d MiB", maxBase>>20)
+	default:
+		return 0, fmt.Errorf("an element takes more than %d MiB", maxElement>>20)
+	}
+	n, err := b.from.Read(p[:min(int64(len(p)), b.most-b.read)])
+	b.read += int64(n)
+	return n, err
+}
 
 // element is what is read of a package in primary.xml.
 type element struct {
@@ -130,11 +155,12 @@ func eachPackage(r io.Reader, name, root string, do func(*xml.Decoder, *xml.Star
 		}
 		in = bufio.NewReaderSize(z, 1<<16)
 	}
-	limited := &io.LimitedReader{R: in, N: maxBase}
+	limited := &bounded{from: in}
 	d := xml.NewDecoder(limited)
 	for inside := false; ; {
+		limited.allow(d.InputOffset())
 		t, err := d.Token()
-		if errors.Is(err, io.EOF) && inside && limited.N > 0 {
+		if errors.Is(err, io.EOF) && inside {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("read %s: %w", name, noEOF(err))
@@ -172,6 +198,9 @@ func (e *element) pkg() (*Package, error) {
 		{&p.Supplements, e.Format.Supplements},
 	} {
 		for _, d := range part.from {
+			if err := tooLong(d.Name, d.Version); err != nil {
+				return nil, err
+			}
 			evr, err := d.evr()
 			if err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package rpm_test
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -68,11 +69,46 @@ func TestParseBaseRefuses(t *testing.T) {
 		"no name":          `<metadata><package><arch>noarch</arch></package></metadata>`,
 		"an epoch":         `<metadata><package><name>a</name><arch>noarch</arch><version epoch="x"/></package></metadata>`,
 		"half a gzip":      "\x1f\x8b\x08",
+		"a long requirement": `<metadata><package><name>a</name><arch>noarch</arch><version ver="1"/><format><rpm:requires><rpm:entry name="` + strings.Repeat("(", 17<<10) +
+			`"/></rpm:requires></format></package></metadata>`,
 	} {
 		if got, err := rpm.ParseBase(strings.NewReader(s)); err == nil {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
+}
+
+// TestParseBaseReadsOnlySoMuch has lists that never end.
+func TestParseBaseReadsOnlySoMuch(t *testing.T) {
+	one := "<package><name>a</name><arch>noarch</arch></package><!--" + strings.Repeat(" ", 3<<20) + "-->"
+	for _, row := range []struct{ what, begin, more, want string }{
+		{"packages", "<metadata>", one, "more than 256 MiB"},
+		{"a package", "<metadata><package><name>a</name>", "<format></format>", "an element takes more than 4 MiB"},
+		{"a comment", "<metadata><!--", " ", "an element takes more than 4 MiB"},
+	} {
+		_, err := rpm.ParseBase(io.MultiReader(strings.NewReader(row.begin), &endless{of: row.more}))
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v, want %q", row.what, err, row.want)
+		}
+	}
+}
+
+// endless says the same again and again, up to more than anybody should read.
+type endless struct {
+	of      string
+	at, all int
+}
+
+func (e *endless) Read(b []byte) (n int, err error) {
+	if e.all > 300<<20 {
+		return 0, io.EOF
+	}
+	for n < len(b) {
+		k := copy(b[n:], e.of[e.at:])
+		n, e.at = n+k, (e.at+k)%len(e.of)
+	}
+	e.all += n
+	return n, nil
 }
 
 func FuzzParseBase(f *testing.F) {

@@ -16,6 +16,17 @@ const (
 	senseStrong       = 1 << 27
 )
 
+// maxDependency bounds the name and the version of a dependency: a rich one is a whole expression.
+const maxDependency = 16 << 10
+
+// tooLong says which dependency is longer than any that somebody would write.
+func tooLong(name, version string) error {
+	if len(name)+len(version) > maxDependency {
+		return fmt.Errorf("dependency %.80q takes more than %d bytes", name, maxDependency)
+	}
+	return nil
+}
+
 // stated is a dependency as a header states it.
 type stated struct {
 	name, version string
@@ -84,6 +95,9 @@ func (h header) stated(names, flags, versions uint32) ([]stated, error) {
 	}
 	list := make([]stated, len(n))
 	for i := range n {
+		if err := tooLong(n[i], v[i]); err != nil {
+			return nil, err
+		}
 		list[i] = stated{n[i], v[i], f[i]}
 	}
 	return list, nil

@@ -51,6 +51,8 @@ func TestReadRefuses(t *testing.T) {
 		p.tags = map[int]rpmpack.IndexEntry{tag: rpmpack.EntryUint32(values)}
 		return p.bytes(t)
 	}
+	long := good
+	long.requires = strings.Repeat("x", 17<<10)
 	for _, row := range []struct {
 		what, want string
 		b          []byte
@@ -71,6 +73,7 @@ func TestReadRefuses(t *testing.T) {
 		{"a name that is a number", "tag 1000 is no text", numbers(1000, 1)},
 		{"a size that is text", "tag 1009 is no number", named(1009, "x")},
 		{"folders that are not there", "folder 7 of", numbers(1116, 7)},
+		{"a long requirement", "takes more than 16384 bytes", long.bytes(t)},
 		{"fewer modes than files", "modes", numbers(1030, 1, 2, 3)},
 	} {
 		if _, err := rpm.Read(bytes.NewReader(row.b)); err == nil || !strings.Contains(err.Error(), row.want) {

@@ -3,6 +3,7 @@ package rpm
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -150,22 +151,23 @@ func (o offer) rich(r rich) bool {
 }
 
 // both are the packages that fulfil "with" and "without", which speak of one package, and what these are made of.
-func (o offer) both(r rich) (all []*Package) {
+func (o offer) both(r rich) map[*Package]bool {
+	all := map[*Package]bool{}
 	switch r.operator {
 	case "":
-		return o.providers(r.plain)
+		for _, p := range o.providers(r.plain) {
+			all[p] = true
+		}
 	case "or":
 		for _, p := range r.parts {
-			all = append(all, o.both(p)...)
+			maps.Copy(all, o.both(p))
 		}
-		return all
 	case "with", "without":
 		all = o.both(r.parts[0])
 		for _, p := range r.parts[1:] {
 			other := o.both(p)
-			all = slices.DeleteFunc(slices.Clone(all), func(q *Package) bool { return slices.Contains(other, q) == (r.operator == "without") })
+			maps.DeleteFunc(all, func(q *Package, _ bool) bool { return other[q] == (r.operator == "without") })
 		}
-		return all
 	}
-	return nil
+	return all
 }
