@@ -297,6 +297,33 @@ func TestRecordsCountForWhoeverSignedAllOfThem(t *testing.T) {
 	p.gets("notes are written anew, and nobody has shown a blocker", "1.1.0", "1.0.0")
 }
 
+// TestWhoeverBringsARecordBackHasNotWrittenIt: a record that somebody forged is not by whom it names, although he signs that it is moved, or that
+// its removal is taken back; one that he wrote stays his when somebody else moves it.
+func TestWhoeverBringsARecordBackHasNotWrittenIt(t *testing.T) {
+	p := newPiloting(t)
+	p.mirrored()
+	notes := fmt.Sprintf("record%d.cue", p.n)
+	p.git("mv", notes, "moved.cue")
+	p.git("commit", "-qm", "move it, unsigned")
+	p.records("", coordinator, "halt", `reason: "somebody has forged this one"`)
+	file, key := fmt.Sprintf("record%d.cue", p.n), filepath.Join(p.keys, coordinator)
+	signed := func(args ...string) {
+		p.git(append([]string{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + key}, args...)...)
+	}
+	p.git("rm", "-q", file)
+	p.git("commit", "-qm", "remove it, unsigned")
+	signed("revert", "--no-edit", "-S", "HEAD")
+	p.settled()
+	p.gets("a forged halt is brought back", "1.1.0", "1.0.0")
+	p.git("mv", file, "forged.cue")
+	signed("commit", "-q", "-S", "-m", "move it")
+	p.settled()
+	p.gets("a forged halt is moved", "1.1.0", "1.0.0")
+	p.records(coordinator, coordinator, "halt", `reason: "she has seen it fail herself"`)
+	p.settled()
+	p.gets("halted", "1.0.0", "1.0.0")
+}
+
 func TestWhatIsNotKnownTakesNobodyBack(t *testing.T) {
 	p := deployed(t)
 	must(t, p.Records.Close())

@@ -31,7 +31,7 @@ func recordKeyOf(section, name, record string, says any) recordKey {
 	return recordKey{section, name, record, hex.EncodeToString(sum[:])}
 }
 
-// Prover finds out who wrote the records of pilots down, beside passes: by the verified signature of the commit that brought a record as it is, or
+// Prover finds out who wrote the records of pilots down, beside passes: by the verified signature of the commit that wrote a record down first, or
 // by whoever the forge says has approved the pull request that brought that commit. What is proven is entered into the ledger, once; then a pass
 // is asked for. It is an Observer: after each pass it looks at what is new.
 type Prover struct {
@@ -124,14 +124,15 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 	if len(records) == 0 {
 		return 0, nil
 	}
-	wrote, err := p.introducedBy(ctx, w, records)
+	origins := p.origins()
+	wrote, err := origins.sayings(ctx, w.commit, records)
 	if err != nil {
 		return 0, err
 	}
 	var rows []ledger.RecordProof
-	then, known := map[string]map[recordKey]bool{}, p.Approvers.witnesses(p.Repo) // records of earlier commits, and who wrote those
+	known := p.Approvers.witnesses(p.Repo)
 	for i, s := range records {
-		proof, doubt := p.prove(ctx, s, wrote[i], then, known)
+		proof, doubt := p.prove(ctx, s, wrote[i], origins, known)
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -150,14 +151,14 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 // statedRecord is a record of a site.
 type statedRecord struct {
 	recordKey
-	by string
+	by, at string
 }
 
 // recordsOf are all records of a site's pilots.
 func recordsOf(s desired.Site) (all []statedRecord) {
 	for name, p := range s.Pilots {
 		for record, r := range p.Records {
-			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By})
+			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By, r.At})
 		}
 	}
 	slices.SortFunc(all, func(a, b statedRecord) int {
@@ -166,71 +167,27 @@ func recordsOf(s desired.Site) (all []statedRecord) {
 	return all
 }
 
-// introducedBy are the commits that wrote the lines which say who records are by, each file looked at once.
-func (r *Reconciler) introducedBy(ctx context.Context, w wanted, records []statedRecord) ([]repo.Commit, error) {
-	at := make(desired.Problems, len(records))
-	for i, s := range records {
-		at[i].Path = desired.CUEPath(s.section, s.name, "records", s.record, "by")
-	}
-	at, err := w.loaded.Locate(ctx, at)
-	if err != nil {
-		return nil, fmt.Errorf("find records: %w", err)
-	}
-	lines := map[string][]int{}
-	for _, p := range at {
-		if p.File != "" && p.Line > 0 {
-			lines[p.File] = append(lines[p.File], p.Line)
-		}
-	}
-	changes, err := r.Repo.Changes(w.commit)
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]map[int]repo.Commit{}
-	for file := range lines {
-		if found[file], err = changes.Lines(ctx, file, lines[file]); err != nil && ctx.Err() != nil {
-			return nil, ctx.Err() // else nobody knows who wrote those of this file
-		}
-	}
-	out := make([]repo.Commit, len(records))
-	for i, p := range at {
-		out[i] = found[p.File][p.Line]
-	}
-	return out, nil
-}
-
-// prove says who wrote a record, or why nobody is known to have. The commit must say the whole record as it is now: else somebody else may have
-// written the rest of it.
-func (p *Prover) prove(ctx context.Context, s statedRecord, c repo.Commit, then map[string]map[recordKey]bool, known *witnesses) (observed.Proof, *unproven) {
+// prove says who wrote a record, or why nobody is known to have. The commit that wrote it down first must say the whole record as it is now: else
+// somebody else may have written the rest of it.
+func (p *Prover) prove(ctx context.Context, s statedRecord, sayings []repo.Saying, o *origins, known *witnesses) (observed.Proof, *unproven) {
 	until := p.Now().Add(again)
 	doubt := func(sure bool, why error) (observed.Proof, *unproven) {
 		return observed.Proof{}, &unproven{why.Error(), sure, until}
 	}
-	if c.ID == "" {
-		return doubt(true, errors.New("history does not tell which commit wrote it"))
-	}
 	if p.Approvers.Signers == nil && p.Approvers.Forge == nil {
 		return doubt(false, errors.New("this service knows no signers and no forge that could say who wrote it: configure repository.signatures or forge"))
 	}
-	if then[c.ID] == nil {
-		said := map[recordKey]bool{}
-		w, err := p.load(ctx, c.ID)
-		if problems := (desired.Problems)(nil); err != nil && !errors.As(err, &problems) {
-			return doubt(false, err)
+	commits, sure, why := o.of(ctx, s, sayings)
+	if why != nil {
+		return doubt(sure, why)
+	}
+	var proof plan.RecordProof
+	for _, commit := range commits {
+		if proof = known.proveCommit(ctx, s.by, commit); proof.Doubt != "" {
+			return doubt(known.silent == nil, errors.New(proof.Doubt))
 		}
-		for _, each := range recordsOf(w.stated) {
-			said[each.recordKey] = true
-		}
-		then[c.ID] = said
 	}
-	if !then[c.ID][s.recordKey] {
-		return doubt(true, fmt.Errorf("commit %.12s, which wrote who it is by, does not say all that it says", c.ID))
-	}
-	proof := known.proveCommit(ctx, s.by, c.ID)
-	if proof.Doubt == "" {
-		return observed.Proof{By: proof.Who, Source: proof.Source}, nil
-	}
-	return doubt(known.silent == nil, errors.New(proof.Doubt))
+	return observed.Proof{By: proof.Who, Source: proof.Source}, nil
 }
 
 func (p *Proofs) due(k recordKey, now time.Time) bool {
