@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
 // may says why a person cannot write a record that counts, and who can.
@@ -13,7 +14,7 @@ func (s PilotSeen) may(r desired.PilotRecord) error {
 	if r.By == "" {
 		return fmt.Errorf("nobody says it: give --by, or have git know who you are: git config user.email")
 	}
-	if ended, ok := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordClosure }); ok && r.Kind != desired.RecordFeedback {
+	if ended, ok := s.closed(); ok && s.over() && r.Kind != desired.RecordFeedback {
 		return fmt.Errorf("pilot %s has ended: %s %s", s.Name, ended.Outcome, ended.At)
 	}
 	who, anybody := s.whoMay(r)
@@ -33,6 +34,35 @@ func (s PilotSeen) may(r desired.PilotRecord) error {
 		return fmt.Errorf("nobody may say that: the pilot has nobody in that role: pomona pilot %s staff", s.Name)
 	}
 	return fmt.Errorf("%s may not say that: %s may (say who you are with --by)", r.By, strings.Join(who, " or "))
+}
+
+// closed is the last record that closes the pilot, of those by whoever may; else of all.
+func (s PilotSeen) closed() (r desired.PilotRecord, ok bool) {
+	r, ok = s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordClosure && s.counts(o) })
+	if !ok {
+		r, ok = s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordClosure })
+	}
+	return r, ok
+}
+
+// counts says whether whom a record names may write it.
+func (s PilotSeen) counts(r desired.PilotRecord) bool {
+	who, anybody := s.whoMay(r)
+	return anybody || slices.ContainsFunc(who, func(w string) bool { return desired.SamePerson(w, r.By) })
+}
+
+// over says whether the pilot has ended, which a record alone does not make it.
+func (s PilotSeen) over() bool {
+	return s.Now.State == plan.PilotClosed || s.Now.State == plan.PilotDenied
+}
+
+// ineffective are warnings of a record that would end the pilot, and does not.
+func (s PilotSeen) ineffective() []string {
+	r, ok := s.closed()
+	if !ok || s.over() {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s closed it as %s at %s, which does not count: the pilot is %s", r.By, r.Outcome, r.At, s.Now.State)}
 }
 
 func nearSite(site string, p desired.Pilot) string {

@@ -486,3 +486,26 @@ func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
 		t.Errorf("a plan that changes a record: %v", err)
 	}
 }
+
+// TestRecordsAreNotForgottenWithThePublishedCommit: what cannot be compared is not published, unless an operator takes it.
+func TestRecordsAreNotForgottenWithThePublishedCommit(t *testing.T) {
+	p := deployed(t)
+	before := p.head()
+	id := p.git("rev-parse", before+":record3.cue")
+	p.git("rm", "-q", "record3.cue")
+	p.git("commit", "-qm", "forget who authorised it")
+	must(t, os.Remove(filepath.Join(p.dir, ".git", "objects", id[:2], id[2:])))
+	again := p.restarted()
+	again.Served = nil
+	_, err := again.Reconcile(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "pomona kick --accept "+p.head()) {
+		t.Errorf("a commit that cannot be compared: %v", err)
+	}
+	if p.commitServed() != before {
+		t.Error("it is published")
+	}
+	again.Checks.Named = func(commit string) bool { return commit == p.head() }
+	if _, err := again.Reconcile(t.Context()); err != nil && strings.Contains(err.Error(), "--accept") {
+		t.Errorf("an operator has accepted it: %v", err)
+	}
+}

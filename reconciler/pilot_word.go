@@ -49,6 +49,7 @@ func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
 			return c, err
 		}
 	}
+	c.Warnings = append(s.ineffective(), c.Warnings...)
 	c.Record, c.Title = &r, title(s.Name, r)
 	return c, nil
 }
@@ -231,15 +232,20 @@ func (s PilotSeen) checkUpdate(r *desired.PilotRecord) (doubts []string, err err
 	if r.Update == "" {
 		return nil, fmt.Errorf("only updates are approved or rejected; the pilot itself is authorised: pomona pilot %s authorise", s.Name)
 	}
-	if r.Kind == desired.RecordApproval && s.rejected(r.Update) {
+	last, said := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordRejection && o.Update == r.Update })
+	switch {
+	case r.Kind != desired.RecordApproval || !said:
+	case !s.rejected(r.Update):
+		return []string{fmt.Sprintf("%s rejected update %s, which does not count", last.By, r.Update)}, nil
+	default:
 		return nil, fmt.Errorf("update %s has been rejected: candidate another: pomona pilot %s update NAME add", r.Update, s.Name)
 	}
 	return nil, nil
 }
 
+// rejected says whether an update is: by whoever may, before it was mirrored.
 func (s PilotSeen) rejected(update string) bool {
-	_, ok := s.last(func(r desired.PilotRecord) bool { return r.Kind == desired.RecordRejection && r.Update == update })
-	return ok
+	return slices.ContainsFunc(s.Now.Updates, func(u plan.UpdateNow) bool { return u.Name == update && u.State == plan.UpdateRejected })
 }
 
 func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {

@@ -23,9 +23,12 @@ func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string)
 		return nil // what history does not tell, it tells nobody else either
 	}
 	before, err := r.publishedBefore(ctx, published)
-	if err != nil {
-		r.Log.Warn("records are not compared with those of the published commit", "commit", published, "because", err)
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("commit %[1]s is not published: nobody knows whether it has all records of the published commit %[2]s, which cannot be read (%[3]w); "+
+			"make it readable, or have an operator accept the commit as it is: pomona kick --accept %[1]s", w.commit.ID, published, err)
 	}
 	return rewritten(ctx, before, w)
 }

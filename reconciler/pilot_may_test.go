@@ -1,0 +1,53 @@
+package reconciler
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
+// What somebody wrote who may not, or too early, ends nothing: the pilot's people can still act, and are told of it.
+func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
+	const cora, mallory = "cora@example.org", "mallory@example.org"
+	now := time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)
+	closure := func(by, outcome string) desired.PilotRecord {
+		return desired.PilotRecord{Kind: desired.RecordClosure, By: by, At: "2026-05-02T00:00:00Z", Outcome: outcome, Reason: "enough of it"}
+	}
+	rejection := func(by string) desired.PilotRecord {
+		return desired.PilotRecord{Kind: desired.RecordRejection, By: by, At: "2026-05-02T00:00:00Z", Update: "fix", Reason: "enough of it"}
+	}
+	halt := desired.PilotRecord{Kind: desired.RecordHalt, Reason: "it loses jobs"}
+	approve := desired.PilotRecord{Kind: desired.RecordApproval, Update: "fix"}
+	for name, c := range map[string]struct {
+		there, says   desired.PilotRecord
+		refused, told string
+	}{
+		"closed by nobody of it":   {closure(mallory, "withdrawn"), halt, "", "mallory@example.org closed it as withdrawn"},
+		"closed too early":         {closure(cora, "promoted"), halt, "", "cora@example.org closed it as promoted"},
+		"closed once more":         {closure(cora, "promoted"), closure("", "withdrawn"), "", "cora@example.org closed it as promoted"},
+		"closed":                   {closure(cora, "withdrawn"), halt, "pilot p has ended: withdrawn", ""},
+		"rejected by nobody of it": {rejection(mallory), approve, "", "mallory@example.org rejected update fix"},
+		"rejected":                 {rejection(cora), approve, "update fix has been rejected", ""},
+	} {
+		p := desired.Pilot{
+			Scope: desired.PilotOfSites, Owner: "owner@example.org", Expires: "2026-12-31", Branches: map[string]desired.RPMBranch{"SL9/x86_64": {desired.ReleaseRPMs: {{File: "a-1-1.noarch.rpm"}}}},
+			Roles:   &desired.PilotRoles{Coordinator: cora, Developer: "dave@example.org", Authoriser: "anna@example.org", Testers: []string{"tess@example.org"}},
+			Records: map[string]desired.PilotRecord{"r": c.there},
+		}
+		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
+			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
+		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}
+		said, err := RecordPilot{c.says}.say(a.look("p", desired.Site{Pilots: map[string]desired.Pilot{"p": p}}, nil))
+		if c.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("%s: %v, want %q", name, err, c.refused)
+			}
+			continue
+		}
+		if err != nil || !strings.Contains(strings.Join(said.Warnings, "\n"), c.told) {
+			t.Errorf("%s: %v, %q, want to be told %q", name, err, said.Warnings, c.told)
+		}
+	}
+}
