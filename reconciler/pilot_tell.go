@@ -142,7 +142,8 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 	return nil
 }
 
-// send tries what is due: on each way in the order of time, and nothing before what could not be sent.
+// send tries what is due: on each way what is of one pilot in the order of time, and nothing of it before what could not be sent. No pilot waits for
+// another: whom one of them tells may be out of reach for long.
 func (t *PilotTeller) send(ctx context.Context) error {
 	var waiting []ledger.PilotDelivery
 	if err := t.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
@@ -151,17 +152,19 @@ func (t *PilotTeller) send(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	stuck := map[string]bool{}
+	type queue struct{ channel, pilot string }
+	stuck := map[queue]bool{}
 	for _, d := range waiting {
-		if stuck[d.Channel] || d.Due.After(t.Now()) {
-			stuck[d.Channel] = true
+		q := queue{d.Channel, d.Pilot}
+		if stuck[q] || d.Due.After(t.Now()) {
+			stuck[q] = true
 			continue
 		}
 		outcome, again := t.attempt(ctx, d)
 		if ctx.Err() != nil && outcome != "sent" {
 			return nil
 		}
-		stuck[d.Channel] = outcome == ""
+		stuck[q] = outcome == ""
 		// What was sent is noted also when the service ends just now.
 		if err := t.Records.Use(context.WithoutCancel(ctx), func(l *ledger.Ledger) error {
 			if outcome == "" {

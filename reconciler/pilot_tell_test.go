@@ -294,6 +294,49 @@ func TestAWayThatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
+// unreachable is a post whose audience of one pilot is out of reach for long.
+type unreachable struct {
+	*post
+	pilot string
+}
+
+func (u unreachable) Send(ctx context.Context, way string, event []byte) (bool, error) {
+	if way == "audience" && strings.HasPrefix(string(event), u.pilot+" ") {
+		return false, errors.New("450 mailbox unavailable")
+	}
+	return u.post.Send(ctx, way, event)
+}
+
+// TestNoPilotWaitsForAnothersAudience has two pilots, of which one tells somebody who is out of reach.
+func TestNoPilotWaitsForAnothersAudience(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	teller := tellerOf(t, root, unreachable{p, "cream"}, &now)
+	if err := teller.decide(t.Context(), judgedPilots{}); err != nil {
+		t.Fatal(err)
+	}
+	j := judged(plan.PilotCalled, called)
+	other := j.now[0]
+	other.Name = "zebra"
+	j.site.Pilots["zebra"] = j.site.Pilots["cream"]
+	j.now = append(j.now, other)
+	for range 3 {
+		if err := teller.does(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+		j.now[0].Updates, j.now[1].Updates = []plan.UpdateNow{{Name: "u1", State: "announced"}}, []plan.UpdateNow{{Name: "u1", State: "announced"}}
+		now = now.Add(time.Second)
+	}
+	var got []string
+	for _, m := range p.got {
+		if strings.HasPrefix(m, "audience: ") {
+			got = append(got, m)
+		}
+	}
+	if d := cmp.Diff([]string{"audience: zebra call call-1", "audience: zebra update u1"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // TestWhatNobodySawIsNotPublished asks a server that is not there, for a site that was right before.
 func TestWhatNobodySawIsNotPublished(t *testing.T) {
 	now := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)

@@ -96,16 +96,13 @@ const base = "dn: o=glue\nobjectClass: organization\no: glue\n\n"
 // resources there: also for those of sites that publish something else, or nothing.
 func TestARealDirectoryTakesWhatIsPublished(t *testing.T) {
 	d := newDirectory(t)
-	installed := func(site string) desired.PilotRecord {
-		return desired.PilotRecord{Kind: desired.RecordDeployment, Site: site, State: "installed", At: "2026-10-02T00:00:00Z"}
-	}
 	p := desired.Pilot{
 		Scope: desired.PilotOfSites, Service: "CREAM grün\ndn: o=evil", InfoSys: &desired.InfoSys{Type: "org.glite.ce.CREAM", ID: "cream-1", Server: d.url},
 		Sites: map[string]desired.PilotSite{"CERN-PROD": {}, "INFN,CNAF+#=;<x>": {Wave: 2}},
-		Records: map[string]desired.PilotRecord{"d1": installed("CERN-PROD"), "d2": installed("INFN,CNAF+#=;<x>"),
-			"r1": {Kind: desired.RecordResources, Site: "CERN-PROD", At: "2026-10-02T00:00:00Z", Resources: &desired.SiteResources{Nodes: 4, Cores: 256, MemoryGiB: 1024, StorageTiB: 1.5}}},
 	}
-	ldif := string(tree.PilotLDIF(desired.Site{Pilots: map[string]desired.Pilot{"cream": p}}, map[string][]string{"cream": {"sha256:aa", "sha256:bb"}}))
+	place := tree.PilotPlace{Name: "cream", Waves: []string{"sha256:aa", "sha256:bb"}, Published: true, Sites: []tree.PilotSite{
+		{Site: "CERN-PROD", Resources: &desired.SiteResources{Nodes: 4, Cores: 256, MemoryGiB: 1024, StorageTiB: 1.5}}, {Site: "INFN,CNAF+#=;<x>"}}}
+	ldif := string(tree.PilotLDIF(desired.Site{Pilots: map[string]desired.Pilot{"cream": p}}, []tree.PilotPlace{place}))
 	entries := strings.TrimPrefix(ldif, "version: 1\n\n")
 	file := d.put("pilots.ldif", base+entries)
 	d.run(0, "/usr/sbin/slapadd", "-u", "-f", d.conf, "-l", file)

@@ -62,7 +62,8 @@ type PilotNow struct {
 	Updates  []UpdateNow   `json:"updates"`
 	Sites    []SiteNow     `json:"sites"`
 	Problems []ProblemNow  `json:"problems"`
-	Void     []string      `json:"void,omitempty"` // records that are about something else than what is frozen
+	Void     []string      `json:"void,omitempty"`    // records that are about something else than what is frozen
+	Doubted  []string      `json:"doubted,omitempty"` // records of which nobody knows that the right person wrote them
 	Overdue  time.Duration `json:"overdue,omitempty"`
 	Why      string        `json:"why,omitempty"`    // halted, denied or expired
 	Record   string        `json:"record,omitempty"` // that closed or denied it
@@ -145,6 +146,7 @@ type pilotCase struct {
 	sites   []string       // sorted
 	updates map[string]*pilotUpdate
 	void    []string
+	doubted []string
 	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
 }
 
@@ -193,7 +195,7 @@ func (c *pilotCase) until(i int) int {
 func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecord) *pilotJudge {
 	j := &pilotJudge{pilotCase: c, at: at, closing: closing, by: map[recordKey][]*pilotRecord{}, reached: true}
 	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
-		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void}
+		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: c.doubted}
 	j.now.Place.Name = c.name
 	for len(made) > 0 && made[len(made)-1].at.After(at) {
 		made = made[:len(made)-1]

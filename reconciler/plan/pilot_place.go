@@ -1,6 +1,12 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+	"strings"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
 
 // states are those of a pilot that follow one another.
 var states = []string{PilotRequested, PilotStaffed, PilotFrozen, PilotChecked, PilotMirrored, PilotCalled, PilotDeployed, PilotPublished}
@@ -10,9 +16,10 @@ func stateNumber(state string) int { return slices.Index(states, state) }
 // place works out what the tree is to have of a pilot. Who has to give it up goes back to what was mirrored before the trouble, or to nothing.
 func (j *pilotJudge) place() {
 	p := &j.now.Place
-	p.State, p.Snapshots, p.Waves, p.Published = j.now.State, nil, []string{}, false
+	*p = tree.PilotPlace{Name: p.Name, State: j.now.State, Waves: []string{}}
 	if j.ofSites() && j.serves() {
 		p.Snapshots = j.snapshots()
+		p.Notes = j.notes(p.Snapshots)
 	}
 	for i := range j.courses {
 		subject := ""
@@ -27,6 +34,34 @@ func (j *pilotJudge) place() {
 	}
 	p.Published = j.ofSites() && j.p.InfoSys != nil &&
 		(p.State == PilotDeployed || p.State == PilotPublished || p.State == PilotClosed && j.outcome == "promoted")
+	if p.Published {
+		p.Sites = j.installed()
+	}
+}
+
+// notes are the last release notes of each snapshot that count; nil: there are none.
+func (j *pilotJudge) notes(snapshots []string) map[string]tree.PilotNotes {
+	var notes map[string]tree.PilotNotes
+	for _, r := range j.made {
+		if r.Kind != desired.RecordNotes || r.void || r.doubt != "" || strings.TrimSpace(r.Text) == "" || !slices.Contains(snapshots, r.Subject) {
+			continue
+		}
+		if notes == nil {
+			notes = map[string]tree.PilotNotes{}
+		}
+		notes[r.Subject] = tree.NotesOf(r.name, r.PilotRecord)
+	}
+	return notes
+}
+
+// installed are the sites that have installed it, and what they give, by name.
+func (j *pilotJudge) installed() (sites []tree.PilotSite) {
+	for _, s := range j.now.Sites {
+		if s.State == "installed" {
+			sites = append(sites, tree.PilotSite{Site: s.Site, Resources: s.Resources})
+		}
+	}
+	return sites
 }
 
 // serves says whether packages of a pilot are served: also those of one that has expired, since somebody may give it more days.

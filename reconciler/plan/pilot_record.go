@@ -53,8 +53,12 @@ func (c *pilotCase) readRecords() []*pilotRecord {
 		if r.void = !denied && c.isVoid(r); r.void {
 			c.void = append(c.void, r.name)
 		}
+		if r.doubt != "" {
+			c.doubted = append(c.doubted, r.name)
+		}
 	}
 	slices.Sort(c.void)
+	slices.Sort(c.doubted)
 	return records
 }
 

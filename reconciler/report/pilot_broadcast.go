@@ -74,7 +74,7 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 	case observed.BroadcastResume:
 		title = about + " goes on"
 		for _, r := range slices.Backward(p.Records) {
-			if r.Kind == desired.RecordResume {
+			if r.Kind == desired.RecordResume && p.counts(r) {
 				line("%s", r.Reason)
 				break
 			}
@@ -109,7 +109,7 @@ func (p Pilot) closed(title *string, line func(string, ...any)) {
 	}
 	*title = "pilot " + p.Name + " is closed"
 	for _, r := range slices.Backward(p.Records) {
-		if r.Kind == desired.RecordClosure {
+		if r.Kind == desired.RecordClosure && p.counts(r) {
 			*title += ": " + r.Outcome
 			line("%s", cmp.Or(r.Reason, "nobody has said why"))
 			if r.Outcome == "withdrawn" && p.Scope == desired.PilotOfSites {
@@ -118,6 +118,11 @@ func (p Pilot) closed(title *string, line func(string, ...any)) {
 			return
 		}
 	}
+}
+
+// counts says whether a record is about what is there, and it is known that the right person wrote it: nobody is told anything in his name before.
+func (p Pilot) counts(r PilotRecord) bool {
+	return !r.Void && r.Doubt == "" && !slices.Contains(p.Doubted, r.Record)
 }
 
 // record is a record of a pilot; the zero one if there is none of that name.

@@ -179,10 +179,10 @@ func (p Pilot) Ledger(w io.Writer) error {
 	return err
 }
 
-// Notes are the records with release notes, the newest first.
+// Notes are the records with release notes that count, the newest first.
 func (p Pilot) Notes() (notes []PilotRecord) {
 	for _, r := range slices.Backward(p.Records) {
-		if r.Kind == desired.RecordNotes && !r.Void {
+		if r.Kind == desired.RecordNotes && p.counts(r) {
 			notes = append(notes, r)
 		}
 	}

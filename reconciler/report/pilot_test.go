@@ -209,3 +209,29 @@ func TestBroadcastsSayWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyIsToldWhatIsNotProven has the last record of each kind be in doubt, or void.
+func TestNobodyIsToldWhatIsNotProven(t *testing.T) {
+	p := creamPilot("")
+	for _, kind := range []string{desired.RecordNotes, desired.RecordResume, desired.RecordClosure} {
+		for _, says := range []string{"proven", "unknown", "unfit", "void"} {
+			r := report.PilotRecord{Record: kind + "-" + says, Void: says == "void", PilotRecord: desired.PilotRecord{Kind: kind, Update: "u1", Text: says, Reason: says, Outcome: "withdrawn"}}
+			switch says {
+			case "unknown":
+				r.Doubt = "its commit is not signed"
+			case "unfit":
+				p.Doubted = append(p.Doubted, r.Record)
+			}
+			p.Records = append(p.Records, r)
+		}
+	}
+	texts := map[string]string{"notes": p.NotesText()}
+	for _, kind := range []observed.PilotBroadcastKind{observed.BroadcastUpdate, observed.BroadcastResume, observed.BroadcastClosed} {
+		_, texts[string(kind)] = p.Broadcast(observed.PilotBroadcast{Pilot: "cream", Kind: kind, About: "u1"})
+	}
+	for kind, text := range texts {
+		if !strings.Contains(text, "proven") || strings.Contains(text, "unknown") || strings.Contains(text, "unfit") || strings.Contains(text, "void") {
+			t.Errorf("%s: %s", kind, text)
+		}
+	}
+}

@@ -1,5 +1,12 @@
 package tree
 
+import (
+	"encoding/json"
+
+	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+)
+
 // PilotPlace is how far a pilot has got, as far as a tree depends on it: a given.
 type PilotPlace struct {
 	Name  string `json:"name"`
@@ -8,8 +15,30 @@ type PilotPlace struct {
 	Snapshots []string `json:"snapshots,omitempty"`
 	// Waves are what each wave gets, in their order: a snapshot, or of FECs the release's digest; empty: nothing from this pilot.
 	Waves []string `json:"waves"`
+	// Notes are the release notes of each snapshot that is served, of which it is proven who wrote them.
+	Notes map[string]PilotNotes `json:"notes,omitempty"`
 	// Published says that its resources are, or are to be, found in the information system.
 	Published bool `json:"published,omitempty"`
+	// Sites are those that have it installed, if it is published, by name.
+	Sites []PilotSite `json:"sites,omitempty"`
 	// Withheld is why a pilot that stays as it was, or is not served at all, is not brought further: another's fault is not every pilot's.
 	Withheld string `json:"withheld,omitempty"`
+}
+
+// PilotNotes are the release notes that a record has.
+type PilotNotes struct {
+	Record string          `json:"record"`
+	Digest artifact.Digest `json:"digest"` // of what it says: a record of that name that says something else is not it
+}
+
+// NotesOf are those of a record.
+func NotesOf(name string, r desired.PilotRecord) PilotNotes {
+	b, _ := json.Marshal(r) // records have only what JSON has
+	return PilotNotes{name, artifact.Sum(b)}
+}
+
+// PilotSite is a site that has a pilot installed, and what it gives.
+type PilotSite struct {
+	Site      string                 `json:"site"`
+	Resources *desired.SiteResources `json:"resources,omitempty"`
 }

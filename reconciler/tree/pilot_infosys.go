@@ -20,13 +20,7 @@ const (
 
 // infosysFolders are everything that directory servers are told of; none if no pilot is published.
 func infosysFolders(site desired.Site, places []PilotPlace) []Folder {
-	runs := map[string][]string{}
-	for _, p := range places {
-		if p.Published {
-			runs[p.Name] = p.Waves
-		}
-	}
-	b := PilotLDIF(site, runs)
+	b := PilotLDIF(site, places)
 	if b == nil {
 		return nil
 	}
@@ -53,27 +47,31 @@ const PilotGroup = "GLUE2GroupID=pilots"
 // PilotMark is the value of GLUE2EntityOtherInfo that marks resources of a pilot.
 func PilotMark(id string) string { return "PilotID=" + id }
 
-// PilotLDIF is what a directory server is told of the resources of pilots, as LDIF: a service and its endpoint for each site that says that
-// it runs one of those that are published. Runs are the subjects of these, by pilot and wave. Nil: there is nothing to tell.
-func PilotLDIF(site desired.Site, runs map[string][]string) []byte {
+// PilotLDIF is what a directory server is told of the resources of pilots, as LDIF: a service and its endpoint for each site that runs one of
+// those that are published. Nil: there is nothing to tell.
+func PilotLDIF(site desired.Site, places []PilotPlace) []byte {
 	var b bytes.Buffer
 	bases := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(runs)) {
-		p, ok := site.Pilots[name]
-		if !ok || p.Scope != desired.PilotOfSites || p.InfoSys == nil {
+	for _, place := range slices.SortedFunc(slices.Values(places), func(a, b PilotPlace) int { return cmp.Compare(a.Name, b.Name) }) {
+		p, ok := site.Pilots[place.Name]
+		if !ok || !place.Published || p.Scope != desired.PilotOfSites || p.InfoSys == nil {
 			continue
 		}
 		base := p.InfoSys.TheBase()
-		for _, s := range installed(p) {
+		for _, s := range place.Sites {
+			declared, ok := p.Sites[s.Site]
+			if !ok {
+				continue
+			}
 			if !bases[base] {
 				bases[base] = true
 				entry(&b, PilotGroup+","+base, "objectClass", "GLUE2Group", "GLUE2GroupID", "pilots")
 			}
 			version := ""
-			if wave := max(1, p.Sites[s].Wave); wave <= len(runs[name]) {
-				version = runs[name][wave-1]
+			if wave := max(1, declared.Wave); wave <= len(place.Waves) {
+				version = place.Waves[wave-1]
 			}
-			pilotEntries(&b, name, p, s, version)
+			pilotEntries(&b, place.Name, p, s, version)
 		}
 	}
 	if b.Len() == 0 {
@@ -83,14 +81,15 @@ func PilotLDIF(site desired.Site, runs map[string][]string) []byte {
 }
 
 // pilotEntries writes the service of a pilot at a site, and its endpoint.
-func pilotEntries(b *bytes.Buffer, name string, p desired.Pilot, site, version string) {
-	id, level := p.IDOf(name), p.InfoSys.TheLevel()
+func pilotEntries(b *bytes.Buffer, name string, p desired.Pilot, at PilotSite, version string) {
+	site, id, level := at.Site, p.IDOf(name), p.InfoSys.TheLevel()
 	service := "urn:pomona:pilot:" + id + ":" + site
 	dn := "GLUE2ServiceID=" + rdnValue(service) + "," + PilotGroup + "," + p.InfoSys.TheBase()
 	pairs := []string{"objectClass", "GLUE2Service", "GLUE2ServiceID", service, "GLUE2EntityName", p.Service, "GLUE2ServiceType", p.InfoSys.Type,
 		"GLUE2ServiceQualityLevel", level, "GLUE2ServiceAdminDomainForeignKey", site, "GLUE2EntityOtherInfo", PilotMark(id)}
-	for _, r := range resourcesOf(p, site) {
-		pairs = append(pairs, "GLUE2EntityOtherInfo", r)
+	if r := at.Resources; r != nil {
+		pairs = append(pairs, "GLUE2EntityOtherInfo", fmt.Sprintf("PilotNodes=%d", r.Nodes), "GLUE2EntityOtherInfo", fmt.Sprintf("PilotCores=%d", r.Cores),
+			"GLUE2EntityOtherInfo", fmt.Sprintf("PilotMemoryGiB=%d", r.MemoryGiB), "GLUE2EntityOtherInfo", fmt.Sprintf("PilotStorageTiB=%g", r.StorageTiB))
 	}
 	entry(b, dn, pairs...)
 	endpoint := service + ":endpoint"
@@ -101,33 +100,6 @@ func pilotEntries(b *bytes.Buffer, name string, p desired.Pilot, site, version s
 		pairs = append(pairs, "GLUE2EndpointImplementationVersion", version)
 	}
 	entry(b, "GLUE2EndpointID="+rdnValue(endpoint)+","+dn, pairs...)
-}
-
-// installed are the sites whose last record says that they run a pilot, sorted.
-func installed(p desired.Pilot) (sites []string) {
-	last := map[string]string{}
-	for _, name := range p.RecordsInOrder() {
-		if r := p.Records[name]; r.Kind == desired.RecordDeployment {
-			last[r.Site] = r.State
-		}
-	}
-	for _, s := range slices.Sorted(maps.Keys(last)) {
-		if _, declared := p.Sites[s]; declared && last[s] == "installed" {
-			sites = append(sites, s)
-		}
-	}
-	return sites
-}
-
-// resourcesOf is what a site gives, as its last record says.
-func resourcesOf(p desired.Pilot, site string) (info []string) {
-	for _, name := range p.RecordsInOrder() {
-		if r := p.Records[name]; r.Kind == desired.RecordResources && r.Site == site && r.Resources != nil {
-			info = []string{fmt.Sprintf("PilotNodes=%d", r.Resources.Nodes), fmt.Sprintf("PilotCores=%d", r.Resources.Cores),
-				fmt.Sprintf("PilotMemoryGiB=%d", r.Resources.MemoryGiB), fmt.Sprintf("PilotStorageTiB=%g", r.Resources.StorageTiB)}
-		}
-	}
-	return info
 }
 
 // entry writes an entry with its attributes, names and values in turn, and an empty line. Empty values are left out.

@@ -15,20 +15,23 @@ func infosysSite(service string) desired.Site {
 			Scope: desired.PilotOfSites, Service: service, Tracker: "https://tracker.example.org/cream", InfoSys: &desired.InfoSys{Type: "org.glite.ce.CREAM", ID: "cream-1"},
 			Sites: map[string]desired.PilotSite{"CERN-PROD": {}, "INFN-CNAF": {Wave: 2}, "RAL-LCG2": {}, "IN2P3": {}},
 			Records: map[string]desired.PilotRecord{
-				"d1": {Kind: desired.RecordDeployment, Site: "CERN-PROD", State: "failed", At: "2026-10-01T00:00:00Z"},
-				"d2": {Kind: desired.RecordDeployment, Site: "CERN-PROD", State: "installed", At: "2026-10-02T00:00:00Z"},
-				"d3": {Kind: desired.RecordDeployment, Site: "INFN-CNAF", State: "installed", At: "2026-10-02T00:00:00Z"},
-				"d4": {Kind: desired.RecordDeployment, Site: "RAL-LCG2", State: "installed", At: "2026-10-02T00:00:00Z"},
-				"d5": {Kind: desired.RecordDeployment, Site: "RAL-LCG2", State: "withdrawn", At: "2026-10-03T00:00:00Z"},
-				"d6": {Kind: desired.RecordDeployment, Site: "NOBODY", State: "installed", At: "2026-10-03T00:00:00Z"},
-				"r1": {Kind: desired.RecordResources, Site: "CERN-PROD", At: "2026-10-02T00:00:00Z", Resources: &desired.SiteResources{Nodes: 1, Cores: 8, MemoryGiB: 16, StorageTiB: .5}},
-				"r2": {Kind: desired.RecordResources, Site: "CERN-PROD", At: "2026-10-03T00:00:00Z", Resources: &desired.SiteResources{Nodes: 4, Cores: 256, MemoryGiB: 1024, StorageTiB: 1.5}},
+				"d1": {Kind: desired.RecordDeployment, Site: "IN2P3", State: "installed", At: "2026-10-01T00:00:00Z"}, // nobody knows who wrote them
+				"r1": {Kind: desired.RecordResources, Site: "CERN-PROD", At: "2026-10-09T00:00:00Z", Resources: &desired.SiteResources{Nodes: 99999}},
 			},
 		},
 		"quiet": {Scope: desired.PilotOfSites, InfoSys: &desired.InfoSys{Type: "x"}, Sites: map[string]desired.PilotSite{"CERN-PROD": {}},
 			Records: map[string]desired.PilotRecord{"d1": {Kind: desired.RecordDeployment, Site: "CERN-PROD", State: "installed", At: "2026-10-01T00:00:00Z"}}},
 		"fecs": {Scope: desired.PilotOfFECs},
 	}}
+}
+
+// inPlace are places of pilots, of which those that are published are told of.
+func inPlace(published bool) []PilotPlace {
+	sites := []PilotSite{{Site: "CERN-PROD", Resources: &desired.SiteResources{Nodes: 4, Cores: 256, MemoryGiB: 1024, StorageTiB: 1.5}}, {Site: "INFN-CNAF"}, {Site: "NOBODY"}}
+	return []PilotPlace{
+		{Name: "cream", State: "published", Waves: []string{"sha256:aa", "sha256:bb"}, Published: published, Sites: sites},
+		{Name: "quiet", Waves: []string{"sha256:cc"}, Sites: sites}, {Name: "fecs", Waves: []string{"x"}, Published: published}, {Name: "gone", Published: published, Sites: sites},
+	}
 }
 
 const oneService = `dn: GLUE2ServiceID=urn:pomona:pilot:cream-1:CERN-PROD,GLUE2GroupID=pilots,o=glue
@@ -57,10 +60,11 @@ GLUE2EntityOtherInfo: PilotID=cream-1
 GLUE2EndpointImplementationVersion: sha256:aa
 `
 
-// TestDirectoriesAreToldOfPublishedPilots has sites that run a pilot, that left it, that nobody declared, and a pilot that is not published.
+// TestDirectoriesAreToldOfPublishedPilots has sites that run a pilot, one that nobody declared, one of which only an unproven record says so, and a
+// pilot that is not published.
 func TestDirectoriesAreToldOfPublishedPilots(t *testing.T) {
-	got := string(PilotLDIF(infosysSite("CREAM"), map[string][]string{"cream": {"sha256:aa", "sha256:bb"}, "fecs": {"x"}, "gone": nil}))
-	if !strings.Contains(got, oneService) || strings.Count(got, "objectClass: GLUE2Service\n") != 2 || strings.Count(got, "objectClass: GLUE2Group\n") != 1 ||
+	got := string(PilotLDIF(infosysSite("CREAM"), inPlace(true)))
+	if !strings.Contains(got, oneService) || strings.Count(got, "objectClass: GLUE2Service\n") != 2 || strings.Contains(got, "99999") || strings.Contains(got, "IN2P3") || strings.Count(got, "objectClass: GLUE2Group\n") != 1 ||
 		!strings.Contains(got, "GLUE2EndpointImplementationVersion: sha256:bb\n") || !strings.HasPrefix(got, "version: 1\n\ndn: GLUE2GroupID=pilots,o=glue\n") {
 		t.Errorf("got\n%s", got)
 	}
@@ -72,13 +76,11 @@ func TestDirectoriesAreToldOfPublishedPilots(t *testing.T) {
 // TestAPublishedPilotIsInTheTree lays out a tree with one that is published, and one without.
 func TestAPublishedPilotIsInTheTree(t *testing.T) {
 	site := infosysSite("CREAM")
-	place := PilotPlace{Name: "cream", State: "published", Waves: []string{"sha256:aa", "sha256:bb"}, Published: true}
-	folders := infosysFolders(site, []PilotPlace{place})
+	folders := infosysFolders(site, inPlace(true))
 	if len(folders) != 1 || folders[0].Path != "infosys" || len(folders[0].Nodes) != 1 || !strings.Contains(string(folders[0].Nodes[0].Data), oneService) {
 		t.Errorf("%+v", folders)
 	}
-	place.Published = false
-	if folders := infosysFolders(site, []PilotPlace{place}); folders != nil {
+	if folders := infosysFolders(site, inPlace(false)); folders != nil {
 		t.Errorf("%+v", folders)
 	}
 	if o := Origins(site, nil, "infosys/pilots.ldif"); len(o) != 2 || len(o["infosys/pilots.ldif"].Sources) != 4 {
@@ -89,7 +91,7 @@ func TestAPublishedPilotIsInTheTree(t *testing.T) {
 // TestNoValueMakesAnEntry has values that would be more than one.
 func TestNoValueMakesAnEntry(t *testing.T) {
 	for _, hostile := range []string{"a\ndn: o=evil", "a\r\n\r\ndn: o=evil", " a", "a ", ":a", "<file:///etc/passwd", "\x00", "gr\u00fcn", "a\x7f", "\u2028b"} {
-		got := PilotLDIF(infosysSite(hostile), map[string][]string{"cream": {"sha256:aa"}})
+		got := PilotLDIF(infosysSite(hostile), inPlace(true))
 		if n := bytes.Count(got, []byte("\ndn:")); n != 5 {
 			t.Errorf("%q makes %d entries:\n%s", hostile, n, got)
 		}

@@ -317,14 +317,13 @@ func repoID(directory string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(directory, "RPMS.")), "_", "-")
 }
 
-// notesFolder is pilots/NAME/notes: DIGEST.md for each snapshot that is served, as the last record about it has them.
+// notesFolder is pilots/NAME/notes: DIGEST.md for each snapshot that is served, as the record has them that counts.
 func (r repository) notesFolder() Folder {
 	f := Folder{Path: pilotNotes + "/" + r.name + "/notes"}
-	text := map[string]string{}
-	for _, name := range r.pilot.RecordsInOrder() {
-		n := r.pilot.Records[name]
-		digest := subjectHex(n.Subject)
-		if n.Kind != desired.RecordNotes || r.snapshots[digest] == nil {
+	for _, subject := range slices.Sorted(maps.Keys(r.place.Notes)) {
+		counts, digest := r.place.Notes[subject], subjectHex(subject)
+		n, there := r.pilot.Records[counts.Record]
+		if !there || r.snapshots[digest] == nil || NotesOf(counts.Record, n) != counts {
 			continue
 		}
 		b := &strings.Builder{}
@@ -332,10 +331,7 @@ func (r repository) notesFolder() Folder {
 		if n.Migration != "" {
 			fmt.Fprintf(b, "\n## Coming from the version before\n\n%s\n", strings.TrimSpace(n.Migration))
 		}
-		text[digest] = b.String()
-	}
-	for _, digest := range slices.Sorted(maps.Keys(text)) {
-		f.Nodes = append(f.Nodes, Node{Path: digest + ".md", Data: []byte(text[digest])})
+		f.Nodes = append(f.Nodes, Node{Path: digest + ".md", Data: []byte(b.String())})
 	}
 	return f
 }

@@ -55,8 +55,9 @@ package() { # PACKAGE, from a repository that apt knows
 `,
 		desired.FromVendor: `repository() { # NAME URL KEY FINGERPRINT SUITE COMPONENTS: only that key is trusted, and only for this repository
 	keyring=/etc/apt/keyrings/pomona-$1.gpg list=/etc/apt/sources.list.d/pomona-$1.list
-	line="deb [signed-by=$keyring] $2 $5 $6"
-	[ ! -s "$keyring" ] || [ "$(cat "$list" 2>/dev/null)" != "$line" ] || return 0
+	text="# key $4
+deb [signed-by=$keyring] $2 $5 $6"
+	[ ! -s "$keyring" ] || [ "$(cat "$list" 2>/dev/null)" != "$text" ] || return 0
 	package ca-certificates
 	package curl
 	package gpg
@@ -68,7 +69,7 @@ package() { # PACKAGE, from a repository that apt knows
 	[ -s "$temporary/keyring" ] || { echo "install.sh: $3 does not hold key $4" >&2; exit 1; }
 	install -m 0644 "$temporary/keyring" "$keyring"
 	rm -rf "$temporary"
-	printf '%s\n' "$line" >"$list"
+	printf '%s\n' "$text" >"$list"
 	refreshed=no
 	changed=$((changed + 1))
 }
@@ -83,7 +84,8 @@ package() { # PACKAGE, from a repository that apt knows
 `,
 		desired.FromVendor: `repository() { # NAME URL KEY FINGERPRINT SUITE COMPONENTS: only that key is trusted, and only for this repository
 	key=/etc/pki/rpm-gpg/pomona-$1.asc repo=/etc/yum.repos.d/pomona-$1.repo
-	text="[pomona-$1]
+	text="# key $4
+[pomona-$1]
 name=pomona-$1
 baseurl=$2
 gpgcheck=1
