@@ -530,7 +530,7 @@ func TestPilotsAmongOthers(t *testing.T) {
 			`warning: pilots.b.rollout.waves[0]: FEC "kgp2cu01" gets bpm by pilot "a" too, once that is deployed; let one pilot end before the other begins there
 			warning: pilots.b.rollout.waves[1]: FEC "kgp2cu03" gets bpm by pilot "a" too, once that is deployed; let one pilot end before the other begins there`},
 		{"one of them has ended", pair(func(a, _ *desired.Pilot) {
-			a.Records["end"] = desired.PilotRecord{Kind: desired.RecordClosure, By: "x", At: at(9), Outcome: "withdrawn", Reason: "r"}
+			a.Records["end"] = desired.PilotRecord{Kind: desired.RecordClosure, By: a.Roles.Coordinator, At: at(9), Outcome: "withdrawn", Reason: "r"}
 		}), ``},
 		{"one of them has expired", pair(func(a, _ *desired.Pilot) { a.Expires = "2026-05-03" }),
 			`warning: pilots.a.expires: this pilot ended with 2026-05-03; conclude it and remove it, or give a later day`},
@@ -635,6 +635,24 @@ func TestPilotsGoOnceTheyEnded(t *testing.T) {
 	} {
 		if got := desired.Rewritten(c.before, c.now).Error(); got != c.want {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+	for what, c := range map[string]struct {
+		r    desired.PilotRecord
+		want bool
+	}{
+		"withdrawn by anybody":         {desired.PilotRecord{Kind: "closure", Outcome: "withdrawn", By: "mallory@example.org"}, false},
+		"withdrawn by its owner":       {desired.PilotRecord{Kind: "closure", Outcome: "withdrawn", By: "vo@example.org"}, true},
+		"promoted by its owner":        {desired.PilotRecord{Kind: "closure", Outcome: "promoted", By: "vo@example.org"}, false},
+		"promoted by its coordinator":  {desired.PilotRecord{Kind: "closure", Outcome: "promoted", By: "carol@example.org"}, true},
+		"denied by anybody":            {desired.PilotRecord{Kind: "authorisation", Decision: "deny", By: "mallory@example.org"}, false},
+		"denied by its authoriser":     {desired.PilotRecord{Kind: "authorisation", Decision: "deny", By: "sam@example.org"}, true},
+		"an update denied":             {desired.PilotRecord{Kind: "authorisation", Decision: "deny", Update: "fix", By: "sam@example.org"}, false},
+		"authorised by its authoriser": {desired.PilotRecord{Kind: "authorisation", Decision: "ok", By: "sam@example.org"}, false},
+	} {
+		p.Records = map[string]desired.PilotRecord{"r": c.r}
+		if got := p.Ended(); got != c.want {
+			t.Errorf("%s: ended is %t, want %t", what, got, c.want)
 		}
 	}
 }

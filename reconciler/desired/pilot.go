@@ -344,10 +344,18 @@ func (p Pilot) RecordsInOrder() []string {
 
 func (p Pilot) records() map[string]PilotRecord { return p.Records }
 
-// Ended says that a record closes or denies a pilot: it may go, with all its records.
+// Ended says that a record closes or denies a pilot, and names somebody who may: it may go, with all its records.
 func (p Pilot) Ended() bool {
+	var roles PilotRoles
+	if p.Roles != nil {
+		roles = *p.Roles
+	}
+	by := func(r PilotRecord, who string) bool { return who != "" && SamePerson(who, r.By) }
 	for _, r := range p.Records {
-		if r.Kind == RecordClosure || r.Kind == RecordAuthorisation && r.Decision == "deny" && r.Update == "" {
+		switch {
+		case r.Kind == RecordClosure && (by(r, roles.Coordinator) || r.Outcome == "withdrawn" && by(r, p.Owner)):
+			return true
+		case r.Kind == RecordAuthorisation && r.Decision == "deny" && r.Update == "" && by(r, roles.Authoriser):
 			return true
 		}
 	}

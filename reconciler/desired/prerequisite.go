@@ -49,10 +49,10 @@ func (p Prerequisite) TheSoak() time.Duration { return mustDuration(or(p.Soak, "
 
 func (p Prerequisite) records() map[string]PrerequisiteRecord { return p.Records }
 
-// Retired says whether somebody has recorded that it is needed no more.
+// Retired says whether a record of whoever answers for it says that it is needed no more.
 func (p Prerequisite) Retired() bool {
 	for _, r := range p.Records {
-		if r.Kind == RetireRecord {
+		if r.Kind == RetireRecord && r.Verdict == PassVerdict && p.Responsible != "" && SamePerson(p.Responsible, r.By) {
 			return true
 		}
 	}

@@ -14,7 +14,12 @@ func TestRecordsAreAddedOnly(t *testing.T) {
 	}
 	type records = map[string]desired.PrerequisiteRecord
 	site := func(r records) desired.Site {
-		return desired.Site{Prerequisites: map[string]desired.Prerequisite{"xml": {Records: r}}}
+		return desired.Site{Prerequisites: map[string]desired.Prerequisite{"xml": {Responsible: "ada@example.org", Records: r}}}
+	}
+	retired := func(by, verdict string) desired.PrerequisiteRecord {
+		r := record("retire")
+		r.By, r.Verdict = by, verdict
+		return r
 	}
 	before := site(records{"a": record("trial"), "b": record("review")})
 	changed := record("trial")
@@ -23,13 +28,15 @@ func TestRecordsAreAddedOnly(t *testing.T) {
 		before, now desired.Site
 		want        string
 	}{
-		"same":    {before, site(records{"a": record("trial"), "b": record("review")}), ""},
-		"added":   {before, site(records{"a": record("trial"), "b": record("review"), "c": record("trial")}), ""},
-		"changed": {before, site(records{"a": changed, "b": record("review")}), "prerequisites.xml.records.a: this record has been changed; "},
-		"removed": {before, site(records{"a": record("trial")}), `prerequisites.xml: record "b" has been removed; `},
-		"gone":    {before, desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what 2 records recorded; "},
-		"retired": {site(records{"a": record("retire")}), desired.Site{}, ""},
-		"unheard": {site(nil), desired.Site{}, ""},
+		"same":        {before, site(records{"a": record("trial"), "b": record("review")}), ""},
+		"added":       {before, site(records{"a": record("trial"), "b": record("review"), "c": record("trial")}), ""},
+		"changed":     {before, site(records{"a": changed, "b": record("review")}), "prerequisites.xml.records.a: this record has been changed; "},
+		"removed":     {before, site(records{"a": record("trial")}), `prerequisites.xml: record "b" has been removed; `},
+		"gone":        {before, desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what 2 records recorded; "},
+		"retired":     {site(records{"a": retired("ada@example.org", "pass")}), desired.Site{}, ""},
+		"by another":  {site(records{"a": retired("mallory@example.org", "pass")}), desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what a record recorded; "},
+		"not retired": {site(records{"a": retired("ada@example.org", "fail")}), desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what a record recorded; "},
+		"unheard":     {site(nil), desired.Site{}, ""},
 	} {
 		got := desired.Rewritten(c.before, c.now).Error()
 		if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) || strings.Count(got, "\n") > 0 {
