@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -155,6 +156,11 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 	if r.By == "" {
 		return RecordedOne{}, propose.File{}, fmt.Errorf("nobody knows who says it: give --by, or configure git's user.email")
 	}
+	if r.Kind == desired.TrialRecord {
+		if err := triable(e.Prerequisite, p, r); err != nil {
+			return RecordedOne{}, propose.File{}, err
+		}
+	}
 	if r.Kind == desired.ReviewRecord && desired.SamePerson(r.By, p.Responsible) {
 		return RecordedOne{}, propose.File{}, fmt.Errorf("%s answers for %s: somebody else must review it", r.By, e.Prerequisite)
 	}
@@ -168,6 +174,19 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 	}
 	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
 	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
+}
+
+// triable says why a trial is of what the prerequisite has not: a record is there for ever.
+func triable(name string, p desired.Prerequisite, r desired.PrerequisiteRecord) error {
+	versions := p.Versions(r.System)
+	if _, ok := p.Systems[r.System]; !ok {
+		systems := slices.Sorted(maps.Keys(p.Systems))
+		return fmt.Errorf("%s comes to no system %q: want %s", name, r.System, cmp.Or(desired.Suggest(r.System, systems), "one of "+strings.Join(systems, ", ")))
+	}
+	if !slices.Contains(versions, r.Version) {
+		return fmt.Errorf("%s %s does not come to %s: it gets %s", name, r.Version, r.System, strings.Join(versions, ", "))
+	}
+	return nil
 }
 
 // recordNameOf is a name that no other record gets, also not one that somebody else writes at the same time.
