@@ -64,9 +64,14 @@ func (j *pilotJudge) installed() (sites []tree.PilotSite) {
 	return sites
 }
 
-// serves says whether packages of a pilot are served: also those of one that has expired, since somebody may give it more days.
+// serves says whether packages of a pilot are served: also those of one that is over, since nodes that have its repositories must find them, empty, or
+// dnf would do nothing more for them. They go with the pilot's file.
 func (j *pilotJudge) serves() bool {
-	return j.now.State != PilotDenied && (j.now.State != PilotClosed || j.outcome == "promoted") && stateNumber(j.far) >= stateNumber(PilotFrozen)
+	least := PilotFrozen
+	if j.now.State == PilotDenied {
+		least = PilotMirrored // before, no node can have them
+	}
+	return stateNumber(j.far) >= stateNumber(least)
 }
 
 // given is the step that a wave gets; -1: nothing.
