@@ -43,13 +43,19 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 			line("%s: %s", b.About, resourcesText(p.Sites[i]))
 		}
 	case observed.BroadcastPublished:
-		title = about + ": the resources of every site are published"
+		listed := slices.ContainsFunc(p.Sites, func(s plan.SiteNow) bool { return s.Published == plan.GatePass })
+		title = about + ": every site that takes part runs it"
+		if listed {
+			title = about + ": the resources of every site are published"
+		}
 		for _, s := range p.Sites {
 			if s.State == "installed" {
 				line("%s: %s", s.Site, cmp.Or(resourcesText(s), "no accounting"))
 			}
 		}
-		line("They are found in the information system by GLUE2EntityOtherInfo=PilotID=%s.", p.ID)
+		if listed {
+			line("They are found in the information system by GLUE2EntityOtherInfo=PilotID=%s.", p.ID)
+		}
 		line("What you find: pomona pilot %s feedback", p.Name)
 	case observed.BroadcastUpdate:
 		name, _, _ := strings.Cut(b.About, " ")
@@ -66,10 +72,13 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 	case observed.BroadcastHalt:
 		title = about + " is halted"
 		line("%s", cmp.Or(p.Why, "nobody has said why"))
-		if sites {
-			line("Its repositories offer what was before. %s", back)
-		} else {
+		switch {
+		case !sites:
 			line("FECs that had it get the release before at their next start: their pins went back.")
+		case slices.ContainsFunc(p.Waves, func(w plan.PilotWave) bool { return w.Subject != "" }):
+			line("Its repositories offer what was before. %s", back)
+		default:
+			line("Its repositories offer nothing until it goes on: nodes that have it keep what they have.")
 		}
 	case observed.BroadcastResume:
 		title = about + " goes on"

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,10 @@ func TestBroadcastsSayWhatToDo(t *testing.T) {
 	fecs := p
 	fecs.Scope = desired.PilotOfFECs
 	sync := "dnf distro-sync"
+	found, idle := p, p
+	found.Sites = slices.Clone(p.Sites)
+	found.Sites[0].Published = plan.GatePass
+	idle.Waves = nil
 	for _, c := range []struct {
 		p     report.Pilot
 		kind  observed.PilotBroadcastKind
@@ -188,7 +193,9 @@ func TestBroadcastsSayWhatToDo(t *testing.T) {
 	}{
 		{p, observed.BroadcastCall, "call-1", []string{"2026-10-20", "pomona pilot cream join SITE", "CERN-PROD is in wave 1", "pilot-node.repo"}, sync},
 		{p, observed.BroadcastResources, "CERN-PROD", []string{"PilotID=cream-1", "256 cores"}, sync},
-		{p, observed.BroadcastPublished, "", []string{"CERN-PROD: 4 nodes", "PilotID=cream-1"}, "INFN"},
+		{found, observed.BroadcastPublished, "", []string{"CERN-PROD: 4 nodes", "PilotID=cream-1"}, "INFN"},
+		{p, observed.BroadcastPublished, "", []string{"every site that takes part runs it", "CERN-PROD: 4 nodes"}, "PilotID"},
+		{idle, observed.BroadcastHalt, "1", []string{"offer nothing until it goes on"}, sync},
 		{p, observed.BroadcastUpdate, "u1 0123456789ab", []string{"update u1 is there", "fixes the proxies"}, sync},
 		{p, observed.BroadcastHalt, "1", []string{"wave 1 has failed at CERN-PROD", sync}, "pins"},
 		{fecs, observed.BroadcastHalt, "1", []string{"wave 1 has failed", "their pins went back"}, sync},
