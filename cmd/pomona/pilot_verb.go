@@ -101,7 +101,13 @@ func isPilotVerb(word string) bool {
 
 // pilotWords are arguments in the order that the command line's parser wants: the verb before the pilot. Of an update, its verb is that.
 func pilotWords(args []string) []string {
-	if len(args) < 3 || args[0] != "pilot" || strings.HasPrefix(args[1], "-") || !isPilotVerb(args[2]) {
+	if len(args) < 3 || args[0] != "pilot" || strings.HasPrefix(args[1], "-") {
+		return args
+	}
+	if !isPilotVerb(args[2]) {
+		if len(args) > 3 && desired.Suggest(args[2], pilotVerbNames()) != "" && !isFolder(args[2]) {
+			return args[:3] // a misspelt one: its flags say nothing
+		}
 		return args
 	}
 	words := []string{"pilot", args[2], args[1]}
@@ -113,12 +119,16 @@ func pilotWords(args []string) []string {
 	return append(words, rest...)
 }
 
+func pilotVerbNames() (names []string) {
+	for _, v := range allPilotVerbs() {
+		names = append(names, v.name)
+	}
+	return names
+}
+
 // unknownPilotVerb says what verb was probably meant.
 func unknownPilotVerb(word string) error {
-	var known []string
-	for _, v := range allPilotVerbs() {
-		known = append(known, v.name)
-	}
+	known := pilotVerbNames()
 	near := desired.Suggest(word, known)
 	return fmt.Errorf("unknown verb %q, and no folder: want %s\nsee pomona pilot --help", word, cmp.Or(near, "one of "+strings.Join(known, ", ")))
 }
