@@ -11,9 +11,6 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
-// pilotStates are the states of a pilot that goes on, one after the other.
-var pilotStates = []string{PilotRequested, PilotStaffed, PilotFrozen, PilotChecked, PilotMirrored, PilotCalled, PilotDeployed, PilotPublished}
-
 // PilotBroadcasts are what people are to be told of a pilot now and were not told yet, without titles and texts. Told is everything that they were
 // told of it, the oldest first. Nothing is told twice, whatever becomes of the pilot: what is about a record, an update or a site is told once of
 // each, of an update whose packages have changed once more; a halt once for each time that it begins.
@@ -53,14 +50,14 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	switch {
 	case now.State == PilotHalted && halts <= resumes:
 		add(observed.BroadcastHalt, strconv.Itoa(halts+1))
-	case slices.Contains(pilotStates, now.State) && halts > resumes:
+	case slices.Contains(states, now.State) && halts > resumes:
 		add(observed.BroadcastResume, strconv.Itoa(halts))
 	case now.State == PilotExpired:
 		add(observed.BroadcastExpired, p.Expires)
 	case now.State == PilotClosed, now.State == PilotDenied:
 		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}
-	if now.Overdue > 0 && slices.Contains(pilotStates, now.State) {
+	if now.Overdue > 0 && slices.Contains(states, now.State) {
 		about := now.State
 		if !now.Since.IsZero() {
 			about += " since " + now.Since.UTC().Format(time.RFC3339)

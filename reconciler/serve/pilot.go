@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,11 @@ import (
 
 // pilotsFolder is where pilots are shown, below /-/: live, and never in a tree.
 const pilotsFolder = "pilots"
+
+// pilotPages are the pages about pilots. Whatever they show is escaped: names and texts of a site are others'.
+//
+//go:embed pilot.tmpl
+var pilotPages string
 
 // pageStyle is how pages look. They have nothing in them that a browser runs or fetches.
 const pageStyle = `body{font-family:sans-serif;margin:2em;max-width:80em}table{border-collapse:collapse;margin:1em 0}th,td{border:1px solid #bbb;padding:.25em .6em;text-align:left;vertical-align:top}pre{white-space:pre-wrap;background:#f4f4f4;padding:1em}.pass,.pass_waived,.not_applicable{color:#060}.fail,.blocked,.halted,.denied,.expired{color:#a00}`

@@ -42,20 +42,10 @@ const (
 func PilotSnapshots(p desired.Pilot) map[string]desired.Snapshot {
 	first := p.Snapshot()
 	all := map[string]desired.Snapshot{first.Subject(): first}
-	for names := slices.Sorted(maps.Keys(p.Updates)); ; {
-		left := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-			base, ok := all[p.Updates[name].Base]
-			if ok {
-				next := base.With(p.Updates[name])
-				all[next.Subject()] = next
-			}
-			return ok
-		})
-		if len(left) == len(names) {
-			return all
-		}
-		names = left
+	for _, tree := range p.Trees() {
+		all[tree.Subject()] = tree
 	}
+	return all
 }
 
 // Directory is one repository of a snapshot: a directory of a branch.
