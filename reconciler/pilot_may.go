@@ -74,43 +74,8 @@ func nearSite(site string, p desired.Pilot) string {
 
 // whoMay are the people whose record of a kind counts.
 func (s PilotSeen) whoMay(r desired.PilotRecord) (who []string, anybody bool) {
-	p, owner := s.Pilot, s.Pilot.Owner
-	var roles desired.PilotRoles
-	if p.Roles != nil {
-		roles = *p.Roles
-	}
-	switch r.Kind {
-	case desired.RecordProblem, desired.RecordFeedback:
-		return nil, true
-	case desired.RecordCriterion:
-		who = []string{roles.Coordinator, owner}
-	case desired.RecordReport:
-		who = roles.Testers
-		if len(who) == 0 && p.Urgency == "fast" {
-			who = []string{roles.Coordinator}
-		}
-	case desired.RecordAuthorisation:
-		who = []string{roles.Authoriser}
-	case desired.RecordMirror:
-		who = []string{roles.Authoriser, roles.Coordinator}
-	case desired.RecordNotes:
-		who = []string{roles.Coordinator, roles.Developer}
-	case desired.RecordJoin, desired.RecordDeployment, desired.RecordResources:
-		who = []string{p.Sites[r.Site].Contact, roles.Coordinator}
-	case desired.RecordHalt:
-		who = append([]string{roles.Coordinator, roles.Developer, roles.Authoriser}, roles.Testers...)
-		for _, site := range s.installed() {
-			who = append(who, p.Sites[site].Contact)
-		}
-	case desired.RecordClosure:
-		who = []string{roles.Coordinator}
-		if r.Outcome == "withdrawn" {
-			who = append(who, owner)
-		}
-	default:
-		who = []string{roles.Coordinator}
-	}
-	return slices.DeleteFunc(slices.Clone(who), func(w string) bool { return w == "" }), false
+	who, as := s.Pilot.Writers(r, s.installed())
+	return slices.DeleteFunc(slices.Clone(who), func(w string) bool { return w == "" }), as == ""
 }
 
 // notBoth refuses people whose other role forbids it: nobody judges what is their own.
@@ -134,19 +99,17 @@ func (s PilotSeen) notBoth(r desired.PilotRecord) error {
 	return nil
 }
 
-// installed are the sites that have said that they run it.
-func (s PilotSeen) installed() (sites []string) {
-	state := map[string]string{}
+// installed are the sites that have said last that they run it.
+func (s PilotSeen) installed() map[string]bool {
+	sites := map[string]bool{}
 	for _, name := range s.Pilot.RecordsInOrder() {
 		if r := s.Pilot.Records[name]; r.Kind == desired.RecordDeployment {
-			state[r.Site] = r.State
+			if r.State == "installed" {
+				sites[r.Site] = true
+			} else {
+				delete(sites, r.Site)
+			}
 		}
 	}
-	for site, is := range state {
-		if is == "installed" {
-			sites = append(sites, site)
-		}
-	}
-	slices.Sort(sites)
 	return sites
 }

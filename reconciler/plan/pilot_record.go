@@ -81,7 +81,7 @@ func (c *pilotCase) unproven(r *pilotRecord) string {
 
 // unfit says why whom a record names may not write it. Installed are sites that had installed the pilot by then.
 func (c *pilotCase) unfit(r *pilotRecord, installed map[string]bool) string {
-	may, as := c.mayWrite(r, installed)
+	may, as := c.p.Writers(r.PilotRecord, installed)
 	switch roles := c.p.Roles; {
 	case as == "":
 		return ""
@@ -98,44 +98,6 @@ func samePerson(a, b string) bool { return a == b || desired.SamePerson(a, b) }
 
 // separate are kinds of records that whoever develops a pilot does not write, also if he has another role.
 var separate = []string{desired.RecordReport, desired.RecordAuthorisation, desired.RecordWaiver}
-
-// mayWrite are those who may write a record, and what they are called; no name: anybody who is known.
-func (c *pilotCase) mayWrite(r *pilotRecord, installed map[string]bool) (people []string, as string) {
-	var roles desired.PilotRoles
-	if c.p.Roles != nil {
-		roles = *c.p.Roles
-	}
-	switch r.Kind {
-	case desired.RecordProblem, desired.RecordFeedback:
-		return nil, ""
-	case desired.RecordReport:
-		if len(roles.Testers) == 0 && c.fast() {
-			return []string{roles.Coordinator}, "its coordinator, who tests what is fast and has no testers"
-		}
-		return roles.Testers, "a tester"
-	case desired.RecordAuthorisation:
-		return []string{roles.Authoriser}, "its authoriser"
-	case desired.RecordMirror:
-		return []string{roles.Authoriser, roles.Coordinator}, "its authoriser or coordinator"
-	case desired.RecordNotes:
-		return []string{roles.Developer, roles.Coordinator}, "its developer or coordinator"
-	case desired.RecordCriterion:
-		return []string{roles.Coordinator, c.p.Owner}, "its coordinator or owner"
-	case desired.RecordJoin, desired.RecordDeployment, desired.RecordResources:
-		return []string{c.p.Sites[r.Site].Contact, roles.Coordinator}, "the site's contact, nor its coordinator"
-	case desired.RecordHalt:
-		people = append([]string{roles.Coordinator, roles.Developer, roles.Authoriser}, roles.Testers...)
-		for site := range installed {
-			people = append(people, c.p.Sites[site].Contact)
-		}
-		return people, "one who has a role in it, nor speaks for a site that has installed it"
-	case desired.RecordClosure:
-		if r.Outcome == "withdrawn" {
-			return []string{roles.Coordinator, c.p.Owner}, "its coordinator or owner"
-		}
-	}
-	return []string{roles.Coordinator}, "its coordinator"
-}
 
 // isVoid says whether a record is about packages, or an update, that are not there.
 func (c *pilotCase) isVoid(r *pilotRecord) bool {
