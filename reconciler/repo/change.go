@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +15,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 )
@@ -229,17 +230,29 @@ func (r *Repo) still(name plumbing.ReferenceName, d Draft) error {
 	return nil
 }
 
+// move writes a branch's file as git does: whoever reads meanwhile has the old commit or the new one. go-git empties the file first, and
+// readers then take what packed-refs says of the branch.
 func (r *Repo) move(name plumbing.ReferenceName, d Draft) error {
+	file := filepath.Join(r.dir, filepath.FromSlash(name.String()))
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
+	if err != nil {
+		return fmt.Errorf("move branch %q: %w", name.Short(), err)
+	}
+	unlock, err := lock(file)
+	if err != nil {
+		return fmt.Errorf("move branch %q: %w", name.Short(), err)
+	}
+	defer unlock()
 	if err := r.still(name, d); err != nil {
 		return err
 	}
-	old, to := plumbing.NewHash(d.Base.ID), plumbing.NewHash(d.Commit.ID)
-	err := r.git.Storer.CheckAndSetReference(plumbing.NewHashReference(name, to), plumbing.NewHashReference(name, old))
-	if errors.Is(err, storage.ErrReferenceHasChanged) {
-		return ErrMoved
+	err = writeLock(file, func(w io.Writer) error { _, err := fmt.Fprintln(w, d.Commit.ID); return err })
+	if err == nil {
+		err = os.Rename(file+".lock", file)
 	}
 	if err != nil {
 		return fmt.Errorf("move branch %q: %w", name.Short(), err)
 	}
 	return nil
 }
+

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -36,20 +37,23 @@ const (
 	lockPause = 50 * time.Millisecond
 )
 
-// lockIndex keeps git commands and other releases from changing the work tree. The lock is git's own.
-func (r *Repo) lockIndex() (unlock func(), err error) {
-	lock := r.indexFile() + ".lock"
+// lockIndex keeps git commands and other releases from changing the work tree.
+func (r *Repo) lockIndex() (unlock func(), err error) { return lock(r.indexFile()) }
+
+// lock keeps git commands, and others that write here, from changing a file. The lock is git's own.
+func lock(file string) (unlock func(), err error) {
+	file += ".lock"
 	for range lockTries {
 		var f *os.File
-		if f, err = os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
-			return func() { _ = os.Remove(lock) }, f.Close() // it is gone when it has become the index
+		if f, err = os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+			return func() { _ = os.Remove(file) }, f.Close() // it is gone when it has become what it locks
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 		time.Sleep(lockPause)
 	}
-	return nil, fmt.Errorf("a git command works here: wait for it, or remove %q if there is none", lock)
+	return nil, fmt.Errorf("a git command works here: wait for it, or remove %q if there is none", file)
 }
 
 func (r *Repo) indexFile() string { return filepath.Join(r.head, "index") }
@@ -78,8 +82,8 @@ func (r *Repo) workFollows(dir string, d Draft, name plumbing.ReferenceName) err
 			return err
 		}
 	}
-	if err := writeIndex(r.indexFile()+".lock", staged); err != nil {
-		return err
+	if err := writeLock(r.indexFile(), func(w io.Writer) error { return index.NewEncoder(w).Encode(staged) }); err != nil {
+		return fmt.Errorf("write index: %w", err)
 	}
 	if err := r.move(name, d); err != nil {
 		return err
@@ -87,15 +91,13 @@ func (r *Repo) workFollows(dir string, d Draft, name plumbing.ReferenceName) err
 	return os.Rename(r.indexFile()+".lock", r.indexFile())
 }
 
-func writeIndex(file string, staged *index.Index) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0o644)
-	if err == nil {
-		err = errors.Join(index.NewEncoder(f).Encode(staged), f.Sync(), f.Close())
-	}
+// writeLock writes what a locked file is to become into its lock.
+func writeLock(file string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(file+".lock", os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
-		return fmt.Errorf("write index: %w", err)
+		return err
 	}
-	return nil
+	return errors.Join(write(f), f.Sync(), f.Close())
 }
 
 func readIndex(file string) (*index.Index, error) {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +109,53 @@ func TestNewFilesOfOthers(t *testing.T) {
 	}
 	if s := git(t, dir, "status", "--porcelain"); s != "" {
 		t.Errorf("work tree: %s", s)
+	}
+}
+
+// TestABranchIsReadWhileItMoves never sees a branch where packed-refs says that it was once.
+func TestABranchIsReadWhileItMoves(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-qb", "main", ".")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "first")
+	git(t, dir, "pack-refs", "--all")
+	open := func() (*repo.Repo, repo.Commit) {
+		r, err := repo.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := r.Resolve("refs/heads/main")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, at
+	}
+	r, first := open()
+	advance := func(at repo.Commit, n int) repo.Commit {
+		d, err := r.Draft(at, map[string][]byte{"n": []byte(strconv.Itoa(n))}, "m", time.Now(), nil)
+		if err == nil {
+			err = r.Advance("main", d)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return d.Commit
+	}
+	at, done := advance(first, 0), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range 300 {
+			at = advance(at, n+1)
+		}
+	}()
+	for {
+		if _, now := open(); now.ID == first.ID {
+			t.Fatal("the branch is where it was before")
+		}
+		select {
+		case <-done:
+			git(t, dir, "fsck", "--strict")
+			return
+		default:
+		}
 	}
 }
