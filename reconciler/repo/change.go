@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 )
 
 // ErrMoved says that a branch has moved since it was read: whoever wanted to change it starts again.
@@ -246,9 +248,15 @@ func (r *Repo) move(name plumbing.ReferenceName, d Draft) error {
 	if err := r.still(name, d); err != nil {
 		return err
 	}
-	err = writeLock(file, func(w io.Writer) error { _, err := fmt.Fprintln(w, d.Commit.ID); return err })
+	err = r.settle(d)
+	if err == nil {
+		err = writeLock(file, func(w io.Writer) error { _, err := fmt.Fprintln(w, d.Commit.ID); return err })
+	}
 	if err == nil {
 		err = os.Rename(file+".lock", file)
+	}
+	if err == nil {
+		err = durable.SyncFolder(filepath.Dir(file))
 	}
 	if err != nil {
 		return fmt.Errorf("move branch %q: %w", name.Short(), err)
@@ -256,3 +264,14 @@ func (r *Repo) move(name plumbing.ReferenceName, d Draft) error {
 	return nil
 }
 
+// settle makes a draft's objects survive a power cut, before a branch names them: go-git does not.
+func (r *Repo) settle(d Draft) error {
+	for _, id := range d.objects {
+		folder := filepath.Join(r.dir, "objects", id.String()[:2])
+		err := errors.Join(durable.SyncFolder(filepath.Join(folder, id.String()[2:])), durable.SyncFolder(folder))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // those that are in a pack were there before
+			return err
+		}
+	}
+	return durable.SyncFolder(filepath.Join(r.dir, "objects"))
+}
