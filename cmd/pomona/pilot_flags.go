@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -15,9 +12,6 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
-	"github.com/pomona-gitops/pomona/reconciler/desired"
-	"github.com/pomona-gitops/pomona/reconciler/remote"
-	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // pilotFlags say who says something of a pilot, and where it is written. Words has what verbs are given by flags of their own.
@@ -31,8 +25,6 @@ type pilotFlags struct {
 	words                      pilotWordFlags
 	set                        *pflag.FlagSet
 }
-
-const unsigned = "none"
 
 func (f *pilotFlags) add(cmd *cobra.Command, v pilotVerb) {
 	flags := cmd.Flags()
@@ -95,13 +87,7 @@ func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error)
 			return nil, fmt.Errorf("malformed time %q: want 2026-10-01T08:30:00Z", f.at)
 		}
 	}
-	client, err := f.payloads.client(f.root)
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cache := cacheFolder(f.payloads.cache, "", false)
-	loader, err := newLoader(cache, log)
+	author, cache, err := authorFlags{f.site, f.branch, f.to, f.root, f.clear, f.pull, &f.payloads, &f.change}.author(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -109,47 +95,9 @@ func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &reconciler.PilotAuthor{At: at, Dry: f.dry, Packages: build.NewPackages(cache, log), Payloads: payloads, Author: reconciler.Author{
-		Site: f.site, Branch: f.branch, Remote: repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true},
-		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Log: log, Now: time.Now,
-		Put: func(ctx context.Context, b remote.Blob) error { return client.Upload(ctx, f.to, b, f.clear) },
-	}}
-	if f.root != "" {
-		a.Put = reconciler.PutInto(f.root)
-	}
-	if f.pull {
-		if a.OpenChange, err = f.change.openChange(f.site, client); err != nil {
-			return nil, err
-		}
-	}
-	return a, f.person(cmd.Context(), a)
-}
-
-// person finds out who says it, and how they sign.
-func (f *pilotFlags) person(ctx context.Context, a *reconciler.PilotAuthor) (err error) {
-	dir := f.site
-	if repo.IsAddress(f.site) {
-		dir = ""
-	}
-	p := repo.Configured(ctx, dir)
-	a.By = cmp.Or(f.by, p.Email)
-	switch {
-	case f.sign == unsigned:
-	case f.sign != "":
-		a.Sign, err = repo.SignSSH(ctx, f.sign, p.SSHProgram)
-	case p.Key != "" || p.Sign:
-		a.Sign, err = p.Signer(ctx)
-	}
-	switch {
-	case err != nil:
-	case a.Sign == nil && f.pull:
-		a.Doubt = fmt.Sprintf("the commit is not signed: it counts once the forge says that %s has approved the pull request", a.By)
-	case a.Sign == nil:
-		a.Doubt = "the commit is not signed, and no forge says who approved it: it will not count; sign it with --sign KEY, or give --pull-request"
-	case f.by != "" && p.Email != "" && !desired.SamePerson(f.by, p.Email):
-		a.Doubt = fmt.Sprintf("it counts only if the service knows the key that signs it as %s's", f.by)
-	}
-	return err
+	a := &reconciler.PilotAuthor{At: at, Dry: f.dry, Packages: build.NewPackages(cache, author.Log), Payloads: payloads, Author: author}
+	a.By, a.Doubt, err = personFlags{f.by, f.sign}.person(cmd.Context(), &a.Author)
+	return a, err
 }
 
 // showPilotSaid says what was written, and what happens next.

@@ -4,17 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"log/slog"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
-	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
-	"github.com/pomona-gitops/pomona/reconciler/remote"
-	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // evidenceFlags say who has found something out, and where it is written.
@@ -94,45 +89,14 @@ func (e *evidenceFlags) author(cmd *cobra.Command, f *prerequisiteFlags) (a *rec
 	if err := checkOutput(f.output); err != nil {
 		return nil, "", err
 	}
-	credentials, err := readCredentials("", f.payloads.credentials)
+	author, _, err := authorFlags{site: f.site, branch: e.branch, pull: e.pull, payloads: &f.payloads, change: &f.change}.author(cmd)
 	if err != nil {
 		return nil, "", err
 	}
-	client := remote.New(remote.Options{Credentials: credentials})
-	log := slog.New(slog.NewTextHandler(secrets.Writer(cmd.ErrOrStderr()), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cache := cacheFolder(f.payloads.cache, "", false)
-	loader, err := newLoader(cache, log)
-	if err != nil {
-		return nil, "", err
-	}
-	a = &reconciler.PrerequisiteAuthor{Dry: e.dry, Author: reconciler.Author{
-		Site: f.site, Branch: e.branch, Remote: repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true},
-		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Log: log, Now: time.Now,
-	}}
-	if e.pull {
-		if a.OpenChange, err = f.change.openChange(f.site, client); err != nil {
-			return nil, "", err
-		}
-	}
-	dir := f.site
-	if repo.IsAddress(dir) {
-		dir = ""
-	}
-	p := repo.Configured(cmd.Context(), dir)
-	a.By = cmp.Or(e.by, p.Email)
-	switch {
-	case e.sign == "none":
-	case e.sign != "":
-		a.Sign, err = repo.SignSSH(cmd.Context(), e.sign, p.SSHProgram)
-	case p.Key != "" || p.Sign:
-		a.Sign, err = p.Signer(cmd.Context())
-	}
-	switch {
-	case a.Sign != nil || e.dry:
-	case e.pull:
-		doubt = fmt.Sprintf("the commit is not signed: it counts once the forge says that %s has approved the pull request", a.By)
-	default:
-		doubt = "the commit is not signed, and no forge says who approved it: it will not count; sign it with --sign KEY, or give --pull-request"
+	a = &reconciler.PrerequisiteAuthor{Dry: e.dry, Author: author}
+	a.By, doubt, err = personFlags{e.by, e.sign}.person(cmd.Context(), &a.Author)
+	if e.dry {
+		doubt = ""
 	}
 	return a, doubt, err
 }

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
-	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -154,33 +150,12 @@ func (f *releaseFlags) releaser(cmd *cobra.Command) (*reconciler.Releaser, error
 	case f.output != "text" && f.output != "json":
 		return nil, fmt.Errorf("unknown output format %q: want text or json", f.output)
 	}
-	cache := cacheFolder(f.payloads.cache, "", false)
-	credentials, err := readCredentials(f.root, f.payloads.credentials)
+	author, cache, err := authorFlags{f.site, f.branch, f.to, f.root, f.clear, f.pull, &f.payloads, &f.change}.author(cmd)
 	if err != nil {
 		return nil, err
 	}
-	client := remote.New(remote.Options{Credentials: credentials})
 	payloads, err := f.payloads.fetcher(cache, f.root)
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	loader, err := newLoader(cache, log)
-	if err != nil {
-		return nil, err
-	}
-	r := &reconciler.Releaser{Payloads: payloads, Author: reconciler.Author{
-		Site: f.site, Branch: f.branch, Remote: repo.Remote{URL: f.site, Client: client, KnownHosts: f.payloads.knownHosts, OneHost: true},
-		Loader: loader, Verdicts: build.NewVerdicts(cache, log), Log: log, Now: time.Now,
-		Put: func(ctx context.Context, b remote.Blob) error { return client.Upload(ctx, f.to, b, f.clear) },
-	}}
-	if f.root != "" {
-		r.Put = reconciler.PutInto(f.root)
-	}
-	if f.pull {
-		r.OpenChange, err = f.change.openChange(f.site, client)
-	}
-	return r, err
+	return &reconciler.Releaser{Payloads: payloads, Author: author}, err
 }
 
 func showReleased(w io.Writer, r reconciler.Released) error {
