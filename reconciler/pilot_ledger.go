@@ -16,9 +16,8 @@ import (
 
 // pilotLedger is what the ledger knows of pilots, read at once.
 type pilotLedger struct {
-	err       error // why it knows nothing
-	proofs    map[recordKey]observed.Proof
-	proven    map[recordKey]time.Time        // when it was first known who wrote it
+	err error // why it knows nothing
+	provenRecords
 	sights    map[string][]ledger.PilotSight // by pilot
 	ran       map[runKey]ledger.PilotRun
 	evidence  map[string]ledger.FECReport
@@ -75,15 +74,10 @@ func (r *Records) ask(ctx context.Context, do func(*ledger.Ledger) error) error 
 }
 
 func (k *pilotLedger) read(ctx context.Context, l *ledger.Ledger) error {
-	*k = pilotLedger{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}, sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
+	*k = pilotLedger{sights: map[string][]ledger.PilotSight{}, ran: map[runKey]ledger.PilotRun{},
 		probes: map[string][]observed.PilotProbe{}, announced: map[string]map[string]time.Time{}}
-	proofs, err := l.RecordProofs(ctx, pilotSection)
-	if err != nil {
+	if err := k.provenRecords.read(ctx, l); err != nil {
 		return err
-	}
-	for _, p := range proofs {
-		key := recordKey{p.Section, p.Name, p.Record, p.Digest}
-		k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
 	}
 	sights, err := l.PilotSights(ctx)
 	if err != nil {

@@ -70,12 +70,13 @@ pilots: try: {
 // believe has a prover find out who wrote records; without signers it can ask nobody.
 func (p *piloting) believe(signers bool) {
 	p.t.Helper()
-	p.prover = reconciler.NewProver(&reconciler.Prover{Reconciler: p.Reconciler, Kick: func(context.Context) { p.kicks++ }})
+	var approvers reconciler.Approvers
 	if signers {
 		s, err := repo.OpenSigners(repo.SignerFiles{SSH: filepath.Join(p.keys, "allowed")}, time.Now)
 		must(p.t, err)
-		p.prover.Approvers.Signers = s
+		approvers.Signers = s
 	}
+	p.prover = reconciler.NewProver(&reconciler.Prover{Reconciler: p.Reconciler, Approvers: approvers, Kick: func(context.Context) { p.kicks++ }})
 }
 
 // restarted is what comes after the death of a service.

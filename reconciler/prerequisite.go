@@ -2,11 +2,9 @@ package reconciler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"os"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -14,17 +12,34 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
-// Prerequisites are how far the prerequisites of the branch are, each after what it needs.
+// Prerequisites are how far the prerequisites of the branch are, each after what it needs. Who wrote what is found out now.
 func (r *Reconciler) Prerequisites(ctx context.Context, approvers Approvers) ([]plan.Prerequisite, error) {
 	w, err := r.read(ctx, r.Branch)
 	if err != nil {
 		return nil, err
 	}
-	proofs, err := r.prerequisiteProofs(ctx, w, approvers)
+	here := *r
+	if _, err := NewProver(&Prover{Reconciler: &here, Approvers: approvers}).find(ctx, w); err != nil {
+		return nil, err
+	}
+	return here.judgePrerequisites(ctx, w)
+}
+
+// SeePrerequisites is how far those of the published site are, by what its service knows of who wrote what.
+func (r *Reconciler) SeePrerequisites(ctx context.Context) ([]plan.Prerequisite, error) {
+	if r.Repo == nil {
+		return nil, errors.New("the site's repository is needed: give its folder")
+	}
+	root, err := os.OpenRoot(r.Root)
 	if err != nil {
 		return nil, err
 	}
-	return prerequisitesOf(w.site, proofs, r.Now)
+	defer root.Close() // only read
+	s, err := r.publishedBy(ctx, root)
+	if err != nil || s.generation.Commit == "" {
+		return []plan.Prerequisite{}, err
+	}
+	return r.judgePrerequisites(ctx, s.commit)
 }
 
 // RenderPrerequisites are the files that the prerequisites of the branch are rendered into.
@@ -36,14 +51,16 @@ func (r *Reconciler) RenderPrerequisites(ctx context.Context) ([]tree.Node, erro
 	return tree.Prerequisites(w.site)
 }
 
-// prerequisitesOf judges all, each after what it needs.
-func prerequisitesOf(site desired.Site, proofs map[string]plan.RecordProof, now func() time.Time) ([]plan.Prerequisite, error) {
+// judgePrerequisites judges all of a commit, each after what it needs.
+func (r *Reconciler) judgePrerequisites(ctx context.Context, w wanted) ([]plan.Prerequisite, error) {
+	site := w.stated
 	nodes, unfit := tree.Prerequisites(site)
+	known, _ := r.provenRecords(ctx) // a ledger that cannot be read knows nothing
 	states := map[string]string{}
 	out := make([]plan.Prerequisite, 0, len(site.Prerequisites))
 	for _, name := range tree.PrerequisitesInOrder(site) {
 		p := site.Prerequisites[name]
-		f := plan.PrerequisiteFacts{Name: name, Spec: p, Systems: site.Settings.Systems, Proofs: map[string]plan.RecordProof{}, Needs: map[string]string{}}
+		f := plan.PrerequisiteFacts{Name: name, Spec: p, Systems: site.Settings.Systems, Needs: map[string]string{}}
 		d, err := tree.PrerequisiteDigest(site, name)
 		if err = errors.Join(err, unfit); err != nil {
 			f.Unfit = err.Error()
@@ -51,55 +68,39 @@ func prerequisitesOf(site desired.Site, proofs map[string]plan.RecordProof, now 
 			f.Digest = "sha256:" + d.String()
 			f.PagesSame = tree.PrerequisitePagesSame(nodes, site, name, d)
 		}
-		for record := range p.Records {
-			if proof, ok := proofs[desired.CUEPath("prerequisites", name, "records", record)]; ok {
-				f.Proofs[record] = proof
-			}
+		r.prerequisiteProofs(known, &f)
+		if err := r.prerequisiteAuthors(ctx, w, &f); err != nil {
+			return nil, err
 		}
-		f.Author = proofs[desired.CUEPath("prerequisites", name)].Who
 		for _, need := range p.Needs {
 			f.Needs[need] = states[need]
 		}
-		judged := plan.PrerequisiteOf(f, now())
+		judged := plan.PrerequisiteOf(f, r.Now())
 		states[name] = judged.State
 		out = append(out, judged)
 	}
-	return out, nil
+	return out, ctx.Err()
 }
 
-// prerequisiteProofs find who wrote each record, and under the path of each prerequisite who wrote who answers for it.
-func (r *Reconciler) prerequisiteProofs(ctx context.Context, w wanted, approvers Approvers) (map[string]plan.RecordProof, error) {
-	var claims []claim
-	for _, name := range slices.Sorted(maps.Keys(w.site.Prerequisites)) {
-		p := w.site.Prerequisites[name]
-		claims = append(claims, claim{path: desired.CUEPath("prerequisites", name), by: p.Responsible, fields: []string{"responsible"}})
-		for _, record := range slices.Sorted(maps.Keys(p.Records)) {
-			claims = append(claims, claim{path: desired.CUEPath("prerequisites", name, "records", record), by: p.Records[record].By, fields: pathsOf(p.Records[record])})
+// prerequisiteProofs adds to what is known of a prerequisite who wrote its records. What no ledger has remembered yet is known since now.
+func (r *Reconciler) prerequisiteProofs(known provenRecords, f *plan.PrerequisiteFacts) {
+	f.Proofs, f.ProvenAt = map[string]plan.RecordProof{}, map[string]time.Time{}
+	for name, record := range f.Spec.Records {
+		k := recordKeyOf(prerequisiteSection, f.Name, name, record)
+		if proof, ok := known.proofs[k]; ok {
+			f.Proofs[name], f.ProvenAt[name] = plan.RecordProof{Who: proof.By, Source: proof.Source}, known.proven[k]
+			continue
+		}
+		proof, ok, doubt := r.Proofs.of(k)
+		if !ok {
+			f.Proofs[name] = plan.RecordProof{Doubt: doubt.why, Later: !doubt.sure}
+			continue
+		}
+		f.Proofs[name] = plan.RecordProof{Who: proof.By, Source: proof.Source}
+		if r.Records != nil {
+			f.ProvenAt[name] = r.Now()
 		}
 	}
-	return approvers.wrote(ctx, r, w, claims)
-}
-
-// pathsOf are the paths of everything that a record says.
-func pathsOf(record any) []string {
-	b, err := json.Marshal(record)
-	var v any
-	if err != nil || json.Unmarshal(b, &v) != nil {
-		return nil // nothing is known of it, and it does not count
-	}
-	var out []string
-	var look func(at []any, v any)
-	look = func(at []any, v any) {
-		if m, ok := v.(map[string]any); ok {
-			for _, name := range slices.Sorted(maps.Keys(m)) {
-				look(append(slices.Clone(at), name), m[name])
-			}
-			return
-		}
-		out = append(out, desired.CUEPath(at...))
-	}
-	look(nil, v)
-	return out
 }
 
 func unknownPrerequisite(site desired.Site, name string) error {

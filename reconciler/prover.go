@@ -18,8 +18,11 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// pilotSection is where pilots stand in a site.
-const pilotSection = "pilots"
+// Sections of a site that have records.
+const (
+	pilotSection        = "pilots"
+	prerequisiteSection = "prerequisites"
+)
 
 // recordKey is a record as it says what it says.
 type recordKey struct{ section, name, record, digest string }
@@ -31,7 +34,7 @@ func recordKeyOf(section, name, record string, says any) recordKey {
 	return recordKey{section, name, record, hex.EncodeToString(sum[:])}
 }
 
-// Prover finds out who wrote the records of pilots down, beside passes: by the verified signature of the commit that wrote a record down first, or
+// Prover finds out who wrote the records of pilots and prerequisites down, beside passes: by the verified signature of the commit that wrote a record down first, or
 // by whoever the forge says has approved the pull request that brought that commit. What is proven is entered into the ledger, once; then a pass
 // is asked for. It is an Observer: after each pass it looks at what is new.
 type Prover struct {
@@ -45,6 +48,8 @@ type Prover struct {
 
 // Proofs remember what a prover has found out. A nil *Proofs knows nothing. It is safe for concurrent use.
 type Proofs struct {
+	signers *repo.Signers // nil: signatures count for nothing
+
 	mu     sync.Mutex
 	proven map[recordKey]observed.Proof
 	doubts map[recordKey]unproven
@@ -60,7 +65,7 @@ type unproven struct {
 // NewProver completes a prover whose exported fields are set, and has its reconciler believe it.
 func NewProver(p *Prover) *Prover {
 	p.wakes = make(chan struct{}, 1)
-	p.Proofs = &Proofs{proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
+	p.Proofs = &Proofs{signers: p.Approvers.Signers, proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
 	p.Observers = append(p.Observers, p)
 	return p
 }
@@ -87,7 +92,7 @@ func (p *Prover) Run(ctx context.Context) error {
 	for {
 		found, err := p.step(ctx)
 		if news := p.trouble.news(err); news && err != nil && ctx.Err() == nil {
-			p.Log.Error("nobody finds out who wrote records of pilots", "err", err)
+			p.Log.Error("nobody finds out who wrote records", "err", err)
 		}
 		if found > 0 {
 			p.Kick(ctx)
@@ -114,7 +119,12 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	entered := p.pilotLedger(ctx, desired.Site{})
+	return p.find(ctx, w)
+}
+
+// find looks once at every record of a commit that is not proven, and says how many it could prove.
+func (p *Prover) find(ctx context.Context, w wanted) (found int, err error) {
+	entered, _ := p.provenRecords(ctx) // what a ledger that cannot be read has is found out once more
 	var records []statedRecord
 	for _, s := range recordsOf(w.stated) {
 		if _, proven := entered.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now()) {
@@ -154,15 +164,20 @@ type statedRecord struct {
 	by, at string
 }
 
-// recordsOf are all records of a site's pilots.
+// recordsOf are all records of a site.
 func recordsOf(s desired.Site) (all []statedRecord) {
 	for name, p := range s.Pilots {
 		for record, r := range p.Records {
 			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By, r.At})
 		}
 	}
+	for name, p := range s.Prerequisites {
+		for record, r := range p.Records {
+			all = append(all, statedRecord{recordKeyOf(prerequisiteSection, name, record, r), r.By, r.At})
+		}
+	}
 	slices.SortFunc(all, func(a, b statedRecord) int {
-		return slices.Compare([]string{a.name, a.record}, []string{b.name, b.record})
+		return slices.Compare([]string{a.section, a.name, a.record}, []string{b.section, b.name, b.record})
 	})
 	return all
 }
@@ -175,7 +190,8 @@ func (p *Prover) prove(ctx context.Context, s statedRecord, sayings []repo.Sayin
 		return observed.Proof{}, &unproven{why.Error(), sure, until}
 	}
 	if p.Approvers.Signers == nil && p.Approvers.Forge == nil {
-		return doubt(false, errors.New("this service knows no signers and no forge that could say who wrote it: configure repository.signatures or forge"))
+		return doubt(false, errors.New("no signers and no forge are known that could say who wrote it: a service has them in repository.signatures or forge, "+
+			"a command in --allowed-signers or git's gpg.ssh.allowedSignersFile"))
 	}
 	commits, sure, why := o.of(ctx, s, sayings)
 	if why != nil {
@@ -188,6 +204,32 @@ func (p *Prover) prove(ctx context.Context, s statedRecord, sayings []repo.Sayin
 		}
 	}
 	return observed.Proof{By: proof.Who, Source: proof.Source}, nil
+}
+
+// provenRecords is what the ledger knows of who wrote records.
+type provenRecords struct {
+	proofs map[recordKey]observed.Proof
+	proven map[recordKey]time.Time // when it was first known who wrote it
+}
+
+func (r *Reconciler) provenRecords(ctx context.Context) (k provenRecords, err error) {
+	err = r.Records.ask(ctx, func(l *ledger.Ledger) error { return k.read(ctx, l) })
+	return k, err
+}
+
+func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
+	*k = provenRecords{map[recordKey]observed.Proof{}, map[recordKey]time.Time{}}
+	for _, section := range []string{pilotSection, prerequisiteSection} {
+		proofs, err := l.RecordProofs(ctx, section)
+		if err != nil {
+			return err
+		}
+		for _, p := range proofs {
+			key := recordKey{p.Section, p.Name, p.Record, p.Digest}
+			k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
+		}
+	}
+	return nil
 }
 
 func (p *Proofs) due(k recordKey, now time.Time) bool {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -64,102 +62,6 @@ func rewritten(ctx context.Context, before desired.Site, w wanted) error {
 	return located.Sorted()
 }
 
-// claim is a record that says who wrote it. Fields are those that it has: each must have been written by them.
-type claim struct {
-	path   string // of the record
-	by     string
-	fields []string
-}
-
-// wrote finds out, for each path of a record, who wrote it: by the verified signature of the commits that brought its lines, or by whoever the
-// forge says has approved the pull requests that brought them. Each commit is looked at once, and a forge that does not answer is asked no more.
-func (a Approvers) wrote(ctx context.Context, r *Reconciler, w wanted, claims []claim) (map[string]plan.RecordProof, error) {
-	proofs := make(map[string]plan.RecordProof, len(claims))
-	if len(claims) == 0 {
-		return proofs, nil
-	}
-	lines, err := linesOf(ctx, w, claims)
-	if err != nil {
-		return nil, err
-	}
-	found, err := r.commitsOf(ctx, w, lines)
-	if err != nil {
-		return nil, err
-	}
-	known := a.witnesses(r.Repo)
-	for _, c := range claims {
-		proofs[c.path] = known.prove(ctx, c, lines[c.path], found)
-	}
-	return proofs, ctx.Err()
-}
-
-// spot is a line of a file.
-type spot struct {
-	file string
-	line int
-}
-
-// linesOf are the lines that say each record; none where nobody knows them all.
-func linesOf(ctx context.Context, w wanted, claims []claim) (map[string][]spot, error) {
-	var at desired.Problems
-	for _, c := range claims {
-		for _, field := range c.fields {
-			at = append(at, desired.Problem{Path: c.path + "." + field})
-		}
-	}
-	stated, err := w.loaded.Stated(ctx, at)
-	if err != nil {
-		return nil, fmt.Errorf("find records: %w", err)
-	}
-	located, err := w.loaded.Locate(ctx, at)
-	if err != nil {
-		return nil, fmt.Errorf("find records: %w", err)
-	}
-	lines, i := map[string][]spot{}, 0
-	for _, c := range claims {
-		own, whole := map[spot]bool{}, len(c.fields) > 0
-		for range c.fields {
-			p := stated[i]
-			if p.File == "" {
-				p = located[i]
-			}
-			whole = whole && p.File != "" && p.Line > 0 && (p.Line > 1 || p.Column > 1) // else where a file names its package
-			own[spot{p.File, p.Line}] = true
-			i++
-		}
-		if whole {
-			lines[c.path] = slices.Collect(maps.Keys(own))
-		}
-	}
-	return lines, nil
-}
-
-// commitsOf are the commits that wrote some lines.
-func (r *Reconciler) commitsOf(ctx context.Context, w wanted, lines map[string][]spot) (map[spot]string, error) {
-	files := map[string][]int{}
-	for _, spots := range lines {
-		for _, s := range spots {
-			files[s.file] = append(files[s.file], s.line)
-		}
-	}
-	changes, err := r.Repo.Changes(w.commit)
-	if err != nil {
-		return nil, err
-	}
-	out := map[spot]string{}
-	for _, file := range slices.Sorted(maps.Keys(files)) {
-		found, err := changes.Lines(ctx, file, files[file])
-		if err != nil {
-			r.Log.Warn("history does not tell who wrote records", "file", file, "because", err)
-			continue
-		}
-		for line, commit := range found {
-			out[spot{file, line}] = commit.ID
-		}
-	}
-	return out, ctx.Err()
-}
-
 // witness is what is known of one commit.
 type witness struct {
 	people []string
@@ -179,24 +81,7 @@ func (a Approvers) witnesses(r *repo.Repo) *witnesses {
 	return &witnesses{Approvers: a, repo: r, signed: map[string]witness{}, approved: map[string]witness{}}
 }
 
-// prove says who wrote all lines of a record.
-func (k *witnesses) prove(ctx context.Context, c claim, lines []spot, found map[spot]string) plan.RecordProof {
-	commits := map[string]bool{}
-	for _, s := range lines {
-		commits[found[s]] = true
-	}
-	if len(commits) == 0 || commits[""] {
-		return plan.RecordProof{Doubt: "nobody knows which commit wrote it"}
-	}
-	var p plan.RecordProof
-	for _, commit := range slices.Sorted(maps.Keys(commits)) {
-		if p = k.proveCommit(ctx, c.by, commit); p.Doubt != "" {
-			return p
-		}
-	}
-	return p
-}
-
+// proveCommit says whether somebody has made a commit, or approved what brought it.
 func (k *witnesses) proveCommit(ctx context.Context, by, commit string) plan.RecordProof {
 	var why []error
 	for _, w := range []witness{k.signature(commit), k.approval(ctx, commit)} {
@@ -247,7 +132,7 @@ func (k *witnesses) approval(ctx context.Context, commit string) witness {
 		w = witness{people, fmt.Sprintf("approval of pull request %d", number), err}
 		switch {
 		case err != nil:
-			k.silent = err
+			k.silent, w.people = err, nil
 		case len(people) == 0:
 			w.err = fmt.Errorf("nobody has approved a pull request that brought commit %.12s", commit)
 		}

@@ -107,23 +107,7 @@ func (o *origins) says(ctx context.Context, commit string) (said, error) {
 		for _, each := range recordsOf(w.loaded.Site) {
 			now.keys[each.recordKey] = true
 		}
-		for _, each := range prerequisiteRecordsOf(w.loaded.Site) {
-			now.keys[each.recordKey] = true
-		}
 	}
 	o.then[commit] = now
 	return now, nil
-}
-
-// prerequisiteSection is where prerequisites stand in a site.
-const prerequisiteSection = "prerequisites"
-
-// prerequisiteRecordsOf are all records of a site's prerequisites.
-func prerequisiteRecordsOf(s desired.Site) (all []statedRecord) {
-	for name, p := range s.Prerequisites {
-		for record, r := range p.Records {
-			all = append(all, statedRecord{recordKeyOf(prerequisiteSection, name, record, r), r.By, r.At})
-		}
-	}
-	return all
 }

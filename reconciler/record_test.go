@@ -23,31 +23,30 @@ func (a approving) Approvers(_ context.Context, commit string) (int, []string, e
 	return 7, a.people[commit], a.err
 }
 
-// TestEveryLineOfARecordIsProven: a record whose verdict somebody else wrote is not by the person that it names.
-func TestEveryLineOfARecordIsProven(t *testing.T) {
-	by, verdict := spot{"r.cue", 3}, spot{"r.cue", 4}
-	c := claim{path: "r", by: "bo@example.org"}
+// TestACommitIsByWhoeverApprovedIt asks a forge about commits, about each once, and no more once it does not answer.
+func TestACommitIsByWhoeverApprovedIt(t *testing.T) {
+	const by = "bo@example.org"
 	for _, w := range []struct {
-		name  string
-		found map[spot]string
-		err   error
-		doubt string
+		name   string
+		commit string
+		err    error
+		doubt  string
 	}{
-		{"one commit", map[spot]string{by: "a1", verdict: "a1"}, nil, ""},
-		{"two commits of one person", map[spot]string{by: "a1", verdict: "a2"}, nil, ""},
-		{"a line of somebody else", map[spot]string{by: "a1", verdict: "e1"}, nil, "approval of pull request 7 is by eve, not by bo@example.org"},
-		{"a line of nobody", map[spot]string{by: "a1", verdict: "n1"}, nil, "nobody has approved a pull request that brought commit n1"},
-		{"a line that history does not know", map[spot]string{by: "a1"}, nil, "nobody knows which commit wrote it"},
-		{"the forge is down", map[spot]string{by: "a1", verdict: "a2"}, errors.New("forge is down"), "forge is down"},
+		{"by him", "a1", nil, ""},
+		{"by him beside others", "a2", nil, ""},
+		{"by somebody else", "e1", nil, "approval of pull request 7 is by eve, not by bo@example.org"},
+		{"by nobody", "n1", nil, "nobody has approved a pull request that brought commit n1"},
+		{"the forge is down", "a1", errors.New("forge is down"), "forge is down"},
 	} {
 		f := approving{people: map[string][]string{"a1": {"bo"}, "a2": {"eve", "bo"}, "e1": {"eve"}}, err: w.err, asked: map[string]int{}}
-		known := &witnesses{Approvers: Approvers{Forge: f}, signed: map[string]witness{}, approved: map[string]witness{}}
+		known := Approvers{Forge: f}.witnesses(nil)
 		for range 3 {
-			p := known.prove(t.Context(), c, []spot{by, verdict}, w.found)
+			p := known.proveCommit(t.Context(), by, w.commit)
 			if p.Doubt != w.doubt && (w.doubt == "" || !strings.Contains(p.Doubt, w.doubt)) || w.doubt == "" && p.Who != "bo" {
 				t.Errorf("%s: %+v, want %q", w.name, p, w.doubt)
 			}
 		}
+		_ = known.proveCommit(t.Context(), by, "a2")
 		sum := 0
 		for commit, n := range f.asked {
 			if sum += n; n > 1 {
@@ -58,16 +57,23 @@ func TestEveryLineOfARecordIsProven(t *testing.T) {
 			t.Errorf("%s: it is asked %d times", w.name, sum)
 		}
 	}
-	nobody := &witnesses{signed: map[string]witness{}, approved: map[string]witness{}}
-	if p := nobody.prove(t.Context(), c, []spot{by}, map[spot]string{by: "a1"}); !strings.Contains(p.Doubt, "no signers and no forge") {
+	if p := (Approvers{}).witnesses(nil).proveCommit(t.Context(), by, "a1"); !strings.Contains(p.Doubt, "no signers and no forge") {
 		t.Errorf("without any: %+v", p)
 	}
 }
 
-func TestFieldsOfARecordAreAllThatItSays(t *testing.T) {
-	zero := 0
-	got := pathsOf(desired.PrerequisiteRecord{Kind: "trial", By: "bo", Jobs: desired.TrialJobs{Again: &desired.JobResult{Changed: &zero}}})
-	if want := "at by jobs.again.changed jobs.again.exit kind subject"; strings.Join(got, " ") != want {
-		t.Errorf("fields are %v, want %s", got, want)
+func TestWhatAPrerequisiteSaysIsByItsPaths(t *testing.T) {
+	got := sayingsOf(desired.Prerequisite{Responsible: "bo", Soak: "1d", Supported: []string{"1", "2"}, Records: map[string]desired.PrerequisiteRecord{"r": {By: "eve"}},
+		Systems: map[string]desired.Provision{"debian-12": {Source: desired.Source{Distro: &desired.DistroPackage{Package: "dbus", AsOf: "2026-11-20"}},
+			Exception: &desired.Exception{By: "bo", Expires: "2027-01-01"}}}})
+	for path, want := range map[string]any{"responsible": "bo", "supported[1]": "2", `systems."debian-12".distro.package`: "dbus", `systems."debian-12".exception.by`: "bo"} {
+		if got[path] != want {
+			t.Errorf("%s is %v, want %v", path, got[path], want)
+		}
+	}
+	for path := range got {
+		if strings.HasPrefix(path, "records") || strings.HasSuffix(path, "asOf") || strings.HasSuffix(path, "expires") || path == "soak" {
+			t.Errorf("%s is what somebody has to have written", path)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ var prerequisiteStates = []string{PrerequisiteRendered, PrerequisiteTested, Prer
 type RecordProof struct {
 	Who, Source string // as far as they are known
 	Doubt       string // empty: it counts
+	Later       bool   // that may be known later, whatever anybody does
 }
 
 // PrerequisiteFacts are what the gates of one prerequisite are judged by.
@@ -34,12 +36,15 @@ type PrerequisiteFacts struct {
 	Name      string
 	Spec      desired.Prerequisite
 	Systems   map[string]desired.System
-	Digest    string // sha256:HEX of what is rendered
-	Unfit     string // why it cannot be rendered; empty: it is
-	PagesSame bool   // pages and scripts carry that digest
-	Author    string // who wrote who is responsible, as far as that is known
+	Digest    string            // sha256:HEX of what is rendered
+	Unfit     string            // why it cannot be rendered; empty: it is
+	PagesSame bool              // pages and scripts carry that digest
+	Authors   map[string]string // who wrote what it says, and how that is known
+	Unsure    string            // why not everybody is known who did
 	Proofs    map[string]RecordProof
-	Needs     map[string]string // states of what it needs
+	// ProvenAt is since when each record is known to be by whom it names: what it says may have been long before. Missing: since it was made.
+	ProvenAt map[string]time.Time
+	Needs    map[string]string // states of what it needs
 }
 
 // Prerequisite is how far a prerequisite is, and what keeps it from being further.
@@ -128,7 +133,15 @@ func (f PrerequisiteFacts) judged(g Gate, is func(desired.PrerequisiteRecord) bo
 		g.Records = []string{name}
 		judge(&g, f.Spec.Records[name], f.Proofs[name])
 	case doubt != "":
-		g.Verdict, g.Why, g.Records, g.Do = GateNeedsApproval, doubt, doubted, "sign the commit that wrote it, or have who wrote it approve its pull request"
+		by := f.Spec.Records[doubted[0]].By
+		again := "say it again in a commit that " + by + " signs"
+		if g.Do != "" {
+			again += " (" + g.Do + " --sign KEY)"
+		}
+		g.Verdict, g.Why, g.Records, g.Do = GateNeedsApproval, doubt, doubted, again+", or have "+by+" approve the pull request that brought it"
+		if f.Proofs[doubted[0]].Later {
+			g.Do = "look again later"
+		}
 	default:
 		g.Verdict = GatePending
 	}
@@ -200,11 +213,17 @@ func TrialVerdict(jobs desired.TrialJobs, from string) (GateVerdict, string) {
 func (f PrerequisiteFacts) reviewed() Gate {
 	g := Gate{State: PrerequisiteAccepted, Name: "review", Do: "pomona prerequisites review " + f.Name}
 	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == desired.ReviewRecord }, func(g *Gate, r desired.PrerequisiteRecord, proof RecordProof) {
-		for _, own := range []struct{ who, is string }{{f.Spec.Responsible, "answers for it"}, {f.Author, "wrote it"}} {
-			if own.who != "" && (desired.SamePerson(own.who, proof.Who) || desired.SamePerson(own.who, r.By)) {
-				g.Verdict, g.Why = GateBlocked, fmt.Sprintf("%s %s: somebody else must review it", r.By, own.is)
+		own := map[string]string{f.Spec.Responsible: "answers for it"}
+		maps.Copy(own, f.Authors)
+		for _, who := range sortedKeys(own) {
+			if who != "" && (desired.SamePerson(who, proof.Who) || desired.SamePerson(who, r.By)) {
+				g.Verdict, g.Why = GateBlocked, fmt.Sprintf("%s %s: somebody else must review it", r.By, own[who])
 				return
 			}
+		}
+		if f.Unsure != "" {
+			g.Verdict, g.Why = GateInconclusive, "nobody knows who wrote it: "+f.Unsure
+			return
 		}
 		g.said(r)
 	})
@@ -268,7 +287,7 @@ func (f PrerequisiteFacts) recorded(state, kind, why string) Gate {
 	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == kind }, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
 }
 
-// soaked wants that it has been in use for a while since it was integrated. Approval never shortens that.
+// soaked wants that it has been in use for a while since it was integrated, and that was known. Approval never shortens that, nor does a record of the past.
 func (f PrerequisiteFacts) soaked(now time.Time) Gate {
 	g := Gate{State: PrerequisiteProduction, Name: "soak", Verdict: GatePending}
 	if f.Spec.TheSoak() <= 0 {
@@ -278,6 +297,9 @@ func (f PrerequisiteFacts) soaked(now time.Time) Gate {
 	name, _, _ := f.latest(func(r desired.PrerequisiteRecord) bool { return r.Kind == desired.IntegrationRecord })
 	r := f.Spec.Records[name]
 	since, err := time.Parse(time.RFC3339, r.At)
+	if known := f.ProvenAt[name]; known.After(since) {
+		since = known
+	}
 	switch {
 	case name == "" || r.Verdict != desired.PassVerdict || err != nil:
 		g.Why = "it begins with its integration"

@@ -31,7 +31,7 @@ func inProduction() plan.PrerequisiteFacts {
 		return r
 	}
 	f := plan.PrerequisiteFacts{
-		Name: "xml", Digest: renderedNow, PagesSame: true, Author: "ada",
+		Name: "xml", Digest: renderedNow, PagesSame: true,
 		Systems: map[string]desired.System{"debian12": {Family: desired.Debian}, "mac": {Family: desired.MacOS}},
 		Spec: desired.Prerequisite{
 			Responsible: "ada@example.org", Recommended: "2", Previous: "1", Supported: []string{"2", "1"}, Needs: []string{"libc"},
@@ -88,7 +88,17 @@ func TestPrerequisiteGates(t *testing.T) {
 		{"nobody knows who tried", func(f *plan.PrerequisiteFacts) { f.Proofs["trial-2"] = plan.RecordProof{Doubt: "not signed"} }, "rendered", "trial of 2 on debian12: needs_approval: not signed"},
 		{"nobody has looked", func(f *plan.PrerequisiteFacts) { delete(f.Proofs, "trial-2") }, "rendered", "trial of 2 on debian12: needs_approval: nobody has looked who wrote it"},
 		{"reviewed by whoever answers", change("review-1", func(r *desired.PrerequisiteRecord) { r.By = "ada" }), "tested", "review: blocked: ada answers for it: somebody else must review it"},
-		{"reviewed by the author", func(f *plan.PrerequisiteFacts) { f.Author = "bo" }, "tested", "review: blocked: bo wrote it: somebody else must review it"},
+		{"reviewed by an author", func(f *plan.PrerequisiteFacts) {
+			f.Authors = map[string]string{"ada": "wrote it", "Bo <bo@example.org>": "wrote it, as commit 0123 says"}
+		}, "tested", "review: blocked: bo wrote it, as commit 0123 says: somebody else must review it"},
+		{"nobody knows who wrote it", func(f *plan.PrerequisiteFacts) { f.Unsure = "no such commit" }, "tested", "review: inconclusive: nobody knows who wrote it: no such commit"},
+		{"integrated in the past, as is known since today", func(f *plan.PrerequisiteFacts) {
+			f.ProvenAt = map[string]time.Time{"integration-1": judgedAt.Add(-time.Hour)}
+		}, "accepted", "soak: pending: until 2026-05-27T11:00:00Z"},
+		{"known before it was integrated", func(f *plan.PrerequisiteFacts) {
+			add(f, "integration-1", "integration-1", func(r *desired.PrerequisiteRecord) { r.At = "2026-05-14T00:00:00Z" })
+			f.ProvenAt = map[string]time.Time{"integration-1": judgedAt.AddDate(-1, 0, 0)}
+		}, "accepted", "soak: pending: until 2026-05-21T00:00:00Z"},
 		{"proven to be whoever answers", func(f *plan.PrerequisiteFacts) { f.Proofs["review-1"] = plan.RecordProof{Who: "ada"} }, "tested", "review: blocked: bo answers for it: somebody else must review it"},
 		{"review fails", change("review-1", func(r *desired.PrerequisiteRecord) { r.Verdict, r.Reason = "fail", "no" }), "tested", "review: fail: no"},
 		{"review inconclusive", change("review-1", func(r *desired.PrerequisiteRecord) { r.Verdict, r.Reason = "inconclusive", "half" }), "tested", "review: inconclusive: half"},

@@ -43,3 +43,22 @@ func (r *Repo) Reaches(from, to string) (bool, error) {
 	}
 	return false, nil
 }
+
+// Parents are the commits that a commit came of, as far as the clone has them.
+func (r *Repo) Parents(id string) (parents []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.refresh(); err != nil {
+		return nil, err
+	}
+	c, err := r.peel(plumbing.NewHash(id))
+	if err != nil {
+		return nil, fmt.Errorf("read commit %s: %w", id, err)
+	}
+	for _, h := range c.ParentHashes {
+		if _, err := r.peel(h); err == nil { // else the clone is shallow
+			parents = append(parents, h.String())
+		}
+	}
+	return parents, nil
+}
