@@ -620,3 +620,58 @@ func TestRecordsAreNotForgottenWithThePublishedCommit(t *testing.T) {
 		t.Errorf("an operator has accepted it: %v", err)
 	}
 }
+
+// TestWhatAFECGetsOfPilotsIsExplained by the pilot, its wave, since when and until when, and by what it would get without.
+func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	opened := p.Now()
+	p.later(time.Hour)
+	explained := func(at string) string {
+		t.Helper()
+		r := *p.Reconciler
+		r.Branch = ""
+		x, err := r.Explain(t.Context(), at)
+		must(t, err)
+		var b strings.Builder
+		must(t, x.Text(&b))
+		return b.String()
+	}
+	shown := func(fec string) string {
+		t.Helper()
+		f, err := p.FEC(t.Context(), fec)
+		must(t, err)
+		var b strings.Builder
+		must(t, f.Text(&b))
+		return b.String()
+	}
+	given := "bpm 1.1.0 by pilot try, wave 1, since " + observed.Minute(opened) + ", until its last day 2026-12-31 unless it is promoted; without it 1.0.0"
+	for what, got := range map[string]string{"folder": explained("fecs/kgp2cu01/software"), "manifest": explained("fecs/kgp2cu01/boot.manifest"), "host": explained("fecs/scuxl0001/software"),
+		"value": explained("fecs.kgp2cu01.software.bpm.version"), "fec": shown("kgp2cu01")} {
+		if !strings.Contains(got, given) {
+			t.Errorf("%s: it does not say %q:\n%s", what, given, got)
+		}
+	}
+	waits := "pilot try, wave 2, is to put bpm 1.1.0 in the place of 1.0.0, and does not yet: it is called"
+	for what, got := range map[string]string{"folder": explained("fecs/kgp2cu03/software"), "fec": shown("kgp2cu03")} {
+		if !strings.Contains(got, waits) {
+			t.Errorf("%s: it does not say %q:\n%s", what, waits, got)
+		}
+	}
+	if got := explained("fecs/kgp2cu02/software") + shown("kgp2cu02") + explained("fecs.kgp2cu01.host"); strings.Contains(got, "pilot try") {
+		t.Errorf("whom the pilot does not concern is told of it:\n%s", got)
+	}
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.settled()
+	if got, want := shown("kgp2cu01"), "pilot try, wave 1, is halted: bpm gets 1.0.0 in the place of 1.1.0 until it goes on"; !strings.Contains(got, want) {
+		t.Errorf("it does not say %q:\n%s", want, got)
+	}
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody needs it any more"`)
+	p.settled()
+	if got := shown("kgp2cu01") + explained("fecs/kgp2cu01/software"); strings.Contains(got, "pilot try") {
+		t.Errorf("a pilot that is over is told of:\n%s", got)
+	}
+}
