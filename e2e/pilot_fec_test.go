@@ -121,6 +121,11 @@ func TestAPilotReachesFECsWaveAfterWave(t *testing.T) {
 	if out := must(t, "explain", "fecs/"+firstFEC+"/boot.manifest", p.site, "--root", p.root); !strings.Contains(out, "pilot psc-2-0, wave 1") {
 		t.Errorf("no word of the pilot:\n%s", out)
 	}
+	for _, command := range [][]string{{"explain", "fecs/" + firstFEC + "/software", p.site}, {"fec", firstFEC}} {
+		if out := must(t, append(command, "--root", p.root)...); !strings.Contains(out, "magnet-psc 2.0.0 by pilot psc-2-0, wave 1, since 20") || !strings.Contains(out, "; without it 1.5.0") {
+			t.Errorf("no word of what it is without the pilot:\n%s", out)
+		}
+	}
 	must(t, "verify", p.site, "--root", p.root)
 	p.killed()
 	eventually(t, "the service answers again", func() bool { return p.answers("one") })

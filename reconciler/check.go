@@ -112,31 +112,68 @@ func (r *Reconciler) Review(ctx context.Context, base string) (rep report.Report
 		return rep, err
 	}
 	var problems desired.Problems
-	switch now, err := r.load(ctx, base); {
-	case err == nil:
+	now, invalid := r.load(ctx, base)
+	switch {
+	case invalid == nil:
 		want.budget = &now.site.Settings.Retention
 		if err := rewritten(ctx, now.site, want); err != nil {
 			return rep, err
 		}
-	case !errors.As(err, &problems): // else the site has no valid policy: the proposal may mend that
-		return rep, fmt.Errorf("read policy of base: %w", err)
+	case !errors.As(invalid, &problems): // else the site has no valid policy: the proposal may mend that
+		return rep, fmt.Errorf("read policy of base: %w", invalid)
 	}
-	j := r.judge(ctx, want.commit.ID, stated(have))
-	want.head, j.holds.Stated = want.commit.ID, want.site.Holds
-	j.again(r.Now())
-	want, j, err = r.holdFECs(ctx, want, j, have)
-	rep.Holds = j.in
-	if err != nil {
+	here := *r
+	here.Withheld = nil // that is of what passes have found
+	want.head = want.commit.ID
+	rep.Holds, err = here.reviewHeld(ctx, want, have, root, &rep)
+	if err != nil || invalid != nil || len(want.stated.Pilots)+len(now.stated.Pilots) == 0 {
 		return rep, err
 	}
-	return rep, r.foresee(ctx, want, &have, root, &rep)
+	return rep, here.reviewPilots(ctx, now, want, have, root, &rep)
 }
 
-// CheckOf is what a review found that publishing the very same inputs must give.
-func CheckOf(rep report.Report) (c ledger.Check, ok bool) {
-	if rep.Plan.Publish == nil {
-		return c, false
+// reviewHeld foresees what a commit would publish now.
+func (r *Reconciler) reviewHeld(ctx context.Context, want wanted, have observed.Root, root *os.Root, rep *report.Report) ([]observed.Hold, error) {
+	j := r.judge(ctx, want.commit.ID, stated(have))
+	j.holds.Stated = want.site.Holds
+	j.again(r.Now())
+	want, j, err := r.holdFECs(ctx, want, j, have)
+	if err != nil {
+		return j.in, err
 	}
-	g := rep.Plan.Publish.Generation
-	return ledger.Check{GitTree: g.GitTree, Pomona: g.Pomona, Givens: g.Givens.Digest().String(), Tree: g.Tree.String()}, true
+	return j.in, r.foresee(ctx, want, &have, root, rep)
+}
+
+// reviewPilots says what becomes of pilots. What they change counts once it is known who has written what is proposed: the plan has it, and AtOnce is
+// what is published before.
+func (r *Reconciler) reviewPilots(ctx context.Context, base, want wanted, have observed.Root, root *os.Root, rep *report.Report) error {
+	records := newRecords(base.stated, want.stated)
+	judge := r.granting(records)
+	if len(records) > 0 && len(rep.Plan.Refused) == 0 {
+		at := rep.Plan
+		if _, err := judge.reviewHeld(ctx, want, have, root, rep); err != nil {
+			return err
+		}
+		rep.AtOnce = &at
+	}
+	j := judge.judge(ctx, want.commit.ID, stated(have))
+	was, err := r.seenOf(ctx, base, lastKnown(have))
+	if err != nil {
+		return err
+	}
+	after := judge.pilots(ctx, want, lastKnown(have), j.in, have)
+	rep.Plan.Pilots, rep.Plan.PilotsFrom = plan.PilotChanges(was.side(base), after.side()), pilotsByCheck
+	return nil
+}
+
+// ChecksOf are what a review found that publishing the very same inputs must give: at once and, if pilots get further by records that are proposed,
+// when it is known who wrote them.
+func ChecksOf(rep report.Report) (all []ledger.Check) {
+	for _, p := range []*plan.Plan{rep.AtOnce, &rep.Plan} {
+		if p != nil && p.Publish != nil {
+			g := p.Publish.Generation
+			all = append(all, ledger.Check{GitTree: g.GitTree, Pomona: g.Pomona, Givens: g.Givens.Digest().String(), Tree: g.Tree.String()})
+		}
+	}
+	return slices.Compact(all)
 }

@@ -22,12 +22,14 @@ func (f *follower) reviewed(commit, base string) (report.Report, ledger.Check) {
 	on.Branch, on.Records = commit, reconciler.ReadRecords(f.Root, f.Log)
 	rep, err := on.Review(f.t.Context(), base)
 	must(f.t, err)
-	c, ok := reconciler.CheckOf(rep)
-	if !ok {
+	all := reconciler.ChecksOf(rep)
+	if len(all) == 0 {
 		f.t.Fatalf("nothing is checked: %+v", rep.Plan.Refused)
 	}
-	must(f.t, f.enter(c))
-	return rep, c
+	for _, c := range all {
+		must(f.t, f.enter(c))
+	}
+	return rep, all[0]
 }
 
 func (f *follower) enter(c ledger.Check) error {

@@ -22,14 +22,14 @@ import (
 // Compare is what the branch changes in another revision of the same repository, with the givens of today on both sides. It
 // needs no root and writes nothing.
 func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, error) {
-	was, err := r.want(ctx, base)
+	was, err := r.read(ctx, base)
 	if problems := (desired.Problems)(nil); errors.As(err, &problems) {
 		return report.Report{}, fmt.Errorf("base %s is not valid:\n%w", base, err)
 	}
 	if err != nil {
 		return report.Report{}, fmt.Errorf("base %s: %w", base, err)
 	}
-	want, err := r.want(ctx, r.Branch)
+	want, err := r.read(ctx, r.Branch)
 	rep := report.Report{Commit: want.commit.ID, Warnings: want.warnings}
 	if err != nil {
 		return rep, err
@@ -39,6 +39,8 @@ func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, e
 			return rep, err
 		}
 	}
+	was.expired, want.expired = plan.Expired(was.site, r.Now()), plan.Expired(want.site, r.Now())
+	pilots, by := r.comparePilots(ctx, &was, &want)
 	before, after, err := r.measure(ctx, was, want)
 	if err != nil {
 		return rep, err
@@ -48,6 +50,7 @@ func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, e
 	}
 	rep.Built = len(after.Builds)
 	rep.Plan = plan.Compare(after.Want, before.Want)
+	rep.Plan.Pilots, rep.Plan.PilotsFrom = pilots, by
 	return rep, nil
 }
 

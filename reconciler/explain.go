@@ -42,6 +42,9 @@ func (r *Reconciler) Explain(ctx context.Context, asked string) (report.Explanat
 		return out, err
 	}
 	out.What = origin.What
+	if fec := fecOf(x.site, x.path); fec != "" {
+		out.Pilots = x.pilotPins(ctx, x.w, x.beside, fec)
+	}
 	out.Sources, err = x.sources(ctx, origin.Sources)
 	return out, err
 }
@@ -65,6 +68,8 @@ type explanation struct {
 	files  *repo.Files
 	loaded *load.Loaded
 	site   desired.Site // with what pilots put on FECs
+	w      wanted
+	beside observed.Generation // by which pilots are placed
 	kept   []plan.Retained
 	values any // the site as JSON has it
 }
@@ -85,7 +90,7 @@ func (x *explanation) read(ctx context.Context) (err error) {
 	w := wanted{files: x.files}
 	w.state(x.loaded)
 	x.place(&w)
-	x.site = w.site
+	x.site, x.w = w.site, w
 	x.kept = plan.Retain(x.site)
 	b, err := json.Marshal(x.loaded.Site)
 	if err == nil {
@@ -101,6 +106,7 @@ func (x *explanation) read(ctx context.Context) (err error) {
 func (x *explanation) place(w *wanted) {
 	now, of := x.publishedOf(x.commit.ID)
 	w.place(of.Givens.Pilots)
+	x.beside = of
 	for _, h := range now.Givens.Held {
 		f, there := w.stated.FECs[h.FEC]
 		if h.Commit == x.commit.ID && there {

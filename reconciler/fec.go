@@ -101,8 +101,10 @@ func (x *fecSeen) wanted(ctx context.Context) {
 		x.troubled = err.Error()
 		return
 	}
-	w.place(x.Reconciler.published().Givens.Pilots)
+	published := x.Reconciler.published()
+	w.place(published.Givens.Pilots)
 	x.site = w.site
+	x.FEC.Pilots = x.pilotPins(ctx, w, published, x.Name)
 	f, ok := w.site.FECs[x.Name]
 	if !ok {
 		return

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/rpmpack"
 
 	"github.com/pomona-gitops/pomona/reconciler"
@@ -24,6 +25,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
 	"github.com/pomona-gitops/pomona/reconciler/load"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/rpm"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
@@ -686,5 +688,51 @@ func TestMirrorsAreComparedByDigest(t *testing.T) {
 	}
 	if found, err := reconciler.CheckMirror(t.Context(), g.pilot, "", h.URL); err != nil || len(found) != 2 {
 		t.Errorf("no repodata: %v, %v", found, err)
+	}
+}
+
+// TestAComparisonShowsWhatSitesGet, without any key of pilots, and reads nothing of what stays.
+func TestAComparisonShowsWhatSitesGet(t *testing.T) {
+	g := newGridPilot(t)
+	g.state(`	ticket: "https://tickets.example.org/1", tracker: "https://tickets.example.org/2"
+	impact: {services: ["CE"], resources: "a node"}
+	roles: {coordinator: "cora@example.org", developer: "dave@example.org", authoriser: "anna@example.org", testers: ["tess@example.org"]}
+	rollout: waves: [{}, {}]
+	sites: {cern: contact: "kim@example.org", fnal: {contact: "liz@example.org", wave: 2}}
+`)
+	records, subject, at := "", g.pilot.Snapshot().Subject(), now.Add(-100*time.Hour)
+	record := func(by, kind, fields string) {
+		at = at.Add(time.Minute)
+		records += fmt.Sprintf("\trecords: %q: {kind: %q, by: %q, at: %q, %s}\n", kind, kind, by, at.UTC().Format(time.RFC3339), fields)
+	}
+	about := fmt.Sprintf("subject: %q", subject)
+	record("cora@example.org", "freeze", about+", closure: exit: 0")
+	var checks []string
+	for _, c := range desired.PilotChecks {
+		checks = append(checks, fmt.Sprintf(`%q: verdict: "pass"`, c))
+	}
+	record("tess@example.org", "report", about+`, compat: "new-service", checks: {`+strings.Join(checks, ", ")+"}")
+	record("anna@example.org", "authorisation", about+`, decision: "ok"`)
+	record("dave@example.org", "notes", about+`, text: "takes more jobs"`)
+	record("anna@example.org", "mirror", about+`, location: "https://mirror.example.org/cream"`)
+	record("cora@example.org", "call", fmt.Sprintf("closes: %q", now.Add(-48*time.Hour).Format(time.DateOnly)))
+	record("kim@example.org", "join", `site: "cern", answer: "interested"`)
+	g.site = g.grow("pilots.cue", "\trollout: waves", records+"\trollout: waves")
+	r := g.reconciler()
+	r.PilotKey, r.Records = nil, nil
+	rep, err := r.Compare(t.Context(), "HEAD~1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Plan.Pilots) != 1 {
+		t.Fatalf("pilots are %+v", rep.Plan.Pilots)
+	}
+	c := rep.Plan.Pilots[0]
+	want := []plan.PilotGift{{Wave: 1, To: []string{"cern"}, What: "packages", Now: subject}}
+	if d := cmp.Diff(want, c.Gives); d != "" || c.From != "staffed" || c.Withheld != "" {
+		t.Errorf("the pilot is %s → %s, withheld: %q; gifts (-want +got):\n%s\n%v", c.From, c.To, c.Withheld, d, c.Lines())
+	}
+	if !slices.ContainsFunc(rep.Plan.Changes, func(c plan.Change) bool { return strings.HasPrefix(c.Path, "repo/pilots/cream/wave-1") }) {
+		t.Errorf("changes are %+v", rep.Plan.Changes)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // judgedPilots are the pilots of a site at one moment, and what they were judged by.
@@ -20,6 +21,16 @@ type judgedPilots struct {
 	commit string          // that is published; empty: none is
 	now    []plan.PilotNow // by name
 	facts  map[string]plan.PilotFacts
+	free   []tree.PilotPlace // where they are to be, whether they can be served or not
+}
+
+// side are the pilots as they are judged of a commit.
+func (j judgedPilots) side(w wanted) plan.PilotSide {
+	out := plan.PilotSide{Site: j.site, Subjects: w.subjects, Pilots: map[string]plan.PilotNow{}, Places: j.free}
+	for _, now := range j.now {
+		out.Pilots[now.Name] = now
+	}
+	return out
 }
 
 // Pilots is how far the pilots of the published site are, by name.
@@ -72,7 +83,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 			}
 		}
 	}
-	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts}, ctx.Err()
+	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free}, ctx.Err()
 }
 
 // rememberWithheld notes which pilots a pass does not bring further because something of them cannot be served, and why.

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -438,26 +440,63 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	}))
 }
 
-// TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat, although what is proposed says what nobody has proven yet.
-func TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat(t *testing.T) {
+// changesOf are what a plan says of what FECs get of bpm, and of pilots.
+func changesOf(t *testing.T, pl plan.Plan) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, pl.Text(&b))
+	var lines []string
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, "bpm 1.") || strings.Contains(line, "pilot ") || strings.HasPrefix(line, "  note") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestAReviewShowsWhatProposedRecordsOfPilotsWillDo, and the passes after the merge publish what it has seen: at once, before anybody knows who wrote
+// the records, and once that is known.
+func TestAReviewShowsWhatProposedRecordsOfPilotsWillDo(t *testing.T) {
 	p := deployed(t)
 	base := p.head()
 	p.Reconciler.Checks = reconciler.Checks{Made: true, Require: true}
+	p.Withheld = &sync.Map{}
+	p.Withheld.Store("try", "of a pass")
 	p.later(time.Minute)
 	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.records(tester, tester, "criterion", `criterion: "noise", met: "yes"`)
 	p.change("scripts/env", "echo global", "echo everywhere")
 	rep, err := p.Review(t.Context(), base)
 	must(t, err)
-	for _, f := range rep.Plan.FECs {
-		if len(f.Software) > 0 {
-			t.Errorf("%s is to change %v", f.Name, f.Software)
+	got := changesOf(t, rep.Plan)
+	for _, want := range []string{
+		"pilot    try: called → halted: " + tester + " halted it: positions jump by a millimetre",
+		"wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0",
+		"note     new records of pilots count as if written by whom they name: after the merge",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it does not say %q:\n%s", want, got)
 		}
 	}
-	check, ok := reconciler.CheckOf(rep)
-	if !ok {
-		t.Fatal("there is nothing to check")
+	if c := rep.Plan.Pilots[0]; len(c.Records) != 2 || c.Doubts["criterion-6"] == "" || len(c.Doubts) != 1 {
+		t.Errorf("records are %q, doubts %q", c.Records, c.Doubts)
 	}
-	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.PutCheck(t.Context(), check, p.Now()) }))
+	if rep.AtOnce == nil || strings.Contains(changesOf(t, *rep.AtOnce), "bpm 1.") {
+		t.Error("nobody knows yet who has halted it")
+	}
+	if _, ok := p.Withheld.Load("try"); !ok {
+		t.Error("a review forgets what passes have withheld")
+	}
+	checks := reconciler.ChecksOf(rep)
+	if len(checks) != 2 {
+		t.Fatalf("checks are %+v", checks)
+	}
+	for _, c := range checks {
+		must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.PutCheck(t.Context(), c, p.Now()) }))
+	}
+	if rep, err = p.Review(t.Context(), p.head()); err != nil || len(rep.Plan.Pilots) > 0 {
+		t.Errorf("nothing is proposed: %+v %v", rep.Plan.Pilots, err)
+	}
 	p.pass()
 	g, _ := observeRoot(t, p.Root).Published()
 	if g.Commit != p.head() || g.Givens.Unchecked {
@@ -466,6 +505,78 @@ func TestAReviewSeesPilotsAsTheyAreAndTheNextPassPublishesThat(t *testing.T) {
 	p.gets("merged", "1.1.0", "1.0.0")
 	p.settled()
 	p.gets("and proven", "1.0.0", "1.0.0")
+}
+
+// TestWhoeverFindsOutFirstFindsTheCheckToo: records may be proven before the first pass of a merge.
+func TestWhoeverFindsOutFirstFindsTheCheckToo(t *testing.T) {
+	p := deployed(t)
+	p.Reconciler.Checks = reconciler.Checks{Made: true, Require: true}
+	base := p.head()
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	rep, err := p.Review(t.Context(), base)
+	must(t, err)
+	for _, c := range reconciler.ChecksOf(rep) {
+		must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.PutCheck(t.Context(), c, p.Now()) }))
+	}
+	must(t, p.prover.Step(t.Context()))
+	p.pass()
+	p.gets("proven before it is published", "1.0.0", "1.0.0")
+}
+
+// TestAComparisonShowsWhatRecordsOfPilotsDo, as far as a repository alone tells: whoever wrote them.
+func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
+	p := newPiloting(t)
+	requested := p.head()
+	p.mirrored()
+	compare := func(records *reconciler.Records, base string) plan.Plan {
+		t.Helper()
+		r := *p.Reconciler
+		if r.Records = records; records == nil {
+			r.Root = ""
+		}
+		rep, err := r.Compare(t.Context(), base)
+		must(t, err)
+		return rep.Plan
+	}
+	says := func(pl plan.Plan, all ...string) {
+		t.Helper()
+		got := changesOf(t, pl)
+		for _, want := range all {
+			if !strings.Contains(got, want) {
+				t.Errorf("it does not say %q:\n%s", want, got)
+			}
+		}
+	}
+	opens := compare(nil, requested)
+	says(opens, "pilot    try: staffed → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)",
+		"note     nobody has looked up who wrote records of pilots")
+	if c := opens.Pilots[0]; len(c.Records) != 4 || len(c.Doubts) > 0 || !slices.ContainsFunc(c.Holds, func(g plan.Gate) bool { return g.Name == "authorisation" }) {
+		t.Errorf("the change is %+v", c)
+	}
+	if same := compare(nil, p.head()); !same.Empty() || len(same.Pilots) > 0 || same.Pilots == nil {
+		t.Errorf("nothing changes: %+v", same.Pilots)
+	}
+	before := p.head()
+	p.change("pilots.cue", `fecs: ["kgp2cu03"]`, `fecs: ["kgp2cu02"]`)
+	p.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo otherwise;echo")
+	voids := compare(nil, before)
+	says(voids, "pilot    try: called → staffed", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
+	if c := voids.Pilots[0]; !slices.Contains(c.Fields, "rollout") || !slices.ContainsFunc(c.Fails, func(g plan.Gate) bool { return g.Name == "freeze" }) {
+		t.Errorf("the change is %+v", c)
+	}
+	p.git("revert", "--no-edit", "HEAD")
+	p.git("revert", "--no-edit", "HEAD~2")
+	p.settled()
+	p.later(time.Hour)
+	p.says("kgp2cu01", "running")
+	p.settled()
+	halts := p.head()
+	p.records("", coordinator, "halt", `reason: "positions jump by a millimetre"`)
+	says(compare(nil, halts), "pilot    try: called → halted", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0")
+	says(compare(reconciler.ReadRecords(p.Root, p.Log), halts), "pilot    try: called → halted", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0", "note     new records of pilots count as if written by whom they name; all else")
+	gone := p.head()
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody needs it any more"`)
+	says(compare(nil, gone), "pilot    try: halted → closed: withdrawn: nobody needs it any more")
 }
 
 func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
@@ -508,5 +619,60 @@ func TestRecordsAreNotForgottenWithThePublishedCommit(t *testing.T) {
 	again.Checks.Named = func(commit string) bool { return commit == p.head() }
 	if _, err := again.Reconcile(t.Context()); err != nil && strings.Contains(err.Error(), "--accept") {
 		t.Errorf("an operator has accepted it: %v", err)
+	}
+}
+
+// TestWhatAFECGetsOfPilotsIsExplained by the pilot, its wave, since when and until when, and by what it would get without.
+func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	opened := p.Now()
+	p.later(time.Hour)
+	explained := func(at string) string {
+		t.Helper()
+		r := *p.Reconciler
+		r.Branch = ""
+		x, err := r.Explain(t.Context(), at)
+		must(t, err)
+		var b strings.Builder
+		must(t, x.Text(&b))
+		return b.String()
+	}
+	shown := func(fec string) string {
+		t.Helper()
+		f, err := p.FEC(t.Context(), fec)
+		must(t, err)
+		var b strings.Builder
+		must(t, f.Text(&b))
+		return b.String()
+	}
+	given := "bpm 1.1.0 by pilot try, wave 1, since " + observed.Minute(opened) + ", until its last day 2026-12-31 unless it is promoted; without it 1.0.0"
+	for what, got := range map[string]string{"folder": explained("fecs/kgp2cu01/software"), "manifest": explained("fecs/kgp2cu01/boot.manifest"), "host": explained("fecs/scuxl0001/software"),
+		"value": explained("fecs.kgp2cu01.software.bpm.version"), "fec": shown("kgp2cu01")} {
+		if !strings.Contains(got, given) {
+			t.Errorf("%s: it does not say %q:\n%s", what, given, got)
+		}
+	}
+	waits := "pilot try, wave 2, is to put bpm 1.1.0 in the place of 1.0.0, and does not yet: it is called"
+	for what, got := range map[string]string{"folder": explained("fecs/kgp2cu03/software"), "fec": shown("kgp2cu03")} {
+		if !strings.Contains(got, waits) {
+			t.Errorf("%s: it does not say %q:\n%s", what, waits, got)
+		}
+	}
+	if got := explained("fecs/kgp2cu02/software") + shown("kgp2cu02") + explained("fecs.kgp2cu01.host"); strings.Contains(got, "pilot try") {
+		t.Errorf("whom the pilot does not concern is told of it:\n%s", got)
+	}
+	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+	p.settled()
+	if got, want := shown("kgp2cu01"), "pilot try, wave 1, is halted: bpm gets 1.0.0 in the place of 1.1.0 until it goes on"; !strings.Contains(got, want) {
+		t.Errorf("it does not say %q:\n%s", want, got)
+	}
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody needs it any more"`)
+	p.settled()
+	if got := shown("kgp2cu01") + explained("fecs/kgp2cu01/software"); strings.Contains(got, "pilot try") {
+		t.Errorf("a pilot that is over is told of:\n%s", got)
 	}
 }

@@ -444,9 +444,11 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 	where := ""
 	if len(rep.Plan.Refused) > 0 {
 		o.state, o.title = forge.Failure, rep.Plan.Refused[0].Text
-	} else if c, ok := CheckOf(rep); ok {
-		if err := v.Enter.Use(ctx, func(l *ledger.Ledger) error { return l.PutCheck(ctx, c, v.By.Now()) }); err != nil {
-			return o, nil, fmt.Errorf("enter check: %w", err)
+	} else if checks := ChecksOf(rep); len(checks) > 0 {
+		for _, c := range checks {
+			if err := v.Enter.Use(ctx, func(l *ledger.Ledger) error { return l.PutCheck(ctx, c, v.By.Now()) }); err != nil {
+				return o, nil, fmt.Errorf("enter check: %w", err)
+			}
 		}
 		if v.Previews != nil && number > 0 {
 			where, again = v.preview(ctx, number, pr.Head, on)

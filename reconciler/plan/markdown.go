@@ -23,6 +23,10 @@ func (p Plan) Markdown(w io.Writer, limit int) error {
 		return "> **Refused:** " + escape(x.String()) + "\n\n"
 	}), "")
 	page.list("blocked steps", "Blocked", mapped(p.Blocked, func(x Blocked) string { return escape(x.String()) }))
+	page.list("pilots", "Pilots", mapped(p.Pilots, pilotLine))
+	if len(p.Pilots) > 0 && p.PilotsFrom != "" {
+		page.section("notes on pilots", "", []string{escape(strings.ToUpper(p.PilotsFrom[:1])+p.PilotsFrom[1:]) + ".\n\n"}, "")
+	}
 	groups := grouped(p.FECs)
 	page.list("lines of FECs that change", "FECs", groupLines(groups))
 	page.list("shared things", "Blast radius", mapped(p.Shared, sharedLine))
@@ -91,6 +95,11 @@ func groupLines(groups []group) []string {
 
 func sharedLine(s Shared) string {
 	return code(s.String()) + " touches " + escape(s.touches())
+}
+
+// pilotLine is a pilot with what leads to its change and what follows.
+func pilotLine(c PilotChange) string {
+	return strings.Join(append([]string{code(c.Name) + " " + escape(c.Sentence())}, mapped(c.Lines(), escape)...), "<br>")
 }
 
 func changeLine(c Change) string { return c.What + " " + code(c.Path) + escape(because(c.Why)) }

@@ -51,24 +51,26 @@ type PilotFacts struct {
 
 // PilotNow is how far a pilot is, and why not further.
 type PilotNow struct {
-	Name     string        `json:"name"`
-	Scope    string        `json:"scope"`
-	State    string        `json:"state"`
-	Since    time.Time     `json:"since,omitzero"`
-	Subject  string        `json:"subject,omitempty"` // of what is there now
-	Frozen   string        `json:"frozen,omitempty"`  // subject that was frozen
-	Gates    []Gate        `json:"gates"`
-	Waves    []PilotWave   `json:"waves"`
-	Updates  []UpdateNow   `json:"updates"`
-	Sites    []SiteNow     `json:"sites"`
-	Problems []ProblemNow  `json:"problems"`
-	Void     []string      `json:"void,omitempty"`    // records that are about something else than what is frozen
-	Doubted  []string      `json:"doubted,omitempty"` // records of which nobody knows that the right person wrote them
-	Overdue  time.Duration `json:"overdue,omitempty"`
-	Why      string        `json:"why,omitempty"`    // halted, denied or expired
-	Record   string        `json:"record,omitempty"` // that closed or denied it
-	Trip     string        `json:"trip,omitempty"`   // failures that halt it, as they are now: to be remembered
-	TripAt   time.Time     `json:"tripAt,omitzero"`  // the last of them
+	Name     string       `json:"name"`
+	Scope    string       `json:"scope"`
+	State    string       `json:"state"`
+	Since    time.Time    `json:"since,omitzero"`
+	Subject  string       `json:"subject,omitempty"` // of what is there now
+	Frozen   string       `json:"frozen,omitempty"`  // subject that was frozen
+	Gates    []Gate       `json:"gates"`
+	Waves    []PilotWave  `json:"waves"`
+	Updates  []UpdateNow  `json:"updates"`
+	Sites    []SiteNow    `json:"sites"`
+	Problems []ProblemNow `json:"problems"`
+	Void     []string     `json:"void,omitempty"`    // records that are about something else than what is frozen
+	Doubted  []string     `json:"doubted,omitempty"` // records of which nobody knows that the right person wrote them
+	// Doubts are why, by record.
+	Doubts  map[string]string `json:"-"`
+	Overdue time.Duration     `json:"overdue,omitempty"`
+	Why     string            `json:"why,omitempty"`    // halted, denied or expired
+	Record  string            `json:"record,omitempty"` // that closed or denied it
+	Trip    string            `json:"trip,omitempty"`   // failures that halt it, as they are now: to be remembered
+	TripAt  time.Time         `json:"tripAt,omitzero"`  // the last of them
 	// Waves and snapshots as the tree is to have them.
 	Place tree.PilotPlace `json:"place"`
 }
@@ -147,6 +149,7 @@ type pilotCase struct {
 	updates map[string]*pilotUpdate
 	void    []string
 	doubted []string
+	doubts  map[string]string            // why, of those that are doubted
 	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
 }
 
@@ -195,7 +198,7 @@ func (c *pilotCase) until(i int) int {
 func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecord) *pilotJudge {
 	j := &pilotJudge{pilotCase: c, at: at, closing: closing, by: map[recordKey][]*pilotRecord{}, reached: true}
 	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
-		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: c.doubted}
+		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: c.doubted, Doubts: c.doubts}
 	j.now.Place.Name = c.name
 	for len(made) > 0 && made[len(made)-1].at.After(at) {
 		made = made[:len(made)-1]

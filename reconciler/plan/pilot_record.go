@@ -25,6 +25,7 @@ type pilotRecord struct {
 
 // readRecords reads a pilot's records, the oldest first, and judges who wrote them.
 func (c *pilotCase) readRecords() []*pilotRecord {
+	c.doubts = map[string]string{}
 	all, records := make([]pilotRecord, len(c.p.Records)), make([]*pilotRecord, 0, len(c.p.Records))
 	for name := range c.p.Records {
 		r := &all[len(records)]
@@ -55,6 +56,7 @@ func (c *pilotCase) readRecords() []*pilotRecord {
 		}
 		if r.doubt != "" {
 			c.doubted = append(c.doubted, r.name)
+			c.doubts[r.name] = strings.TrimPrefix(r.doubt, r.name+": ")
 		}
 	}
 	slices.Sort(c.void)

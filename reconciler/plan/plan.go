@@ -53,12 +53,15 @@ type Plan struct {
 	Releases []Retained       `json:"releases"`
 	// of a comparison with another commit: what becomes otherwise in campaigns, by name
 	Campaigns []CampaignChange `json:"campaigns"`
-	Tree      tree.Tree        `json:"-"`
+	// likewise in pilots, by name; also of a pull request
+	Pilots     []PilotChange `json:"pilots"`
+	PilotsFrom string        `json:"pilotsFrom,omitempty"` // by what pilots were judged
+	Tree       tree.Tree     `json:"-"`
 }
 
 // Empty says whether there is nothing to do.
 func (p Plan) Empty() bool {
-	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes)+len(p.Campaigns) == 0
+	return p.Publish == nil && p.Prune.Empty() && p.Repair.Empty() && len(p.Refused)+len(p.Builds)+len(p.FECs)+len(p.Changes)+len(p.Campaigns)+len(p.Pilots) == 0
 }
 
 // Publish is the generation to come.
@@ -81,7 +84,7 @@ type Seal struct {
 func difference(want Want, have observed.Root) Plan {
 	p := Plan{
 		Site: want.Tree.Site, Commit: want.Commit, Tree: want.Tree, Releases: Retain(want.Site), Builds: append([]Build{}, want.Builds...),
-		FECs: fecs(want.Site, want.Tree, have), Changes: changes(want.Tree, have),
+		FECs: fecs(want.Site, want.Tree, have), Changes: changes(want.Tree, have), Pilots: []PilotChange{},
 	}
 	p.Shared = blast(want.Site, want.Tree, have, p.FECs)
 	p.Totals = p.totals(want.Site)

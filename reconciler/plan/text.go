@@ -30,6 +30,7 @@ func (p Plan) Text(w io.Writer) error {
 	for _, d := range p.Repair.Damage {
 		line(&b, "repair", d.Path+" "+d.What)
 	}
+	p.pilots(&b)
 	for _, g := range grouped(p.FECs) {
 		g.text(&b)
 	}
@@ -52,6 +53,19 @@ func (p Plan) Text(w io.Writer) error {
 	p.keeps(func(verb, what, why string) { line(&b, verb, what+": "+why) })
 	_, err := io.WriteString(w, printable(b.String()))
 	return err
+}
+
+// pilots are what becomes of pilots, and by what that was judged.
+func (p Plan) pilots(b *strings.Builder) {
+	for _, c := range p.Pilots {
+		line(b, "pilot", c.String())
+		for _, l := range c.Lines() {
+			line(b, "", l)
+		}
+	}
+	if len(p.Pilots) > 0 && p.PilotsFrom != "" {
+		line(b, "note", p.PilotsFrom)
+	}
 }
 
 // manyBuilds are as many as people read; JSON has all.
@@ -118,6 +132,9 @@ func (p Plan) Summary() string {
 		parts = append(parts, p.fecSummary())
 	} else if len(p.Changes) > 0 {
 		parts = append(parts, "no FEC changes")
+	}
+	if n := len(p.Pilots); n > 0 {
+		parts = append(parts, count(n, "pilot")+" changed")
 	}
 	if n := len(p.Campaigns); n > 0 {
 		parts = append(parts, count(n, "campaign")+" changed")

@@ -11,11 +11,13 @@ import (
 
 // Explanation says what a path of a tree is and where it comes from.
 type Explanation struct {
-	Path    string   `json:"path"` // in the tree, or a CUE path
-	What    string   `json:"what"`
-	Commit  string   `json:"commit"`
-	Paths   []string `json:"paths,omitempty"` // of an object: all paths that lead to it
-	Sources []Source `json:"sources"`
+	Path   string   `json:"path"` // in the tree, or a CUE path
+	What   string   `json:"what"`
+	Commit string   `json:"commit"`
+	Paths  []string `json:"paths,omitempty"` // of an object: all paths that lead to it
+	// of what a FEC runs: what pilots put there
+	Pilots  []PilotPin `json:"pilots,omitempty"`
+	Sources []Source   `json:"sources"`
 }
 
 // Source is one line, file or folder of the repository, and who changed it last.
@@ -45,6 +47,9 @@ func (e Explanation) Text(w io.Writer) error {
 	fmt.Fprintf(&b, "%s: %s, at commit %s\n", observed.Printable(e.Path), observed.Printable(e.What), short(e.Commit))
 	for _, p := range e.Paths {
 		fmt.Fprintf(&b, "  leads here: %s\n", p)
+	}
+	for _, p := range e.Pilots {
+		fmt.Fprintf(&b, "  pilot: %s\n", observed.Printable(p.String()))
 	}
 	for _, s := range e.Sources {
 		fmt.Fprintf(&b, "  %s\n    %s\n    %s\n", observed.Printable(s.name()), s.place(), s.change())

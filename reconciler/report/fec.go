@@ -23,6 +23,7 @@ type FEC struct {
 	Wanted    *Release             `json:"wanted"`              // by the branch; nil: it is not in it, or that is not known
 	Published *Release             `json:"published"`           // nil: nothing is
 	Running   *Release             `json:"running"`             // nil: it is not known what
+	Pilots    []PilotPin           `json:"pilots,omitempty"`    // what pilots put there, or are to
 	Differs   []string             `json:"differs"`             // why what is wanted is not published, and that not running
 	Holds     []observed.Hold      `json:"holds"`               // that keep it as it is
 	Restart   *Restart             `json:"restart"`             // of the service, of what is published; nil: none is on record
@@ -93,6 +94,9 @@ func (f FEC) Text(w io.Writer) error {
 	if r := f.Wanted; r != nil {
 		row("wanted", "commit %s", orNone(r.Commit))
 		row("", "%s", r.versions())
+	}
+	for _, p := range f.Pilots {
+		row("pilot", "%s", p)
 	}
 	if r := f.Published; r == nil {
 		row("published", "nothing")

@@ -18,6 +18,7 @@ type Report struct {
 	Wanted    string            `json:"wanted"` // that the branch names: another one while the site is held
 	Holds     []observed.Hold   `json:"holds,omitempty"`
 	Plan      plan.Plan         `json:"plan"`
+	AtOnce    *plan.Plan        `json:"-"` // of a review: before it is known who wrote new records of pilots; nil: as Plan
 	Warnings  desired.Problems  `json:"warnings,omitempty"`
 	Repaired  []observed.Damage `json:"repaired,omitempty"`
 	Recovered int               `json:"recovered"` // leftovers of an interrupted pass that were removed

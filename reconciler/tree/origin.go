@@ -322,3 +322,20 @@ func (o origins) data(name string) {
 		o.folder(DataFolder+"/"+name, "data that FEC "+name+" wrote; no commit holds it", "persistent data", "fecs", name, "persistence")
 	}
 }
+
+// FECOf is the FEC whose folder a path lies in, by its name or its host's, as far as that says what the FEC runs; empty: none.
+func FECOf(s desired.Site, path string) string {
+	parts := strings.Split(path, "/")
+	if len(parts) < 2 || parts[0] != "fecs" || len(parts) > 2 && parts[2] != "software" && parts[2] != ManifestName {
+		return ""
+	}
+	if _, ok := s.FECs[parts[1]]; ok {
+		return parts[1]
+	}
+	for name, f := range s.FECs {
+		if f.Host == parts[1] {
+			return name
+		}
+	}
+	return ""
+}
