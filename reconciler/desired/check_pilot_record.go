@@ -19,7 +19,7 @@ var recordRules = map[string]recordRule{
 	RecordFreeze:        {must: []string{"subject"}, may: []string{"update", "closure"}, roles: true},
 	RecordReport:        {must: []string{"subject", "checks"}, may: []string{"update", "compat", "text"}, roles: true},
 	RecordAuthorisation: {must: []string{"subject", "decision"}, may: []string{"update", "reason", "text"}, roles: true},
-	RecordApproval:      {must: []string{"update"}, may: []string{"subject", "text"}, roles: true, ofSites: true},
+	RecordApproval:      {must: []string{"update"}, may: []string{"subject", "terms", "text"}, roles: true, ofSites: true},
 	RecordRejection:     {must: []string{"update", "reason"}, may: []string{"subject", "text"}, roles: true, ofSites: true},
 	RecordNotes:         {must: []string{"subject", "text"}, may: []string{"update", "migration"}, roles: true},
 	RecordMirror:        {must: []string{"subject"}, may: []string{"update", "location", "text"}, roles: true, ofSites: true},
@@ -34,6 +34,7 @@ var recordRules = map[string]recordRule{
 	RecordHalt:          {must: []string{"reason"}, may: []string{"subject", "update", "site"}},
 	RecordResume:        {may: []string{"reason", "subject", "update"}, roles: true},
 	RecordClosure:       {must: []string{"outcome"}, may: []string{"reason", "subject", "text"}},
+	RecordAgreement:     {must: []string{"terms", "owner"}, may: []string{"coordinator", "text"}},
 }
 
 // What a waiver is of, besides a check of the report.
@@ -45,7 +46,7 @@ const (
 // fields says which fields a record has.
 func (r PilotRecord) fields() map[string]bool {
 	return map[string]bool{
-		"subject": r.Subject != "", "update": r.Update != "", "closure": r.Closure != nil, "compat": r.Compat != "", "checks": len(r.Checks) > 0,
+		"terms": r.Terms != "", "owner": r.Owner != "", "coordinator": r.Coordinator != "", "subject": r.Subject != "", "update": r.Update != "", "closure": r.Closure != nil, "compat": r.Compat != "", "checks": len(r.Checks) > 0,
 		"decision": r.Decision != "", "text": r.Text != "", "migration": r.Migration != "", "location": r.Location != "", "closes": r.Closes != "",
 		"site": r.Site != "", "answer": r.Answer != "", "state": r.State != "", "resources": r.Resources != nil, "problem": r.Problem != "",
 		"category": r.Category != "", "severity": r.Severity != "", "status": r.Status != "", "fixedIn": r.FixedIn != "", "rating": r.Rating != 0,
@@ -70,6 +71,7 @@ func (k *pilotChecker) evidence() {
 	}
 	k.migrations()
 	k.reports()
+	k.agreed()
 }
 
 // byTime are the records with the oldest first. Of one second, those that others rest on come first.
@@ -185,6 +187,8 @@ func (c recordChecker) said(b *before) {
 		if c.Update == "" && c.Reason == "" {
 			c.problem(c.of(), "nothing says why this pilot may go on", "name the update that fixes it, or give a reason")
 		}
+	case RecordAgreement:
+		c.agreement()
 	case RecordClosure:
 		c.reasoned(c.Outcome == "withdrawn", "a closure that withdraws")
 		c.promoted(b)

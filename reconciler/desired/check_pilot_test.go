@@ -1,8 +1,10 @@
 package desired_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -655,4 +657,60 @@ func TestPilotsGoOnceTheyEnded(t *testing.T) {
 			t.Errorf("%s: ended is %t, want %t", what, got, c.want)
 		}
 	}
+}
+
+// TestTermsAreAllThatAPilotSaysOfItself but its packages, updates and records.
+func TestTermsAreAllThatAPilotSaysOfItself(t *testing.T) {
+	p, steps := servicePilot()
+	was := p.Terms()
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[desired.Pilot]()) {
+		q := upTo(p, steps)
+		reflect.ValueOf(&q).Elem().FieldByIndex(field.Index).SetZero()
+		apart := slices.Contains([]string{"Branches", "Updates", "Records"}, field.Name)
+		if empty := reflect.ValueOf(p).FieldByIndex(field.Index).IsZero(); (q.Terms() == was) != (apart || empty) {
+			t.Errorf("without %s its terms are %s, and were %s", field.Name, q.Terms(), was)
+		}
+	}
+	u := p.Updates["fix"]
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[desired.PilotUpdate]()) {
+		v := u
+		reflect.ValueOf(&v).Elem().FieldByIndex(field.Index).SetZero()
+		if (u.Terms() == v.Terms()) != (field.Name == "Packages") {
+			t.Errorf("without %s the terms of the update are %s, and were %s", field.Name, v.Terms(), u.Terms())
+		}
+	}
+	p.Description = "<a computing element> & more"
+	h := sha256.Sum256([]byte(`{"description":"<a computing element> & more","expires":"2026-09-30","owner":"vo@example.org","scope":"fec"}`))
+	if got := (desired.Pilot{Scope: "fec", Description: p.Description, Owner: p.Owner, Expires: p.Expires}).Terms(); got != fmt.Sprintf("sha256:%x", h) {
+		t.Errorf("terms are %s, want %x", got, h)
+	}
+	want := "expires: 2026-09-30\ninfosys.qualityLevel: pre-production\ninfosys.type: org.example.compute\nowner: vo@example.org\nroles.authoriser: sam@example.org\n"
+	if got := strings.Join(p.TermLines(), "\n"); !strings.Contains(got, want) || !strings.Contains(got, "\nroles.testers: tom@example.org, tina@example.org\n") ||
+		!strings.Contains(got, "\nrollout.waves[1].maxFailures: 1\n") {
+		t.Errorf("terms are:\n%s", got)
+	}
+}
+
+func TestPilotAgreements(t *testing.T) {
+	agree := func(change func(*desired.PilotRecord)) func(*desired.Pilot) {
+		return open(func(p *desired.Pilot) {
+			r := p.Agreement(p.Owner, "2026-04-01T08:00:00Z")
+			change(&r)
+			p.Records["agree"] = r
+		})
+	}
+	runPilotCases(t, servicePilot, []pilotCase{
+		{"agreed", agree(func(*desired.PilotRecord) {}), ``},
+		{"to nothing", agree(func(r *desired.PilotRecord) { r.Terms, r.Owner = "", "" }),
+			`warning: pilots.p: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree
+			pilots.p.records.agree: a record of kind agreement needs owner; add it
+			pilots.p.records.agree: a record of kind agreement needs terms; add it`},
+		{"to other terms", agree(func(r *desired.PilotRecord) { r.Terms, r.Coordinator = "sha256:"+strings.Repeat("0", 64), "" }),
+			`warning: pilots.p: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
+		{"of other people", agree(func(r *desired.PilotRecord) { r.Coordinator = "mallory@example.org" }),
+			`pilots.p.records.agree: this agrees to terms by which the owner and the coordinator are not vo@example.org and mallory@example.org; remove it: pomona pilot p agree writes it as it is to be`},
+		{"of what nobody else names", record("like", func(r *desired.PilotRecord) { r.Terms, r.Owner = "sha256:00", "vo@example.org" }),
+			`pilots.p.records.like.owner: a record of kind feedback has no owner; remove it
+			pilots.p.records.like.terms: a record of kind feedback has no terms; remove it`},
+	})
 }

@@ -190,6 +190,10 @@ type PilotRecord struct {
 	Subject string `json:"subject,omitempty"`
 	Update  string `json:"update,omitempty"` // empty: it is about the first release
 
+	Terms       string `json:"terms,omitempty"` // agreement: Pilot.Terms; approval: PilotUpdate.Terms
+	Owner       string `json:"owner,omitempty"`
+	Coordinator string `json:"coordinator,omitempty"`
+
 	Closure   *RPMClosure            `json:"closure,omitempty"`
 	Compat    string                 `json:"compat,omitempty"`
 	Checks    map[string]CheckResult `json:"checks,omitempty"`
@@ -236,6 +240,7 @@ const (
 	RecordHalt          = "halt"
 	RecordResume        = "resume"
 	RecordClosure       = "closure"
+	RecordAgreement     = "agreement" // to what the pilot says of itself
 )
 
 // RPMClosure is whether everything that packages require is provided.

@@ -12,6 +12,8 @@ func (p Pilot) Writers(r PilotRecord, installed map[string]bool) (people []strin
 	switch r.Kind {
 	case RecordProblem, RecordFeedback:
 		return nil, ""
+	case RecordAgreement:
+		return nil, "" // that hangs on the agreements before it, and not on the terms that it is about
 	case RecordReport:
 		if len(roles.Testers) == 0 && p.TheUrgency() == FastUrgency {
 			return []string{roles.Coordinator}, "its coordinator, who tests what is fast and has no testers"

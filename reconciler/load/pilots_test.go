@@ -28,11 +28,19 @@ func TestPilotsHaveNoProblems(t *testing.T) {
 			kinds[r.Kind] = true
 		}
 	}
-	if len(kinds) != 16 { // neither a rejection nor a closure
+	if len(kinds) != 17 { // neither a rejection nor a closure
 		t.Errorf("records of %d kinds: %v", len(kinds), kinds)
 	}
 	if subject, _ := desired.ReleaseSubject(loaded.Site, m.Files(), "bpm", "3.1.0"); loaded.Site.Pilots["bpm-3-1"].Records["freeze-1"].Subject != subject {
 		t.Errorf("the release's digest is %s", subject)
+	}
+	for name, p := range loaded.Site.Pilots {
+		if agreed := p.Records["agreement-1"]; agreed.Terms != p.Terms() || !agreed.Names(p) {
+			t.Errorf("the terms of %s are %s", name, p.Terms())
+		}
+	}
+	if u := loaded.Site.Pilots["compute"]; u.Records["approval-fix-1"].Terms != u.Updates["fix-1"].Terms() {
+		t.Errorf("the terms of the update are %s", u.Updates["fix-1"].Terms())
 	}
 	values, err := stock(t, checkout(t, m))
 	if err != nil {
