@@ -413,7 +413,7 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	p.settled()
 	p.says("kgp2cu03", "running")
 	p.later(time.Minute)
-	p.records(coordinator, coordinator, "criterion", `criterion: "noise", met: "yes"`)
+	p.records(coordinator, coordinator, "criterion", fmt.Sprintf("subject: %q, criterion: \"noise\", met: \"yes\"", p.subject()))
 	p.later(time.Minute)
 	p.records(coordinator, coordinator, "closure", `outcome: "promoted", reason: "it is as good as it was said to be"`)
 	p.settled()
