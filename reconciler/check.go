@@ -115,7 +115,7 @@ func (r *Reconciler) Review(ctx context.Context, base string) (rep report.Report
 	switch now, err := r.load(ctx, base); {
 	case err == nil:
 		want.budget = &now.site.Settings.Retention
-		if err := rewritten(ctx, now.site, want); err != nil {
+		if err := r.rewritten(ctx, now.site, now.commit.ID, want); err != nil {
 			return rep, err
 		}
 	case !errors.As(err, &problems): // else the site has no valid policy: the proposal may mend that

@@ -634,14 +634,17 @@ func TestPilotsGoOnceTheyEnded(t *testing.T) {
 	}
 	for what, c := range map[string]struct {
 		before, now desired.Site
-		want        string
+		state, want string
 	}{
-		"added":   {site(3), site(4), ""},
-		"removed": {site(4), site(3), `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
-		"gone":    {site(4), desired.Site{}, `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
-		"ended":   {site(len(steps)), desired.Site{}, ""},
+		"added":   {site(3), site(4), "", ""},
+		"removed": {site(4), site(3), "expired", `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
+		"gone":    {site(4), desired.Site{}, "", `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
+		"ended":   {site(len(steps)), desired.Site{}, "", ""},
+		"expired": {site(4), desired.Site{}, "expired", ""},
+		"said to have ended": {site(len(steps)), desired.Site{}, "deployed",
+			fmt.Sprintf("pilots: pilots.p is gone, and with it what %d records recorded; put it back as it was: it is deployed, and may go once it is closed or denied or expired", len(steps))},
 	} {
-		if got := desired.Rewritten(c.before, c.now).Error(); got != c.want {
+		if got := desired.Rewritten(c.before, c.now, func(string) string { return c.state }).Error(); got != c.want {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}
