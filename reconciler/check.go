@@ -116,7 +116,7 @@ func (r *Reconciler) Review(ctx context.Context, base string) (rep report.Report
 	switch {
 	case invalid == nil:
 		want.budget = &now.site.Settings.Retention
-		if err := rewritten(ctx, now.site, want); err != nil {
+		if err := r.rewritten(ctx, now.site, now.commit.ID, want); err != nil {
 			return rep, err
 		}
 	case !errors.As(invalid, &problems): // else the site has no valid policy: the proposal may mend that

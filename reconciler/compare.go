@@ -35,7 +35,7 @@ func (r *Reconciler) Compare(ctx context.Context, base string) (report.Report, e
 		return rep, err
 	}
 	if follows, err := r.Repo.Reaches(want.commit.ID, was.commit.ID); err == nil && follows {
-		if err := rewritten(ctx, was.site, want); err != nil {
+		if err := r.rewritten(ctx, was.site, was.commit.ID, want); err != nil {
 			return rep, err
 		}
 	}

@@ -262,6 +262,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	}
 	if e.change.Record != nil {
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
+		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
 	}
 	if a.Doubt != "" {
 		said.Doubts = append(said.Doubts, a.Doubt)

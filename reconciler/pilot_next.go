@@ -39,6 +39,15 @@ func unmet(now plan.PilotNow, r desired.PilotRecord) (doubts []string) {
 	return doubts
 }
 
+// unmeasured says why what somebody says of a criterion does not count.
+func unmeasured(now plan.PilotNow, record string, r desired.PilotRecord) []string {
+	i := slices.IndexFunc(now.Gates, func(g plan.Gate) bool { return r.Kind == desired.RecordCriterion && g.Name == "criterion "+r.Criterion })
+	if i < 0 || slices.Contains(now.Gates[i].Records, record) || now.Gates[i].Why == "" {
+		return nil
+	}
+	return []string{"it does not count: " + now.Gates[i].Why}
+}
+
 // next is what somebody must do before a pilot gets further: gates that wait for nothing but a person.
 func next(now plan.PilotNow) (gates []plan.Gate) {
 	waits := func(g plan.Gate) bool {

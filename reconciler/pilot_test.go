@@ -416,7 +416,7 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	p.settled()
 	p.says("kgp2cu03", "running")
 	p.later(time.Minute)
-	p.records(coordinator, coordinator, "criterion", `criterion: "noise", met: "yes"`)
+	p.records(coordinator, coordinator, "criterion", fmt.Sprintf("subject: %q, criterion: \"noise\", met: \"yes\"", p.subject()))
 	p.later(time.Minute)
 	p.records(coordinator, coordinator, "closure", `outcome: "promoted", reason: "it is as good as it was said to be"`)
 	p.settled()
@@ -596,6 +596,86 @@ func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
 	other := *p.Reconciler
 	if _, err := other.Compare(t.Context(), before); err == nil || !strings.Contains(err.Error(), "this record has been changed") {
 		t.Errorf("a plan that changes a record: %v", err)
+	}
+}
+
+// goes removes the pilot's file and what was recorded of it.
+func (p *piloting) goes() {
+	p.t.Helper()
+	p.git("rm", "-q", "pilots.cue")
+	for i := range p.n {
+		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
+	}
+	p.git("commit", "-qm", "the pilot is over")
+}
+
+func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	p.later(time.Minute)
+	p.records(authoriser, authoriser, "authorisation", fmt.Sprintf("subject: %q\n\tdecision: \"deny\", reason: \"positions jump by a millimetre\"", p.subject()))
+	p.settled()
+	p.gets("denied", "1.0.0", "1.0.0")
+	p.goes()
+	p.settled()
+	gone := p.head()
+	for i := range p.n - 1 { // all but the denial
+		p.git("checkout", gone+"~1", "--", fmt.Sprintf("record%d.cue", i+1))
+	}
+	p.git("checkout", gone+"~1", "--", "pilots.cue")
+	p.git("commit", "-qm", "once more")
+	again := p.head()
+	_, err := p.Reconcile(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "pilots.cue") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
+		t.Errorf("a pilot that comes back: %v", err)
+	}
+	if p.commitServed() != gone {
+		t.Error("it is published")
+	}
+	p.git("reset", "-q", "--hard", gone+"~1")
+	p.settled()
+	p.gets("a way back to when it was denied", "1.0.0", "1.0.0")
+	p.git("reset", "-q", "--hard", gone)
+	p.settled()
+	p.git("checkout", gone+"~1", "--", ".")
+	p.git("commit", "-qm", "once more, with all that was said of it")
+	p.settled()
+	p.gets("denied as it was", "1.0.0", "1.0.0")
+	p.git("reset", "-q", "--hard", again)
+	if _, err := p.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "authorisation-5") {
+		t.Errorf("a pilot that comes back by another history: %v", err)
+	}
+	p.Checks.Named = func(commit string) bool { return commit == again }
+	p.pass()
+	if p.commitServed() != again {
+		t.Error("an operator has accepted it, and it is not published")
+	}
+}
+
+// TestAPilotGoesOnlyOnceItHasEnded, whoever a record names that says so.
+func TestAPilotGoesOnlyOnceItHasEnded(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.records(developer, coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.settled()
+	p.gets("somebody else says that it is withdrawn", "1.1.0", "1.0.0")
+	before := p.head()
+	p.goes()
+	if _, err := p.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "it is called, and may go once it is closed or denied or expired") {
+		t.Errorf("a pilot that goes: %v", err)
+	}
+	if p.commitServed() != before {
+		t.Error("it has gone")
+	}
+	p.git("reset", "-q", "--hard", before)
+	p.later(42 * 24 * time.Hour)
+	p.settled()
+	p.goes()
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("it has expired, and does not go")
 	}
 }
 

@@ -20,7 +20,7 @@ type RecordPilot struct{ Record desired.PilotRecord }
 // Is a record about the packages or the release as they are; of the others, it does not matter.
 var aboutSubject = []string{
 	desired.RecordFreeze, desired.RecordReport, desired.RecordAuthorisation, desired.RecordApproval, desired.RecordRejection, desired.RecordNotes,
-	desired.RecordMirror, desired.RecordCall, desired.RecordDeployment, desired.RecordProblem, desired.RecordFeedback,
+	desired.RecordMirror, desired.RecordCall, desired.RecordDeployment, desired.RecordProblem, desired.RecordFeedback, desired.RecordCriterion, desired.RecordWaiver,
 }
 
 func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
@@ -33,6 +33,9 @@ func (w RecordPilot) say(s PilotSeen) (c PilotChange, err error) {
 		update := r.Update
 		if r.Kind == desired.RecordDeployment && update == "" && r.Subject == "" {
 			r.Subject = s.offered(r.Site)
+		}
+		if r.Kind == desired.RecordCriterion {
+			r.Subject = s.running()
 		}
 		if r.Subject == "" {
 			r.Subject, err = s.subject(update)
@@ -92,6 +95,21 @@ func (s PilotSeen) offered(site string) string {
 		return s.Now.Waves[wave-1].Subject
 	}
 	return ""
+}
+
+// running is the digest of the last packages that a site runs; empty: none says so.
+func (s PilotSeen) running() (subject string) {
+	trees, at := s.Pilot.Trees(), map[string]int{}
+	ordered, _ := s.Pilot.UpdatesInOrder()
+	for i, name := range ordered {
+		at[trees[name].Subject()] = i + 1
+	}
+	for _, site := range s.Now.Sites {
+		if site.State == "installed" && at[site.Subject] >= at[subject] {
+			subject = site.Subject
+		}
+	}
+	return subject
 }
 
 // frozen is the digest that the last freeze names; empty: none.
@@ -158,7 +176,7 @@ func (s PilotSeen) checkFreeze(r *desired.PilotRecord) (doubts []string, err err
 	if was.Subject == r.Subject && reflect.DeepEqual(was.Closure, r.Closure) {
 		return nil, fmt.Errorf("this is frozen already, as %s", r.Subject)
 	}
-	if r.Closure == nil || r.Closure.Exit == 0 || s.waived("repo-closure") {
+	if r.Closure == nil || r.Closure.Exit == 0 || s.waived("repo-closure", *r) {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("packages require what nobody provides%s: add it to %s, or have the coordinator waive it: pomona pilot %s waive repo-closure", listed(r.Closure.Unmet), desired.ExternalRPMs, s.Name)
@@ -185,10 +203,10 @@ func listed(what []string) string {
 	return ": " + desired.Few(what)
 }
 
-// waived says whether the coordinator lets a check be left out today.
-func (s PilotSeen) waived(check string) bool {
+// waived says whether the coordinator lets a check of what a record is about be left out today.
+func (s PilotSeen) waived(check string, of desired.PilotRecord) bool {
 	_, ok := s.last(func(r desired.PilotRecord) bool {
-		return r.Kind == desired.RecordWaiver && r.Check == check && !desired.Expired(r.Expires, s.At)
+		return r.Kind == desired.RecordWaiver && r.Check == check && r.Update == of.Update && r.Subject == of.Subject && !desired.Expired(r.Expires, s.At)
 	})
 	return ok
 }
@@ -210,7 +228,7 @@ func (s PilotSeen) checkReport(r *desired.PilotRecord) (doubts []string, err err
 		return nil, errors.New("the report must say what it means for whoever has the version before: give --compat new-service, backward-compatible or breaking")
 	}
 	for _, check := range slices.Sorted(maps.Keys(r.Checks)) {
-		if r.Checks[check].Verdict == "waived" && !s.waived(check) {
+		if r.Checks[check].Verdict == "waived" && !s.waived(check, *r) {
 			doubts = append(doubts, fmt.Sprintf("nobody has waived %[1]s: the coordinator does with pomona pilot %[2]s waive %[1]s", check, s.Name))
 		}
 	}
@@ -373,7 +391,22 @@ func (s PilotSeen) checkWaiver(r *desired.PilotRecord) ([]string, error) {
 	if desired.Expired(r.Expires, s.At) {
 		return nil, fmt.Errorf("the waiver would have ended with %s already: give a later --expires", r.Expires)
 	}
+	if last := s.lastOwn(); r.Check == desired.SoakOfWave && r.Update != last {
+		return []string{fmt.Sprintf("waves soak with update %[1]s now, of which this waives nothing: give --update %[1]s", last)}, nil
+	}
 	return nil, nil
+}
+
+// lastOwn is the last update of the pilot itself that is mirrored; empty: none is.
+func (s PilotSeen) lastOwn() (last string) {
+	ordered, _ := s.Pilot.UpdatesInOrder()
+	for _, name := range ordered {
+		i := slices.IndexFunc(s.Now.Updates, func(u plan.UpdateNow) bool { return u.Name == name })
+		if i >= 0 && s.Now.Updates[i].Kind == desired.UpdateOfPilot && (s.Now.Updates[i].State == plan.UpdateMirrored || s.Now.Updates[i].State == plan.UpdateAnnounced) {
+			last = name
+		}
+	}
+	return last
 }
 
 func (s PilotSeen) checkResume(*desired.PilotRecord) ([]string, error) {

@@ -4,21 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all. Only what follows that is compared:
-// a way back brings back what was known then. An operator who names a commit takes it as it is.
+// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all, and pilots that come back without what
+// was proven of them. Only what follows what is published is compared with it: a way back brings back what was known then. An operator who names a
+// commit takes it as it is.
 func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string) error {
 	if published == "" || published == w.commit.ID || r.Checks.Named != nil && r.Checks.Named(w.commit.ID) {
 		return nil
 	}
 	follows, err := r.Repo.Reaches(w.commit.ID, published)
 	if err != nil || !follows {
-		return nil // what history does not tell, it tells nobody else either
+		if back, err := r.Repo.Reaches(published, w.commit.ID); err == nil && back {
+			return nil
+		}
+		// What history does not tell, it tells nobody else either: the ledger does.
+		return r.refuse(ctx, w, nil, desired.Site{})
 	}
 	before, err := r.publishedBefore(ctx, published)
 	switch {
@@ -28,7 +36,84 @@ func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string)
 		return fmt.Errorf("commit %[1]s is not published: nobody knows whether it has all records of the published commit %[2]s, which cannot be read (%[3]w); "+
 			"make it readable, or have an operator accept the commit as it is: pomona kick --accept %[1]s", w.commit.ID, published, err)
 	}
-	return rewritten(ctx, before, w)
+	return r.rewritten(ctx, before, published, w)
+}
+
+// rewritten refuses a commit that does not have all that was recorded by another one, or brings pilots back without that.
+func (r *Reconciler) rewritten(ctx context.Context, before desired.Site, commit string, w wanted) error {
+	return r.refuse(ctx, w, desired.Rewritten(before, w.site, r.pilotStates(ctx, commit)), before)
+}
+
+// pilotStates are how far pilots of a commit are, worked out once somebody asks. Of a pilot of which the ledger has nothing proven,
+// nobody knows.
+func (r *Reconciler) pilotStates(ctx context.Context, commit string) func(pilot string) string {
+	states := sync.OnceValue(func() map[string]string {
+		states := map[string]string{}
+		known := r.pilotLedger(ctx, desired.Site{})
+		if len(known.proofs) == 0 {
+			return states
+		}
+		w, err := r.load(ctx, commit)
+		if err != nil {
+			return states
+		}
+		j, err := r.seenOf(ctx, w, r.published())
+		if err != nil {
+			return states
+		}
+		for _, now := range j.now {
+			if known.proves(now.Name) {
+				states[now.Name] = now.State
+			}
+		}
+		return states
+	})
+	return func(pilot string) string { return states()[pilot] }
+}
+
+// proves says whether anything is proven of a pilot.
+func (k pilotLedger) proves(pilot string) bool {
+	for key := range k.proofs {
+		if key.name == pilot {
+			return true
+		}
+	}
+	return false
+}
+
+// returned finds pilots that a site did not have before, and of which the ledger knows more than they say now: those of a former one of that name, or
+// their own that have been taken away.
+func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted) (ps desired.Problems, err error) {
+	fresh := map[string]bool{}
+	for name := range w.site.Pilots {
+		if _, there := before.Pilots[name]; !there {
+			fresh[name] = true
+		}
+	}
+	if len(fresh) == 0 || r.Records == nil {
+		return nil, nil
+	}
+	known := r.pilotLedger(ctx, desired.Site{})
+	if known.err != nil && !r.Records.readOnly {
+		return nil, fmt.Errorf("commit %s is not published: nobody knows whether it had pilots %s before: %w", w.commit.ID, desired.Few(slices.Sorted(maps.Keys(fresh))), known.err)
+	}
+	has := map[recordKey]bool{}
+	for _, s := range recordsOf(w.stated) {
+		has[s.recordKey] = true
+	}
+	lost := map[string][]string{}
+	for key := range known.proofs {
+		if fresh[key.name] && !has[key] {
+			lost[key.name] = append(lost[key.name], key.record)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(lost)) {
+		slices.Sort(lost[name])
+		ps = append(ps, desired.Problem{Path: desired.CUEPath("pilots", name),
+			Text:   fmt.Sprintf("a pilot of this name was there before, and this one does not have what was proven of that: %s", desired.Few(lost[name])),
+			Advice: "give this one another name"})
+	}
+	return ps, nil
 }
 
 // publishedBefore is the site of the commit that is published.
@@ -49,10 +134,13 @@ func (p *PublishedSite) of(commit string) (desired.Site, bool) {
 	return p.is.site, p.link != "" && p.is.generation.Commit == commit
 }
 
-// rewritten are the records that are not what they were, where they stand.
-func rewritten(ctx context.Context, before desired.Site, w wanted) error {
-	problems := desired.Rewritten(before, w.site)
-	if len(problems) == 0 {
+// refuse tells of records that are not what they were, and of pilots that come back, where they stand.
+func (r *Reconciler) refuse(ctx context.Context, w wanted, problems desired.Problems, before desired.Site) error {
+	back, err := r.returned(ctx, before, w)
+	if err != nil {
+		return err
+	}
+	if problems = append(problems, back...); len(problems) == 0 {
 		return nil
 	}
 	located, err := w.loaded.Locate(ctx, problems)

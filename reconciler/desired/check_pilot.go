@@ -38,7 +38,7 @@ type pilotChecker struct {
 	ended   bool
 	trees   map[string]Snapshot // after each update
 
-	waivedTests map[string]bool // by update
+	waivedTests map[waiverOf]bool
 }
 
 // pilotsAmong is what no two pilots may have.

@@ -19,7 +19,7 @@ var recordRules = map[string]recordRule{
 	RecordFreeze:        {must: []string{"subject"}, may: []string{"update", "closure"}, roles: true},
 	RecordReport:        {must: []string{"subject", "checks"}, may: []string{"update", "compat", "text"}, roles: true},
 	RecordAuthorisation: {must: []string{"subject", "decision"}, may: []string{"update", "reason", "text"}, roles: true},
-	RecordApproval:      {must: []string{"update"}, may: []string{"subject", "terms", "text"}, roles: true, ofSites: true},
+	RecordApproval:      {must: []string{"update", "subject"}, may: []string{"terms", "text"}, roles: true, ofSites: true},
 	RecordRejection:     {must: []string{"update", "reason"}, may: []string{"subject", "text"}, roles: true, ofSites: true},
 	RecordNotes:         {must: []string{"subject", "text"}, may: []string{"update", "migration"}, roles: true},
 	RecordMirror:        {must: []string{"subject"}, may: []string{"update", "location", "text"}, roles: true, ofSites: true},
@@ -29,8 +29,8 @@ var recordRules = map[string]recordRule{
 	RecordResources:     {must: []string{"site", "resources"}, may: []string{"subject", "text"}, ofSites: true},
 	RecordProblem:       {must: []string{"problem", "category", "severity", "status", "text"}, may: []string{"site", "subject", "update", "fixedIn"}},
 	RecordFeedback:      {must: []string{"text"}, may: []string{"rating", "site", "subject", "update"}},
-	RecordCriterion:     {must: []string{"criterion", "met"}, may: []string{"subject", "text"}},
-	RecordWaiver:        {must: []string{"check", "reason", "expires"}, may: []string{"subject", "update"}, roles: true},
+	RecordCriterion:     {must: []string{"criterion", "met", "subject"}, may: []string{"text"}},
+	RecordWaiver:        {must: []string{"check", "reason", "expires", "subject"}, may: []string{"update"}, roles: true},
 	RecordHalt:          {must: []string{"reason"}, may: []string{"subject", "update", "site"}},
 	RecordResume:        {may: []string{"reason", "subject", "update"}, roles: true},
 	RecordClosure:       {must: []string{"outcome"}, may: []string{"reason", "subject", "text"}},
@@ -112,7 +112,11 @@ func (c recordChecker) fits(rule recordRule) {
 	has := c.fields()
 	for _, field := range rule.must {
 		if !has[field] {
-			c.problem(c.of(), fmt.Sprintf("a record of kind %s needs %s", c.Kind, field), "add it")
+			advice := "add it"
+			if field == "subject" {
+				advice = fmt.Sprintf("add the digest that pomona pilot %s shows: it counts for nothing else", c.name)
+			}
+			c.problem(c.of(), fmt.Sprintf("a record of kind %s needs %s", c.Kind, field), advice)
 		}
 	}
 	for _, field := range sortedKeys(has) {
@@ -246,18 +250,13 @@ var checkRules = map[string]struct{ sites, slow bool }{
 func (c recordChecker) report(b *before) {
 	for _, check := range sortedKeys(c.Checks) {
 		if c.Checks[check].Verdict == "waived" && !c.waived(b, check) {
-			c.problem(c.of("checks", check), fmt.Sprintf("no waiver of %s was valid on %s", check, c.day()), "record one before the report: kind waiver, with a reason and its last day")
+			c.problem(c.of("checks", check), fmt.Sprintf("no waiver of %s for this subject was valid on %s", check, c.day()), "record one before the report: kind waiver, with the same subject, a reason and its last day")
 		}
 	}
 }
 
 func (c recordChecker) waived(b *before, check string) bool {
-	w := waiverOf{check, c.Update, ""}
-	if until := b.waived[w]; until != "" && c.day() <= until {
-		return true
-	}
-	w.subject = c.Subject
-	until := b.waived[w]
+	until := b.waived[waiverOf{check, c.Update, c.Subject}]
 	return until != "" && c.day() <= until
 }
 

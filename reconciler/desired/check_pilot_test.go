@@ -70,9 +70,9 @@ func servicePilot() (desired.Pilot, []step) {
 	report := passed("docs")
 	report["docs"] = desired.CheckResult{Verdict: "waived"}
 	return p, []step{
-		{"untested", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(1), Check: desired.TestOfUpdate, Update: "fix", Expires: "2026-05-01", Reason: "nothing but one text changes"}},
+		{"untested", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(1), Check: desired.TestOfUpdate, Update: "fix", Subject: fixed, Expires: "2026-05-01", Reason: "nothing but one text changes"}},
 		{"freeze", desired.PilotRecord{Kind: desired.RecordFreeze, By: carol, At: at(2), Subject: first, Closure: &desired.RPMClosure{}}},
-		{"docs-later", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(3), Check: "docs", Expires: "2026-04-20", Reason: "the documentation comes with the notes"}},
+		{"docs-later", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(3), Check: "docs", Subject: first, Expires: "2026-04-20", Reason: "the documentation comes with the notes"}},
 		{"report", desired.PilotRecord{Kind: desired.RecordReport, By: "tom@example.org", At: at(3), Subject: first, Compat: "new-service", Checks: report}},
 		{"authorise", desired.PilotRecord{Kind: desired.RecordAuthorisation, By: "sam@example.org", At: at(4), Subject: first, Decision: "ok"}},
 		{"notes", desired.PilotRecord{Kind: desired.RecordNotes, By: "dave@example.org", At: at(5), Subject: first, Text: "# 1.0"}},
@@ -83,7 +83,7 @@ func servicePilot() (desired.Pilot, []step) {
 		{"resources", desired.PilotRecord{Kind: desired.RecordResources, By: nora, At: at(9), Site: "north", Resources: &desired.SiteResources{Nodes: 1, Cores: 8}}},
 		{"slow", desired.PilotRecord{Kind: desired.RecordProblem, By: nora, At: at(10), Site: "north", Subject: first, Problem: "slow", Category: "functional", Severity: "blocker", Status: "open", Text: "it takes a minute"}},
 		{"stop", desired.PilotRecord{Kind: desired.RecordHalt, By: nora, At: at(10), Reason: "the site's users wait a minute", Subject: first}},
-		{"approve-fix", desired.PilotRecord{Kind: desired.RecordApproval, By: carol, At: at(11), Update: "fix"}},
+		{"approve-fix", desired.PilotRecord{Kind: desired.RecordApproval, By: carol, At: at(11), Update: "fix", Subject: fixed}},
 		{"freeze-fix", desired.PilotRecord{Kind: desired.RecordFreeze, By: carol, At: at(11), Update: "fix", Subject: fixed}},
 		{"authorise-fix", desired.PilotRecord{Kind: desired.RecordAuthorisation, By: "sam@example.org", At: at(12), Update: "fix", Subject: fixed, Decision: "ok"}},
 		{"notes-fix", desired.PilotRecord{Kind: desired.RecordNotes, By: carol, At: at(12), Update: "fix", Subject: fixed, Text: "# 1.0-2", Migration: "restart it"}},
@@ -92,7 +92,7 @@ func servicePilot() (desired.Pilot, []step) {
 		{"fixed", desired.PilotRecord{Kind: desired.RecordProblem, By: nora, At: at(14), Site: "north", Problem: "slow", Category: "functional", Severity: "blocker", Status: "fixed", FixedIn: "fix", Text: "a second"}},
 		{"reject-more", desired.PilotRecord{Kind: desired.RecordRejection, By: carol, At: at(15), Update: "more", Reason: "it comes with the next release"}},
 		{"like", desired.PilotRecord{Kind: desired.RecordFeedback, By: "uwe@example.org", At: at(16), Rating: 5, Text: "good"}},
-		{"jobs", desired.PilotRecord{Kind: desired.RecordCriterion, By: carol, At: at(17), Criterion: "jobs", Met: "yes"}},
+		{"jobs", desired.PilotRecord{Kind: desired.RecordCriterion, By: carol, At: at(17), Criterion: "jobs", Met: "yes", Subject: fixed}},
 		{"end", desired.PilotRecord{Kind: desired.RecordClosure, By: carol, At: at(18), Outcome: "promoted"}},
 	}
 }
@@ -112,7 +112,7 @@ func fecPilot() (desired.Pilot, []step) {
 		{"authorise", desired.PilotRecord{Kind: desired.RecordAuthorisation, By: "sam@example.org", At: at(4), Subject: subject, Decision: "ok"}},
 		{"notes", desired.PilotRecord{Kind: desired.RecordNotes, By: "carol@example.org", At: at(5), Subject: subject, Text: "# 3.0"}},
 		{"worse", desired.PilotRecord{Kind: desired.RecordProblem, By: "ann@example.org", At: at(6), Problem: "worse", Category: "functional", Severity: "major", Status: "fixed", FixedIn: "3.1.0", Text: "it scatters"}},
-		{"no", desired.PilotRecord{Kind: desired.RecordCriterion, By: "carol@example.org", At: at(7), Criterion: "noise", Met: "no"}},
+		{"no", desired.PilotRecord{Kind: desired.RecordCriterion, By: "carol@example.org", At: at(7), Criterion: "noise", Met: "no", Subject: subject}},
 		{"end", desired.PilotRecord{Kind: desired.RecordClosure, By: "ann@example.org", At: at(8), Outcome: "withdrawn", Reason: "the version after it is better"}},
 	}
 }
@@ -324,7 +324,8 @@ func TestPilotUpdates(t *testing.T) {
 			u.Packages["SL9/x86_64"] = []desired.RPM{rpm("compute-1.0-20.x86_64.rpm")}
 		}),
 			func(p *desired.Pilot) { delete(p.Updates, "more") }),
-			`warning: pilots.p.updates.fix: this is not what record "freeze-fix" froze: what was recorded of that does not count any more; put it back as it was, or freeze it again`},
+			`warning: pilots.p.updates.fix: this is not what record "freeze-fix" froze: what was recorded of that does not count any more; put it back as it was, or freeze it again
+			pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; record one: kind waiver, check test, update fix; or have it tested`},
 		{"too many", func(p *desired.Pilot) {
 			clear(p.Records)
 			for i := range 201 {
@@ -342,7 +343,7 @@ func TestPilotRecords(t *testing.T) {
 		}
 	}
 	runPilotCases(t, servicePilot, []pilotCase{
-		{"a freeze without subject", record("freeze", func(r *desired.PilotRecord) { r.Subject = "" }), `pilots.p.records.freeze: a record of kind freeze needs subject; add it`},
+		{"a freeze without subject", record("freeze", func(r *desired.PilotRecord) { r.Subject = "" }), `pilots.p.records.freeze: a record of kind freeze needs subject; add the digest that pomona pilot p shows: it counts for nothing else`},
 		{"a freeze of a site", record("freeze", func(r *desired.PilotRecord) { r.Site = "north" }), `pilots.p.records.freeze.site: a record of kind freeze has no site; remove it`},
 		{"an answer that says nothing", add(desired.PilotRecord{Kind: desired.RecordJoin, Site: "south"}), `pilots.p.records.new: a record of kind join needs answer; add it`},
 		{"a call without end", record("call", func(r *desired.PilotRecord) { r.Closes = "" }), `pilots.p.records.call: a record of kind call needs closes; add it`},
@@ -354,8 +355,8 @@ func TestPilotRecords(t *testing.T) {
 			`pilots.p.records.like.at: this record is of 2026-05-04T12:10:01Z, which has not been yet; say when it was`},
 		{"a clock that is fast", record("like", func(r *desired.PilotRecord) { r.At = "2026-05-04T12:10:00Z" }), ``},
 		{"unknown site", add(desired.PilotRecord{Kind: desired.RecordJoin, Site: "noth", Answer: "declined"}), `pilots.p.records.new.site: unknown site "noth"; did you mean "north"?`},
-		{"unknown update", add(desired.PilotRecord{Kind: desired.RecordApproval, Update: "fixes"}), `pilots.p.records.new.update: unknown update "fixes"; declare it in pilots.p.updates`},
-		{"unknown criterion", add(desired.PilotRecord{Kind: desired.RecordCriterion, Criterion: "job", Met: "yes"}), `pilots.p.records.new.criterion: unknown criterion "job"; did you mean "jobs"?`},
+		{"unknown update", add(desired.PilotRecord{Kind: desired.RecordApproval, Subject: "sha256:00", Update: "fixes"}), `pilots.p.records.new.update: unknown update "fixes"; declare it in pilots.p.updates`},
+		{"unknown criterion", add(desired.PilotRecord{Kind: desired.RecordCriterion, Criterion: "job", Met: "yes", Subject: "sha256:00"}), `pilots.p.records.new.criterion: unknown criterion "job"; did you mean "jobs"?`},
 		{"the developer reports", record("report", func(r *desired.PilotRecord) { r.By = "dave" }),
 			`pilots.p.records.report.by: dave develops this pilot, and cannot report on it; let somebody else do that`},
 		{"the developer authorises", record("authorise", func(r *desired.PilotRecord) { r.By = "dave" }),
@@ -369,13 +370,20 @@ func TestPilotRecords(t *testing.T) {
 		{"nothing checked", open(record("report", func(r *desired.PilotRecord) { r.Checks = nil }), func(p *desired.Pilot) { delete(p.Records, "docs-later") }, func(p *desired.Pilot) { delete(p.Records, "like") }),
 			`pilots.p.records.report: a record of kind report needs checks; add it
 			warning: pilots.p.records.report: no report on this says anything of installer-config, docs, patch-list, dependencies, site-impact, repo-structure, repo-closure, clean-install, signatures; report on that too: it is not checked before`},
-		{"no waiver", without("docs-later"), `pilots.p.records.report.checks.docs: no waiver of docs was valid on 2026-04-03; record one before the report: kind waiver, with a reason and its last day`},
+		{"no waiver", without("docs-later"), `pilots.p.records.report.checks.docs: no waiver of docs for this subject was valid on 2026-04-03; record one before the report: kind waiver, with the same subject, a reason and its last day`},
 		{"a waiver that has ended", record("docs-later", func(r *desired.PilotRecord) { r.At, r.Expires = at(1), "2026-04-02" }),
-			`pilots.p.records.report.checks.docs: no waiver of docs was valid on 2026-04-03; record one before the report: kind waiver, with a reason and its last day`},
+			`pilots.p.records.report.checks.docs: no waiver of docs for this subject was valid on 2026-04-03; record one before the report: kind waiver, with the same subject, a reason and its last day`},
 		{"a waiver of later", record("docs-later", func(r *desired.PilotRecord) { r.At = at(4) }),
-			`pilots.p.records.report.checks.docs: no waiver of docs was valid on 2026-04-03; record one before the report: kind waiver, with a reason and its last day`},
+			`pilots.p.records.report.checks.docs: no waiver of docs for this subject was valid on 2026-04-03; record one before the report: kind waiver, with the same subject, a reason and its last day`},
 		{"a waiver of other packages", record("docs-later", func(r *desired.PilotRecord) { r.Subject = "sha256:00" }),
-			`pilots.p.records.report.checks.docs: no waiver of docs was valid on 2026-04-03; record one before the report: kind waiver, with a reason and its last day`},
+			`pilots.p.records.report.checks.docs: no waiver of docs for this subject was valid on 2026-04-03; record one before the report: kind waiver, with the same subject, a reason and its last day`},
+		{"a waiver of whatever comes", record("untested", func(r *desired.PilotRecord) { r.Check, r.Subject = "docs", "" }),
+			`pilots.p.records.untested: a record of kind waiver needs subject; add the digest that pomona pilot p shows: it counts for nothing else
+			pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; record one: kind waiver, check test, update fix; or have it tested`},
+		{"an approval of whatever comes", record("approve-fix", func(r *desired.PilotRecord) { r.Subject = "" }),
+			`pilots.p.records."approve-fix": a record of kind approval needs subject; add the digest that pomona pilot p shows: it counts for nothing else`},
+		{"a criterion of whatever comes", record("jobs", func(r *desired.PilotRecord) { r.Subject = "" }),
+			`pilots.p.records.jobs: a record of kind criterion needs subject; add the digest that pomona pilot p shows: it counts for nothing else`},
 		{"a waiver for good", record("docs-later", func(r *desired.PilotRecord) { r.Expires = "2027-04-04" }),
 			`pilots.p.records."docs-later".expires: the waiver ends on 2027-04-04, more than a year after it begins; give a day within a year`},
 		{"a waiver of no test", func(p *desired.Pilot) {
@@ -404,7 +412,7 @@ func TestPilotRecords(t *testing.T) {
 			`pilots.p.records.installed: a deployment that is installed needs subject; add the digest of what was installed`},
 		{"promoted without a criterion", without("jobs"),
 			`pilots.p.records.end.outcome: this pilot is promoted, and no record says that it met jobs; record that first: kind criterion, met yes; or withdraw it`},
-		{"promoted with one that is not met", add(desired.PilotRecord{Kind: desired.RecordCriterion, Criterion: "jobs", Met: "no"}), ``},
+		{"promoted with one that is not met", add(desired.PilotRecord{Kind: desired.RecordCriterion, Criterion: "jobs", Met: "no", Subject: "sha256:00"}), ``},
 		{"promoted before one is met", record("jobs", func(r *desired.PilotRecord) { r.At = at(19) }),
 			`pilots.p.records.end.outcome: this pilot is promoted, and no record says that it met jobs; record that first: kind criterion, met yes; or withdraw it`},
 		{"promoted though nobody knows", record("jobs", func(r *desired.PilotRecord) { r.Met = "inconclusive" }),
@@ -628,14 +636,17 @@ func TestPilotsGoOnceTheyEnded(t *testing.T) {
 	}
 	for what, c := range map[string]struct {
 		before, now desired.Site
-		want        string
+		state, want string
 	}{
-		"added":   {site(3), site(4), ""},
-		"removed": {site(4), site(3), `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
-		"gone":    {site(4), desired.Site{}, `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
-		"ended":   {site(len(steps)), desired.Site{}, ""},
+		"added":   {site(3), site(4), "", ""},
+		"removed": {site(4), site(3), "expired", `pilots.p: record "report" has been removed; put it back as it was: records are added, never removed`},
+		"gone":    {site(4), desired.Site{}, "", `pilots: pilots.p is gone, and with it what 4 records recorded; put it back as it was: it may go once a record says that it has ended`},
+		"ended":   {site(len(steps)), desired.Site{}, "", ""},
+		"expired": {site(4), desired.Site{}, "expired", ""},
+		"said to have ended": {site(len(steps)), desired.Site{}, "deployed",
+			fmt.Sprintf("pilots: pilots.p is gone, and with it what %d records recorded; put it back as it was: it is deployed, and may go once it is closed or denied or expired", len(steps))},
 	} {
-		if got := desired.Rewritten(c.before, c.now).Error(); got != c.want {
+		if got := desired.Rewritten(c.before, c.now, func(string) string { return c.state }).Error(); got != c.want {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}

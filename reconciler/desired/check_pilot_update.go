@@ -57,14 +57,15 @@ func (k *pilotChecker) update(name string, u PilotUpdate) {
 
 func (k *pilotChecker) testWaived(update string) bool {
 	if k.waivedTests == nil {
-		k.waivedTests = map[string]bool{}
+		k.waivedTests = map[waiverOf]bool{}
 		for _, r := range k.Records {
-			if r.Kind == RecordWaiver && r.Check == TestOfUpdate {
-				k.waivedTests[r.Update] = true
+			if r.Kind == RecordWaiver {
+				k.waivedTests[waiverOf{r.Check, r.Update, r.Subject}] = true
 			}
 		}
 	}
-	return k.waivedTests[update]
+	subject, _ := k.subject(update)
+	return subject == "" || k.waivedTests[waiverOf{TestOfUpdate, update, subject}]
 }
 
 // added checks that an update only adds packages to the tree that it is based on; without one, by themselves.

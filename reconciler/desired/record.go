@@ -3,29 +3,53 @@ package desired
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 )
 
 // Rewritten are the records of pilots and prerequisites that one commit of a site has and a later one says otherwise or not at all:
-// evidence is added, never changed. What has ended may go with all its records.
-func Rewritten(before, now Site) Problems {
+// evidence is added, never changed. What has ended may go with all its records: of a pilot, state says how far it was then; empty: nobody knows, and its
+// records alone tell.
+func Rewritten(before, now Site, state func(pilot string) string) Problems {
 	var ps Problems
-	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, Pilot.Ended)...)
-	ps = append(ps, rewritten("prerequisites", before.Prerequisites, now.Prerequisites, Prerequisite.records, Prerequisite.Retired)...)
+	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, func(name string, p Pilot) string {
+		switch s := state(name); {
+		case slices.Contains(pilotEnds, s) || s == "" && p.Ended():
+			return ""
+		case s != "":
+			return fmt.Sprintf("it is %s, and may go once it is %s", s, strings.Join(pilotEnds, " or "))
+		}
+		return recordEnds
+	})...)
+	ps = append(ps, rewritten("prerequisites", before.Prerequisites, now.Prerequisites, Prerequisite.records, func(_ string, p Prerequisite) string {
+		if p.Retired() {
+			return ""
+		}
+		return recordEnds
+	})...)
 	return ps.Sorted()
 }
 
-// rewritten compares the records of everything in one section.
-func rewritten[T, R any](section string, before, now map[string]T, records func(T) map[string]R, ended func(T) bool) (ps Problems) {
+const recordEnds = "it may go once a record says that it has ended"
+
+// pilotEnds are the states of a pilot that may go.
+var pilotEnds = []string{"closed", "denied", "expired"}
+
+// rewritten compares the records of everything in one section. Stays says why something may not go.
+func rewritten[T, R any](section string, before, now map[string]T, records func(T) map[string]R, stays func(string, T) string) (ps Problems) {
 	for _, name := range sortedKeys(before) {
 		was := records(before[name])
 		v, ok := now[name]
 		switch {
 		case ok:
 			ps = append(ps, changedRecords(CUEPath(section, name), was, records(v))...)
-		case len(was) > 0 && !ended(before[name]):
-			ps = append(ps, Problem{Path: CUEPath(section), Text: fmt.Sprintf("%s is gone, and with it what %s recorded", CUEPath(section, name), manyRecords(len(was))),
-				Advice: "put it back as it was: it may go once a record says that it has ended"})
+		case len(was) == 0:
+		default:
+			if why := stays(name, before[name]); why != "" {
+				ps = append(ps, Problem{Path: CUEPath(section), Text: fmt.Sprintf("%s is gone, and with it what %s recorded", CUEPath(section, name), manyRecords(len(was))),
+					Advice: "put it back as it was: " + why})
+			}
 		}
 	}
 	return ps

@@ -117,21 +117,27 @@ func (j *pilotJudge) closeGates() (gates []Gate) {
 	return append(gates, j.soakGate(), b, j.closureRecordGate())
 }
 
-// criterionGate holds if somebody has found that a criterion is met, and nobody otherwise since.
+// criterionGate holds if somebody has found that a criterion is met, and nobody otherwise since: of the last packages of the pilot itself, with or
+// without what production nodes get too.
 func (j *pilotJudge) criterionGate(name string) Gate {
 	g := j.first.gate("criterion "+name, j.coordinator(), "criterion", name)
 	g.Why = "nobody has said whether it is met"
 	var last *pilotRecord
+	measured := j.gatedUpTo(len(j.steps) - 1)
 	for _, r := range j.by[recordKey{"", desired.RecordCriterion}] {
-		switch {
+		switch step := j.mirroredStep(r.Subject); {
 		case r.Criterion != name || r.void:
 		case r.doubt != "":
 			if last == nil {
 				g.Verdict, g.Why, g.Records = GateNeedsApproval, r.doubt, recordNames(r)
 			}
-		case len(j.steps) == 0 || r.at.Before(j.steps[0].at):
+		case step < 0 || r.at.Before(j.steps[step].at):
 			if last == nil && g.Verdict == GatePending {
 				g.Why = r.name + " was written before anybody could have installed it"
+			}
+		case step < measured:
+			if last == nil && g.Verdict == GatePending {
+				g.Why = fmt.Sprintf("%s is about what was before update %s: it has to be measured again", r.name, j.steps[measured].update)
 			}
 		default:
 			last = r
@@ -156,14 +162,14 @@ func (j *pilotJudge) criterionGate(name string) Gate {
 func (j *pilotJudge) soakGate() Gate {
 	g := Gate{Name: checkSoak, Verdict: GatePass}
 	last := j.gatedUpTo(len(j.steps) - 1)
-	waiver := j.soakWaiver()
 	if last < 0 || len(j.courses) == 0 {
 		g.Verdict, g.Why = GatePending, "nobody runs it"
 		return g
 	}
+	waiver := j.soakWaiver(last)
 	for i := range j.courses {
 		w := &j.courses[i]
-		full, ends := w.soaked(last, w.soak), w.soaked(last, j.soak(w))
+		full, ends := w.soaked(last, w.soak), w.soaked(last, j.soak(w, last))
 		switch {
 		case ends.IsZero():
 			g.Verdict, g.Why = GatePending, fmt.Sprintf("too few of wave %d run it", i+1)

@@ -111,7 +111,7 @@ func TestHowAPilotStops(t *testing.T) {
 func TestWhatIsClosedStaysSo(t *testing.T) {
 	l := newSitePilot().closed()
 	l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
-	l.record("criterion-9", owner, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "no"})
+	l.record("criterion-9", owner, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "no"})
 	l.now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
 	l.is(t, plan.PilotClosed, "S0", "S0")
 	l.f.Probes = nil
@@ -146,6 +146,8 @@ func TestWaivers(t *testing.T) {
 		"in force":            {"", desired.PilotRecord{Check: "docs", Expires: "2026-10-01"}, coordinator, "docs", plan.GateWaived},
 		"expired":             {"", desired.PilotRecord{Check: "docs", Expires: "2026-09-30"}, coordinator, "docs", plan.GateFail},
 		"of another check":    {"", desired.PilotRecord{Check: "signatures", Expires: "2026-10-01"}, coordinator, "docs", plan.GateFail},
+		"of no digest":        {"", desired.PilotRecord{Check: "docs", Expires: "2026-10-01"}, coordinator, "docs", plan.GateFail},
+		"of another digest":   {"", desired.PilotRecord{Subject: "sha256:" + strings.Repeat("f", 64), Check: "docs", Expires: "2026-10-01"}, coordinator, "docs", plan.GateFail},
 		"by its developer":    {"", desired.PilotRecord{Check: "docs", Expires: "2026-10-01"}, developer, "docs", plan.GateFail},
 		"for ever":            {"", desired.PilotRecord{Check: "docs"}, coordinator, "docs", plan.GateFail},
 		"fast":                {"fast", desired.PilotRecord{Check: "docs", Expires: "2026-10-01"}, coordinator, "docs", plan.GateFail},
@@ -155,6 +157,9 @@ func TestWaivers(t *testing.T) {
 		l.p.Urgency = c.urgency
 		l.record("freeze-1", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: l.f.Subject, Closure: &desired.RPMClosure{}})
 		l.record("report-1", tester, desired.RecordReport, desired.PilotRecord{Subject: l.f.Subject, Compat: "new-service", Checks: passes(map[string]string{c.check: "fail"})})
+		if c.waiver.Subject == "" && name != "of no digest" {
+			c.waiver.Subject = l.f.Subject
+		}
 		l.record("waiver-1", c.by, desired.RecordWaiver, c.waiver)
 		if g := find(t, l.judge().Gates, "checked/"+c.check); g.Verdict != c.verdict {
 			t.Errorf("%s: %s (%s), want %s", name, g.Verdict, g.Why, c.verdict)
@@ -183,7 +188,7 @@ func TestSoakIsOnlyWaived(t *testing.T) {
 	l.installs("beta", "installed", l.f.Subject)
 	l.record("authorisation-2", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: l.f.Subject, Decision: "ok"})
 	l.is(t, plan.PilotCalled, "S0", "")
-	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Check: "soak", Expires: "2026-10-06", Reason: sentence})
+	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Subject: l.f.Subject, Check: "soak", Expires: "2026-10-06", Reason: sentence})
 	l.is(t, plan.PilotCalled, "S0", "S0")
 	m := l.clone()
 	m.now = time.Date(2026, 10, 7, 0, 0, 0, 0, time.UTC)
@@ -236,7 +241,7 @@ func TestUpdates(t *testing.T) {
 	}
 	for _, u := range []string{"a", "b"} {
 		l.f.Unmet[l.subject(u)], l.f.Signed[l.subject(u)] = nil, ""
-		l.record(u+"-approval", coordinator, desired.RecordApproval, desired.PilotRecord{Update: u})
+		l.record(u+"-approval", coordinator, desired.RecordApproval, desired.PilotRecord{Update: u, Subject: l.subject(u)})
 		l.record(u+"-freeze", coordinator, desired.RecordFreeze, desired.PilotRecord{Update: u, Subject: l.subject(u)})
 	}
 	is("a", plan.UpdateFrozen, "frozen/in-flight", plan.GatePass)
@@ -250,7 +255,7 @@ func TestUpdates(t *testing.T) {
 	l.mirrorsUpdate("b", l.subject("b"))
 	is("b", plan.UpdateMirrored, "mirrored/mirror", plan.GatePass)
 	is("a", plan.UpdateRejected, "frozen/base", plan.GateFail)
-	l.record("a-approval-2", coordinator, desired.RecordApproval, desired.PilotRecord{Update: "a"})
+	l.record("a-approval-2", coordinator, desired.RecordApproval, desired.PilotRecord{Update: "a", Subject: l.subject("a")})
 	is("a", plan.UpdateSuperseded, "frozen/base", plan.GateFail)
 	is("c", plan.UpdateCandidate, "frozen/base", plan.GateFail)
 
@@ -274,7 +279,7 @@ func TestUpdates(t *testing.T) {
 	l.p.Updates["c"] = c
 	delete(l.p.Records, "c-report")
 	is("c", plan.UpdateFrozen, "checked/test", plan.GatePending)
-	l.record("c-waiver", coordinator, desired.RecordWaiver, desired.PilotRecord{Update: "c", Check: "test", Expires: "2026-12-31", Reason: sentence})
+	l.record("c-waiver", coordinator, desired.RecordWaiver, desired.PilotRecord{Update: "c", Subject: after, Check: "test", Expires: "2026-12-31", Reason: sentence})
 	l.record("c-mirror", authoriser, desired.RecordMirror, desired.PilotRecord{Update: "c", Subject: after})
 	is("c", plan.UpdateMirrored, "checked/test", plan.GateWaived)
 	c.Compat = "breaking"
@@ -371,5 +376,41 @@ func TestABlockerBeforeAClosureIsKnownCounts(t *testing.T) {
 	l.f.ProvenAt = map[string]time.Time{"closure": l.now}
 	if n := l.judge(); n.State == plan.PilotClosed {
 		t.Error("it is promoted with a blocker that was open before anybody knew of its closure")
+	}
+}
+
+// TestWhatIsSaidOfOnePackageCountsForNoOther: of a pilot's own update, criteria are measured again, and soaks waived again; of one of production, not.
+func TestWhatIsSaidOfOnePackageCountsForNoOther(t *testing.T) {
+	gate := func(l *life, name string) plan.Gate { t.Helper(); return find(t, l.judge().Gates, "closed/"+name) }
+	l := newSitePilot().published()
+	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Subject: l.f.Subject, Check: "soak", Expires: "2026-12-31", Reason: sentence})
+	l.record("criterion-1", coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "yes"})
+	for kind, holds := range map[string]bool{desired.ProductionUpdate: true, desired.UpdateOfPilot: false} {
+		m := l.clone()
+		m.addUpdate("fix", kind, "ce-1.1", l.f.Subject)
+		fixed := m.subject("fix")
+		m.mirrorsUpdate("fix", fixed)
+		for _, site := range []string{"alpha", "beta", "delta", "gamma"} {
+			m.installs(site, "installed", fixed)
+		}
+		if g := gate(m, "criterion speed"); g.Verdict.Holds() != holds || (g.Why == "") != holds {
+			t.Errorf("%s: criterion is %s (%s)", kind, g.Verdict, g.Why)
+		}
+		m.record("criterion-2", coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: fixed, Criterion: "speed", Met: "no"})
+		if g := gate(m, "criterion speed"); g.Verdict != plan.GateFail {
+			t.Errorf("%s: criterion is %s (%s)", kind, g.Verdict, g.Why)
+		}
+		if kind != desired.UpdateOfPilot {
+			continue
+		}
+		if g := gate(m, "soak"); g.Verdict.Holds() {
+			t.Errorf("soak of the update is %s (%s)", g.Verdict, g.Why)
+		}
+		m.record("waiver-2", coordinator, desired.RecordWaiver, desired.PilotRecord{Update: "fix", Subject: fixed, Check: "soak", Expires: "2026-12-31", Reason: sentence})
+		m.installs("delta", "installed", fixed)
+		m.installs("gamma", "installed", fixed)
+		if g := gate(m, "soak"); g.Verdict != plan.GateWaived {
+			t.Errorf("soak of the update, waived, is %s (%s)", g.Verdict, g.Why)
+		}
 	}
 }

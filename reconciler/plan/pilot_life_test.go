@@ -267,7 +267,7 @@ func (l *life) published() *life {
 func (l *life) closed() *life {
 	l.published()
 	l.wait(48 * time.Hour)
-	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
+	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "yes"})
 	l.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted", Reason: sentence})
 	return l
 }
@@ -311,7 +311,7 @@ func TestALifeOfAPilotOfSites(t *testing.T) {
 	l.says("frozen")
 	l.record("report-1", tester, desired.RecordReport, desired.PilotRecord{Subject: s, Compat: "breaking", Checks: passes(map[string]string{"docs": "fail", "site-impact": "inconclusive", "signatures": ""})})
 	l.says("reported")
-	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Check: "docs", Expires: "2026-10-02", Reason: sentence})
+	l.record("waiver-1", coordinator, desired.RecordWaiver, desired.PilotRecord{Subject: l.f.Subject, Check: "docs", Expires: "2026-10-02", Reason: sentence})
 	l.record("report-2", tester, desired.RecordReport, desired.PilotRecord{Subject: s, Checks: map[string]desired.CheckResult{"site-impact": {Verdict: "pass"}, "signatures": {Verdict: "pass"}}})
 	l.says("checked, with a waiver")
 	l.record("authorisation-1", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "ok"})
@@ -350,7 +350,7 @@ func TestALifeOfAPilotOfSites(t *testing.T) {
 	}
 	l.says("published")
 	l.wait(24 * time.Hour)
-	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
+	l.record("criterion-speed", coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: l.subject("fix"), Criterion: "speed", Met: "yes"})
 	l.says("all is met")
 	l.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted", Reason: sentence})
 	l.says("closed")
@@ -410,7 +410,7 @@ func TestALifeOfAPilotOfFECs(t *testing.T) {
 	l.wait(24 * time.Hour)
 	l.runs("fec3", "running", "2.0")
 	l.says("deployed")
-	l.record("criterion-speed", owner, desired.RecordCriterion, desired.PilotRecord{Criterion: "speed", Met: "yes"})
+	l.record("criterion-speed", owner, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "yes"})
 	l.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted", Reason: sentence})
 	l.says("closed")
 	l.runs("fec3", "failed", "")

@@ -101,6 +101,9 @@ func samePerson(a, b string) bool { return a == b || desired.SamePerson(a, b) }
 // separate are kinds of records that whoever develops a pilot does not write, also if he has another role.
 var separate = []string{desired.RecordReport, desired.RecordAuthorisation, desired.RecordWaiver}
 
+// bound are kinds of records that count for nothing but what they name.
+var bound = []string{desired.RecordApproval, desired.RecordCriterion, desired.RecordWaiver}
+
 // isVoid says whether a record is about packages, or an update, that are not there.
 func (c *pilotCase) isVoid(r *pilotRecord) bool {
 	subject := c.f.Subject
@@ -111,7 +114,10 @@ func (c *pilotCase) isVoid(r *pilotRecord) bool {
 		}
 		subject = u.subject
 	}
-	if r.Subject == "" || r.Subject == subject && subject != "" {
+	if r.Subject == "" {
+		return slices.Contains(bound, r.Kind)
+	}
+	if r.Subject == subject {
 		return false
 	}
 	switch r.Kind {

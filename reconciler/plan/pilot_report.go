@@ -175,9 +175,13 @@ func (e *pilotExam) doubtedWaiver(g Gate, check string) Gate {
 }
 
 // waivers are the waivers of a check that count, also those that have expired.
-func (e *pilotExam) waivers(check string) (out []*pilotRecord) {
-	for _, r := range e.by[recordKey{e.update, desired.RecordWaiver}] {
-		if r.Check == check && r.doubt == "" && !r.void {
+func (e *pilotExam) waivers(check string) []*pilotRecord {
+	return e.pilotJudge.waivers(e.update, check)
+}
+
+func (j *pilotJudge) waivers(update, check string) (out []*pilotRecord) {
+	for _, r := range j.counting(update, desired.RecordWaiver) {
+		if r.Check == check {
 			out = append(out, r)
 		}
 	}

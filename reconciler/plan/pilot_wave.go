@@ -158,7 +158,7 @@ func (j *pilotJudge) open(i int) {
 		case isBad(k, j.bad) || isBad(k, j.gone):
 			continue // it gets what has come instead
 		case s.gated:
-			at = before.soaked(k, j.soak(before))
+			at = before.soaked(k, j.soak(before, k))
 			if at.IsZero() || at.After(j.at) || len(j.blocked) > 0 {
 				return
 			}
@@ -179,16 +179,17 @@ func isBad(step int, bad []badSteps) bool {
 	return slices.ContainsFunc(bad, func(b badSteps) bool { return b.from <= step && step < b.until })
 }
 
-// soak is how long a wave must run it: not at all while that is waived.
-func (j *pilotJudge) soak(w *waveCourse) time.Duration {
-	if j.soakWaiver() != nil {
+// soak is how long a wave must run a step: not at all while that is waived.
+func (j *pilotJudge) soak(w *waveCourse, step int) time.Duration {
+	if j.soakWaiver(step) != nil {
 		return 0
 	}
 	return w.soak
 }
 
-func (j *pilotJudge) soakWaiver() (w *pilotRecord) {
-	for _, r := range j.first.waivers(checkSoak) {
+// soakWaiver is the last waiver in force of the soak of a step; nil: none.
+func (j *pilotJudge) soakWaiver(step int) (w *pilotRecord) {
+	for _, r := range j.waivers(j.steps[step].update, checkSoak) {
 		if inForce(r, j.at) {
 			w = r
 		}
@@ -391,7 +392,7 @@ func (j *pilotJudge) waveNow(i int) PilotWave {
 	if g.Verdict != GatePass {
 		return out
 	}
-	if ends := w.soaked(step, j.soak(w)); ends.After(j.at) {
+	if ends := w.soaked(step, j.soak(w, step)); ends.After(j.at) {
 		out.Verdict, out.Why, out.SoakEnds = GatePending, "it has to run until "+observed.Minute(ends), ends
 	}
 	return out
