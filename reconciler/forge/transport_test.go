@@ -330,7 +330,7 @@ func TestHostileAnswersAreBounded(t *testing.T) {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 			f.Server.Close() // waits for the handlers
-			if sent.Load() > c.most+8<<20 {
+			if sent.Load() > c.most+24<<20 { // sockets hold many MiB that nobody reads
 				t.Errorf("took %d bytes", sent.Load())
 			}
 		})
