@@ -86,7 +86,11 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		known.seen(name, &f, placeOf(published, name), published.Published)
 		f.FECs = known.runs(p, f.Members, in)
 		now := plan.Pilot(name, p, f, r.Now())
-		now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
+		if now.Unagreed != "" {
+			now = now.As(plan.Unagreed(now.Place, placeOf(published, name), now.Unagreed))
+		} else {
+			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
+		}
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)
 	}
 }

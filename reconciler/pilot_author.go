@@ -58,11 +58,13 @@ type PilotSeen struct {
 // PilotChange is what is to be written of a pilot.
 type PilotChange struct {
 	Record   *desired.PilotRecord // another one; nil: none
+	Agreed   *desired.PilotRecord // to the terms as they then are, in the same commit; nil: nobody agrees
 	Pilot    *desired.Pilot       // as it is to be, without its records; nil: as it is
 	Apart    []Apart              // what of Pilot gets a file of its own
 	Blobs    []remote.Blob        // that the blob store must have before
 	Title    string               // of the commit
 	Warnings []string             // why it may not count
+	Terms    []string             // that somebody agrees to, for people
 }
 
 // Apart is a field of a pilot that programs alone write: its file is made anew each time.
@@ -76,6 +78,9 @@ type Apart struct {
 type PilotSaid struct {
 	Pilot    string           `json:"pilot"`
 	Record   string           `json:"record,omitempty"`
+	Agreed   string           `json:"agreed,omitempty"`  // record by which whoever says it agrees to the terms as they then are
+	Terms    []string         `json:"terms,omitempty"`   // PATH: VALUE, that are agreed to
+	TermsOf  string           `json:"termsOf,omitempty"` // their digest
 	Subject  string           `json:"subject,omitempty"`
 	Files    []string         `json:"files"`
 	Text     string           `json:"text,omitempty"` // of what would be written
@@ -123,13 +128,19 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if err != nil {
 		return said, err
 	}
+	if err := seen.agree(&change); err != nil {
+		return said, err
+	}
 	e := &pilotEdit{siteEdit: newSiteEdit(t.files, loaded), name: pilot, change: change}
 	if err := e.make(ctx); err != nil {
 		return said, err
 	}
-	said.Record, said.Files, said.Text = e.record, slices.Sorted(maps.Keys(e.content)), e.text()
+	said.Record, said.Agreed, said.Files, said.Text, said.Terms = e.record, e.agreed, slices.Sorted(maps.Keys(e.content)), e.text(), change.Terms
 	if change.Record != nil {
 		said.Subject = change.Record.Subject
+	}
+	if change.Terms != nil {
+		said.TermsOf = change.Record.Terms
 	}
 	if !isNew {
 		said.Before = seen.Now.State
@@ -282,6 +293,7 @@ type pilotEdit struct {
 	name   string
 	change PilotChange
 	record string // name of the new record
+	agreed string // likewise, by which somebody agrees to what changes
 }
 
 func (e *pilotEdit) make(ctx context.Context) error {
@@ -294,12 +306,25 @@ func (e *pilotEdit) make(ctx context.Context) error {
 			return err
 		}
 	}
-	if e.change.Record == nil {
-		return nil
+	for _, r := range []struct {
+		says *desired.PilotRecord
+		name *string
+	}{{e.change.Record, &e.record}, {e.change.Agreed, &e.agreed}} {
+		if r.says == nil {
+			continue
+		}
+		*r.name = recordName(e.name, *r.says)
+		if err := e.write(*r.name, *r.says); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// write puts a record into a file of its own.
+func (e *pilotEdit) write(name string, r desired.PilotRecord) error {
 	p := e.want.Pilots[e.name]
-	e.record = recordName(e.name, *e.change.Record)
-	file, err := propose.Written(e.fileOf(e.record), "", propose.Statement{Path: []string{"pilots", e.name, "records", e.record}, Value: e.change.Record})
+	file, err := propose.Written(e.fileOf(name), "", propose.Statement{Path: []string{"pilots", e.name, "records", name}, Value: r})
 	if err != nil {
 		return err
 	}
@@ -308,7 +333,7 @@ func (e *pilotEdit) make(ctx context.Context) error {
 	if p.Records == nil {
 		p.Records = map[string]desired.PilotRecord{}
 	}
-	p.Records[e.record] = *e.change.Record
+	p.Records[name] = r
 	e.want.Pilots[e.name], err = asLoaded(p)
 	return err
 }
@@ -361,6 +386,9 @@ func (e *pilotEdit) body(by string) string {
 				fmt.Fprintf(&b, "%s: %s\n", line.what, line.value)
 			}
 		}
+	}
+	if e.agreed != "" {
+		fmt.Fprintf(&b, "Agreement: %s\n", e.agreed)
 	}
 	fmt.Fprintf(&b, "By: %s\n", by)
 	return b.String()

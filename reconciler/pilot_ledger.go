@@ -238,16 +238,18 @@ func pilotSights(now plan.PilotNow, was []ledger.PilotSight, at time.Time) (seen
 	add := func(kind, what, detail string, at time.Time) {
 		seen = append(seen, ledger.PilotSight{Pilot: now.Name, Kind: kind, What: what, At: at, Detail: detail})
 	}
-	if find(sawState, now.State) < 0 {
+	agreed := now.Unagreed == "" // else nobody knows how far it is, and it stays as it was
+	new := !slices.ContainsFunc(was, func(s ledger.PilotSight) bool { return s.Kind == sawState })
+	if (agreed || new) && find(sawState, now.State) < 0 {
 		add(sawState, now.State, "", at)
 	}
 	for _, s := range was {
-		if s.Kind == sawState && plan.PilotLater(s.What, now.State) {
+		if agreed && s.Kind == sawState && plan.PilotLater(s.What, now.State) {
 			forget = append(forget, s)
 		}
 	}
 	for _, w := range now.Waves {
-		if w.Open && find(sawWave, w.Key()) < 0 {
+		if agreed && w.Open && find(sawWave, w.Key()) < 0 {
 			add(sawWave, w.Key(), "", at)
 		}
 	}

@@ -16,7 +16,7 @@ var pilotStates = []string{
 
 // forState is the state that a kind of record helps a pilot to.
 var forState = map[string]string{
-	desired.RecordFreeze: plan.PilotFrozen, desired.RecordReport: plan.PilotChecked, desired.RecordAuthorisation: plan.PilotMirrored,
+	desired.RecordAgreement: plan.PilotStaffed, desired.RecordFreeze: plan.PilotFrozen, desired.RecordReport: plan.PilotChecked, desired.RecordAuthorisation: plan.PilotMirrored,
 	desired.RecordNotes: plan.PilotMirrored, desired.RecordMirror: plan.PilotMirrored, desired.RecordCall: plan.PilotCalled,
 	desired.RecordJoin: plan.PilotDeployed, desired.RecordDeployment: plan.PilotDeployed, desired.RecordClosure: plan.PilotClosed,
 }

@@ -2,6 +2,7 @@ package reconciler_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -21,7 +23,7 @@ import (
 )
 
 // People of the tests' pilot.
-const coordinator, developer, authoriser, tester = "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org"
+const outsider, owner, coordinator, developer, authoriser, tester = "mallory@example.org", "diagnostics@example.org", "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org"
 
 // piloting is a site that offers bpm 1.1.0 to kgp2cu01, and then to kgp2cu03; its people sign with ssh keys.
 type piloting struct {
@@ -30,6 +32,7 @@ type piloting struct {
 	prover *reconciler.Prover
 	kicks  int
 	n      int // of records
+	agreed int // of agreements
 }
 
 func newPiloting(t *testing.T) *piloting {
@@ -42,7 +45,7 @@ func newPiloting(t *testing.T) *piloting {
 pilots: try: {
 	scope:       "fec"
 	description: "the new averaging of positions, on one FEC before the others"
-	owner:       "diagnostics@example.org"
+	owner:       "`+owner+`"
 	ticket:      "https://tickets.example.org/browse/DIAG-118"
 	software:    "bpm"
 	version:     "1.1.0"
@@ -55,7 +58,7 @@ pilots: try: {
 }
 `)
 	var allowed strings.Builder
-	for _, who := range []string{coordinator, developer, authoriser, tester} {
+	for _, who := range []string{owner, coordinator, developer, authoriser, tester, outsider} {
 		key := filepath.Join(p.keys, who)
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -84,7 +87,7 @@ func (p *piloting) believe(signers bool) {
 // restarted is what comes after the death of a service.
 func (p *piloting) restarted() *piloting {
 	p.t.Helper()
-	again := &piloting{follower: p.follower.restarted(), keys: p.keys, n: p.n}
+	again := &piloting{follower: p.follower.restarted(), keys: p.keys, n: p.n, agreed: p.agreed}
 	again.believe(true)
 	return again
 }
@@ -92,12 +95,39 @@ func (p *piloting) restarted() *piloting {
 // subject is the digest of what the pilot offers.
 func (p *piloting) subject() string {
 	p.t.Helper()
-	src := worktree(p.t, p.dir)
-	site, problems, err := reconciler.Validate(p.t.Context(), src, loader, nil, nil, p.Now())
+	return plan.PilotSubjects(p.stated(), worktree(p.t, p.dir).Files())["try"]
+}
+
+// stated is the site as it is checked out.
+func (p *piloting) stated() desired.Site {
+	p.t.Helper()
+	site, problems, err := reconciler.Validate(p.t.Context(), worktree(p.t, p.dir), loader, nil, nil, p.Now())
 	if err != nil || len(problems.Blocking()) > 0 {
 		p.t.Fatal(problems, err)
 	}
-	return plan.PilotSubjects(site, src.Files())["try"]
+	return site
+}
+
+// agrees has somebody agree to the terms as they are, in a commit that they sign.
+func (p *piloting) agrees(who string) {
+	p.t.Helper()
+	p.agreed++
+	r := p.stated().Pilots["try"].Agreement(who, p.Now().UTC().Format(time.RFC3339))
+	b, err := json.Marshal(r)
+	must(p.t, err)
+	p.write(fmt.Sprintf("agreement%d.cue", p.agreed), fmt.Sprintf("package site\n\npilots: try: records: \"agreement-%d\": %s\n", p.agreed, b))
+	p.signed(who, "agree")
+}
+
+// signed commits everything; nobody: that is not signed.
+func (p *piloting) signed(signer, title string) {
+	p.t.Helper()
+	p.git("add", "-A")
+	args := []string{"commit", "-qm", title}
+	if signer != "" {
+		args = append([]string{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + filepath.Join(p.keys, signer)}, append(args, "-S")...)
+	}
+	p.git(args...)
 }
 
 // records writes a record in a commit that somebody signs; nobody: that is not signed.
@@ -113,17 +143,13 @@ pilots: try: records: "%s-%d": {
 	%s
 }
 `, kind, p.n, kind, by, p.Now().UTC().Format(time.RFC3339), fields))
-	p.git("add", "-A")
-	args := []string{"commit", "-qm", "record " + kind}
-	if signer != "" {
-		args = append([]string{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + filepath.Join(p.keys, signer)}, append(args, "-S")...)
-	}
-	p.git(args...)
+	p.signed(signer, "record "+kind)
 }
 
 // mirrored brings the pilot to where its first wave opens.
 func (p *piloting) mirrored() {
 	p.t.Helper()
+	p.agrees(owner)
 	s := fmt.Sprintf("subject: %q\n\t", p.subject())
 	p.records(coordinator, coordinator, "freeze", s)
 	var checks []string
@@ -333,7 +359,7 @@ func TestWhatIsNotKnownTakesNobodyBack(t *testing.T) {
 	for _, ext := range []string{"", "-wal", "-shm"} {
 		_ = os.Remove(filepath.Join(p.Root, ".pomona", "ledger.db"+ext)) // there may be none
 	}
-	lost := &piloting{follower: follow1(t, p.site, p.Root), keys: p.keys, n: p.n}
+	lost := &piloting{follower: follow1(t, p.site, p.Root), keys: p.keys, n: p.n, agreed: p.agreed}
 	lost.Now = p.Now
 	lost.believe(false) // its forge is away, say
 	lost.settled()
@@ -428,6 +454,7 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	for i := range p.n {
 		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
 	}
+	p.git("rm", "-q", "agreement1.cue")
 	p.git("commit", "-qm", "the pilot is over")
 	p.settled()
 	p.gets("its file is gone", "1.0.0", "1.0.0")

@@ -82,6 +82,8 @@ func title(pilot string, r desired.PilotRecord) string {
 		said = fmt.Sprintf("Criterion %s (%s) of", r.Criterion, r.Met)
 	case desired.RecordWaiver:
 		said = fmt.Sprintf("Waive %s of", r.Check)
+	case desired.RecordAgreement:
+		said = "Agree to the terms of"
 	case desired.RecordClosure:
 		said = map[string]string{"promoted": "Promote", "withdrawn": "Withdraw"}[r.Outcome]
 	}
@@ -249,6 +251,9 @@ func (s PilotSeen) checkNotes(r *desired.PilotRecord) ([]string, error) {
 func (s PilotSeen) checkUpdate(r *desired.PilotRecord) (doubts []string, err error) {
 	if r.Update == "" {
 		return nil, fmt.Errorf("only updates are approved or rejected; the pilot itself is authorised: pomona pilot %s authorise", s.Name)
+	}
+	if r.Kind == desired.RecordApproval {
+		r.Terms = s.Pilot.Updates[r.Update].Terms()
 	}
 	last, said := s.last(func(o desired.PilotRecord) bool { return o.Kind == desired.RecordRejection && o.Update == r.Update })
 	switch {

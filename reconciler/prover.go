@@ -140,7 +140,7 @@ func (p *Prover) find(ctx context.Context, w wanted) (found int, err error) {
 		return 0, err
 	}
 	var rows []ledger.RecordProof
-	known := p.Approvers.witnesses(p.Repo)
+	known, at := p.Approvers.witnesses(p.Repo), p.Now() // what is found out at once is known at once
 	for i, s := range records {
 		proof, doubt := p.prove(ctx, s, wrote[i], origins, known)
 		if ctx.Err() != nil {
@@ -152,7 +152,7 @@ func (p *Prover) find(ctx context.Context, w wanted) (found int, err error) {
 		}
 		p.Proofs.prove(s.recordKey, proof)
 		p.Log.Info("record is proven", "of", s.name, "record", s.record, "by", proof.By, "known", proof.Source)
-		rows = append(rows, ledger.RecordProof{Section: s.section, Name: s.name, Record: s.record, Digest: s.digest, By: proof.By, Source: proof.Source, At: p.Now()})
+		rows = append(rows, ledger.RecordProof{Section: s.section, Name: s.name, Record: s.record, Digest: s.digest, By: proof.By, Source: proof.Source, At: at})
 	}
 	p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, rows) })
 	return len(rows), nil

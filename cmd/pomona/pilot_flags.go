@@ -12,6 +12,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
 // pilotFlags say who says something of a pilot, and where it is written. Words has what verbs are given by flags of their own.
@@ -103,6 +104,12 @@ func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error)
 // showPilotSaid says what was written, and what happens next.
 func showPilotSaid(w io.Writer, s reconciler.PilotSaid, dry bool) error {
 	var b strings.Builder
+	for i, line := range s.Terms {
+		if i == 0 {
+			fmt.Fprintf(&b, "what is agreed to, %s:\n", s.TermsOf)
+		}
+		fmt.Fprintf(&b, "  %s\n", observed.Printable(line))
+	}
 	switch {
 	case dry:
 		b.WriteString(s.Text)
@@ -111,6 +118,9 @@ func showPilotSaid(w io.Writer, s reconciler.PilotSaid, dry bool) error {
 	default:
 		if s.Record != "" {
 			fmt.Fprintf(&b, "record %s of pilot %s\n", s.Record, s.Pilot)
+		}
+		if s.Agreed != "" {
+			fmt.Fprintf(&b, "record %s: what the pilot says of itself now is agreed to\n", s.Agreed)
 		}
 		if s.Subject != "" {
 			fmt.Fprintf(&b, "about %s\n", s.Subject)

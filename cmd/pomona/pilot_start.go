@@ -63,6 +63,14 @@ Options are success (a percentage), maxFailures and soak.`,
 			word:  staffPilot,
 		},
 		{
+			name: "agree", short: "agree to what the pilot says of itself, once somebody else has changed that (owner or coordinator)",
+			long: `Agree to what a pilot says of itself, and see it: who does what in it, who takes part, what decides whether it gets further and when it ends. Nothing
+goes further before. Whoever asks for a pilot of their own, and its owner or coordinator who staff it, agree by that to what they change; this is
+for what others have written. Who may is known by the agreement before, and not by what is to be agreed to: the first is the owner's.`,
+			example: "  pomona pilot grid-1 agree --dry-run\n  pomona pilot grid-1 agree",
+			word:    func(*pilotFlags, []string) (reconciler.PilotWord, error) { return reconciler.AgreePilot{}, nil },
+		},
+		{
 			name: "add-packages", args: "FOLDER", short: "the packages of the first installation (developer or coordinator)", least: 1, most: 1, withPackages: true,
 			long: `Take the packages of a source repository, OS/ARCH/RPMS.Release/*.rpm and likewise RPMS.externals, RPMS.pilot_updates and RPMS.production_updates: work out
 their digests, bring them to the blob store, and state them as the pilot's branches. A branch that is there already becomes what the folder has.

@@ -62,8 +62,11 @@ type PilotNow struct {
 	Updates  []UpdateNow  `json:"updates"`
 	Sites    []SiteNow    `json:"sites"`
 	Problems []ProblemNow `json:"problems"`
-	Void     []string     `json:"void,omitempty"`    // records that are about something else than what is frozen
-	Doubted  []string     `json:"doubted,omitempty"` // records of which nobody knows that the right person wrote them
+	Terms    string       `json:"terms"`              // digest of what it says of itself
+	Unagreed string       `json:"unagreed,omitempty"` // why that does not count: nothing goes further; empty: it does
+	MayAgree []string     `json:"mayAgree"`           // who may agree to it
+	Void     []string     `json:"void,omitempty"`     // records that are about something else than what is frozen
+	Doubted  []string     `json:"doubted,omitempty"`  // records of which nobody knows that the right person wrote them
 	// Doubts are why, by record.
 	Doubts  map[string]string `json:"-"`
 	Overdue time.Duration     `json:"overdue,omitempty"`
@@ -125,16 +128,20 @@ type ProblemNow struct {
 }
 
 // Pilot works out how far a pilot is: the furthest state whose gates all hold, unless it was denied, has expired or is halted. What is recorded after
-// it has been closed is not looked at.
+// it has been closed is not looked at. While the terms are not agreed, nothing brings it further.
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 	c := newPilotCase(name, p, f)
+	c.agree(now)
 	for i, r := range c.records {
-		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) {
 			continue
 		}
 		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
 			return j.end(r)
 		}
+	}
+	if c.terms.unagreed != "" {
+		return c.unagreed(now)
 	}
 	return c.judge(c.records, now, nil).now
 }
@@ -148,8 +155,9 @@ type pilotCase struct {
 	sites   []string       // sorted
 	updates map[string]*pilotUpdate
 	void    []string
-	doubted []string
-	doubts  map[string]string            // why, of those that are doubted
+	doubts  map[string]string // why records do not count, whoever wrote them
+	terms   pilotTerms
+	lenient bool                         // judge as if the terms were agreed
 	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
 }
 
@@ -198,7 +206,8 @@ func (c *pilotCase) until(i int) int {
 func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecord) *pilotJudge {
 	j := &pilotJudge{pilotCase: c, at: at, closing: closing, by: map[recordKey][]*pilotRecord{}, reached: true}
 	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
-		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: c.doubted, Doubts: c.doubts}
+		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: sortedKeys(c.doubts), Doubts: c.doubts,
+		Terms: c.terms.now, Unagreed: c.terms.unagreed, MayAgree: c.terms.who}
 	j.now.Place.Name = c.name
 	for len(made) > 0 && made[len(made)-1].at.After(at) {
 		made = made[:len(made)-1]
@@ -243,7 +252,7 @@ func (j *pilotJudge) enter(state string, gates []Gate) {
 	holds := true
 	for _, g := range gates {
 		g.State = state
-		holds = holds && g.Verdict.Holds()
+		holds = holds && (g.Verdict.Holds() || j.lenient && g.Name == j.terms.gate.Name)
 		if !j.reached && g.Verdict == GatePending {
 			g.Verdict = GateWaiting
 		}

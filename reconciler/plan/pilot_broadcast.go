@@ -21,21 +21,24 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 			due = append(due, b)
 		}
 	}
-	for _, record := range calls(now, p) {
-		add(observed.BroadcastCall, record)
-	}
-	for _, u := range now.Updates {
-		if u.State == "mirrored" || u.State == "announced" {
-			add(observed.BroadcastUpdate, u.About())
+	agreed := now.Unagreed == "" // else nobody knows who is in it, and how far it is
+	if agreed {
+		for _, record := range calls(now, p) {
+			add(observed.BroadcastCall, record)
 		}
-	}
-	for _, s := range now.Sites {
-		if s.State == "installed" && s.Published == GatePass {
-			add(observed.BroadcastResources, s.Site)
+		for _, u := range now.Updates {
+			if u.State == "mirrored" || u.State == "announced" {
+				add(observed.BroadcastUpdate, u.About())
+			}
 		}
-	}
-	if now.State == PilotPublished && p.Scope == desired.PilotOfSites {
-		add(observed.BroadcastPublished, now.Frozen)
+		for _, s := range now.Sites {
+			if s.State == "installed" && s.Published == GatePass {
+				add(observed.BroadcastResources, s.Site)
+			}
+		}
+		if now.State == PilotPublished && p.Scope == desired.PilotOfSites {
+			add(observed.BroadcastPublished, now.Frozen)
+		}
 	}
 	halts, resumes := 0, 0
 	for _, b := range told {
@@ -50,14 +53,14 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	switch {
 	case now.State == PilotHalted && halts <= resumes:
 		add(observed.BroadcastHalt, strconv.Itoa(halts+1))
-	case slices.Contains(states, now.State) && halts > resumes:
+	case slices.Contains(states, now.State) && halts > resumes && agreed:
 		add(observed.BroadcastResume, strconv.Itoa(halts))
 	case now.State == PilotExpired:
 		add(observed.BroadcastExpired, p.Expires)
 	case now.State == PilotClosed, now.State == PilotDenied:
 		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}
-	if now.Overdue > 0 && slices.Contains(states, now.State) {
+	if now.Overdue > 0 && agreed && slices.Contains(states, now.State) {
 		about := now.State
 		if !now.Since.IsZero() {
 			about += " since " + now.Since.UTC().Format(time.RFC3339)

@@ -77,7 +77,7 @@ func (j *pilotJudge) stop() {
 	if desired.Expired(j.p.Expires, j.at) {
 		j.now.State, j.now.Why = PilotExpired, "its last day was "+j.p.Expires
 	}
-	if r := j.denial(); r != nil {
+	if r := j.denial(); r != nil && j.over(PilotDenied, r) {
 		j.now.State, j.now.Why, j.now.Record = PilotDenied, fmt.Sprintf("%s denied it: %s", r.By, r.Reason), r.name
 	}
 }

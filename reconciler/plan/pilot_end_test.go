@@ -273,10 +273,13 @@ func TestUpdates(t *testing.T) {
 	c, b := l.p.Updates["c"], l.p.Updates["b"]
 	c.Advisory, b.Advisory = "EGI-SVG-1", "EGI-SVG-1"
 	l.p.Updates["c"], l.p.Updates["b"] = c, b
+	is("c", plan.UpdateCandidate, "approved/approval", plan.GatePending) // it is not what was approved
+	l.approvesAgain("b", "c")
 	is("c", plan.UpdateMirrored, "checked/masking", plan.GatePass)
 
 	c.Test = "skipped"
 	l.p.Updates["c"] = c
+	l.approvesAgain("c")
 	delete(l.p.Records, "c-report")
 	is("c", plan.UpdateFrozen, "checked/test", plan.GatePending)
 	l.record("c-waiver", coordinator, desired.RecordWaiver, desired.PilotRecord{Update: "c", Subject: after, Check: "test", Expires: "2026-12-31", Reason: sentence})
@@ -284,6 +287,7 @@ func TestUpdates(t *testing.T) {
 	is("c", plan.UpdateMirrored, "checked/test", plan.GateWaived)
 	c.Compat = "breaking"
 	l.p.Updates["c"] = c
+	l.approvesAgain("c")
 	is("c", plan.UpdateChecked, "noted/authorisation", plan.GatePending)
 }
 

@@ -39,9 +39,22 @@ type life struct {
 	now  time.Time
 	log  strings.Builder
 	said map[string]string // of gates, last
+	// silent has nobody agree to its terms; else its owner always has.
+	silent bool
 }
 
-func (l *life) judge() plan.PilotNow { return plan.Pilot(l.name, l.p, l.f, l.now) }
+func (l *life) judge() plan.PilotNow {
+	p, f := l.p, l.f
+	if !l.silent {
+		p.Records, f.Proofs = maps.Clone(p.Records), maps.Clone(f.Proofs)
+		if f.Proofs == nil {
+			f.Proofs = map[string]observed.Proof{}
+		}
+		p.Records["agreement-0"] = p.Agreement(owner, pilotDawn.Format(time.RFC3339))
+		f.Proofs["agreement-0"] = observed.Proof{By: owner, Source: "signature of commit 1234"}
+	}
+	return plan.Pilot(l.name, p, f, l.now)
+}
 
 func (l *life) wait(d time.Duration) { l.now = l.now.Add(d) }
 
@@ -49,13 +62,25 @@ func (l *life) wait(d time.Duration) { l.now = l.now.Add(d) }
 func (l *life) record(name, by, kind string, r desired.PilotRecord) {
 	l.wait(time.Hour)
 	r.Kind, r.By, r.At = kind, by, l.now.Format(time.RFC3339)
+	if kind == desired.RecordApproval && r.Terms == "" {
+		r.Terms = l.p.Updates[r.Update].Terms()
+	}
 	l.p.Records[name] = r
 	l.f.Proofs[name] = observed.Proof{By: by, Source: "signature of commit 1234"}
 }
 
+// approvesAgain has approvals of updates been of these as they are now.
+func (l *life) approvesAgain(updates ...string) {
+	for name, r := range l.p.Records {
+		if r.Kind == desired.RecordApproval && slices.Contains(updates, r.Update) {
+			l.change(name, func(r *desired.PilotRecord) { r.Terms = l.p.Updates[r.Update].Terms() })
+		}
+	}
+}
+
 // clone is a life that goes another way.
 func (l *life) clone() *life {
-	c := &life{name: l.name, p: l.p, f: l.f, now: l.now}
+	c := &life{name: l.name, p: l.p, f: l.f, now: l.now, silent: l.silent}
 	c.p.Records, c.f.Proofs = maps.Clone(l.p.Records), maps.Clone(l.f.Proofs)
 	c.f.Masked, c.f.Unmet, c.f.Signed = maps.Clone(l.f.Masked), maps.Clone(l.f.Unmet), maps.Clone(l.f.Signed)
 	c.p.Updates, c.p.Sites = maps.Clone(l.p.Updates), maps.Clone(l.p.Sites)

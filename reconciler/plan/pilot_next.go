@@ -25,7 +25,7 @@ const day = 24 * time.Hour
 // overdue says for how long a pilot has been longer in its state than it should be, if anybody knows since when it is.
 func (j *pilotJudge) overdue() {
 	since, ok := j.f.Since[j.now.State]
-	if !ok || since.After(j.at) {
+	if !ok || since.After(j.at) || j.terms.unagreed != "" && len(j.terms.chain) > 0 { // it was further
 		return
 	}
 	j.now.Since = since
@@ -73,14 +73,15 @@ func (j *pilotJudge) staffed(name string, holds bool, otherwise string) Gate {
 func (j *pilotJudge) staffGates() []Gate {
 	p, roles := j.p, j.p.Roles
 	gates := []Gate{
+		j.terms.gate,
 		j.staffed("roles", roles != nil && roles.Coordinator != "" && roles.Developer != "" && roles.Authoriser != "", "nobody is appointed"),
 		j.staffed("testers", roles != nil && len(roles.Testers) > 0, "nobody is to test it"),
 		j.staffed("tracker", p.Tracker != "", "no tracker is named"),
 		j.staffed("impact", p.Impact != nil, "nothing says what it affects and needs"),
 		j.staffed("rollout", p.Rollout != nil && len(p.Rollout.Waves) > 0, "nothing says who gets it after whom"),
 	}
-	if j.fast() && !gates[1].Verdict.Holds() {
-		gates[1] = Gate{Name: "testers", Verdict: GateNotApplicable, Why: "the pilot is fast: its coordinator may test it"}
+	if j.fast() && !gates[2].Verdict.Holds() {
+		gates[2] = Gate{Name: "testers", Verdict: GateNotApplicable, Why: "the pilot is fast: its coordinator may test it"}
 	}
 	if j.ofSites() {
 		g := j.declared("branches", len(p.Branches) > 0, "there are no packages")

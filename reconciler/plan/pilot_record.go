@@ -55,12 +55,10 @@ func (c *pilotCase) readRecords() []*pilotRecord {
 			c.void = append(c.void, r.name)
 		}
 		if r.doubt != "" {
-			c.doubted = append(c.doubted, r.name)
-			c.doubts[r.name] = strings.TrimPrefix(r.doubt, r.name+": ")
+			c.doubtful(r, r.doubt)
 		}
 	}
 	slices.Sort(c.void)
-	slices.Sort(c.doubted)
 	return records
 }
 
@@ -113,6 +111,9 @@ func (c *pilotCase) isVoid(r *pilotRecord) bool {
 			return true
 		}
 		subject = u.subject
+		if r.Kind == desired.RecordApproval && r.Terms != u.Terms() {
+			return true
+		}
 	}
 	if r.Subject == "" {
 		return slices.Contains(bound, r.Kind)

@@ -196,6 +196,8 @@ func (e *pilotExam) approval() Gate {
 	for _, kind := range []string{desired.RecordApproval, desired.RecordRejection} {
 		for _, r := range e.by[recordKey{e.update, kind}] {
 			switch {
+			case r.void && kind == desired.RecordApproval && last == nil && g.Verdict == GatePending:
+				g.Why = r.name + " is not about the update as it is now"
 			case r.void || kind == desired.RecordRejection && !e.mirrored.IsZero() && r.at.After(e.mirrored):
 			case r.doubt != "":
 				if kind == desired.RecordApproval && last == nil {

@@ -74,7 +74,7 @@ func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []obser
 		out.Offers = p.Service
 	}
 	for _, name := range p.RecordsInOrder() {
-		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: f.Doubts[name], Void: slices.Contains(now.Void, name)}
+		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: cmp.Or(f.Doubts[name], now.Doubts[name]), Void: slices.Contains(now.Void, name)}
 		if proof, ok := f.Proofs[name]; ok {
 			r.Proof = &proof
 		}

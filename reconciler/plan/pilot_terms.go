@@ -1,0 +1,230 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// pilotTerms are what is agreed of what a pilot says of itself. Whoever merges a commit can write himself into that; it counts once an agreement
+// names its digest. Agreements are a chain: the first is by the owner whom it names, each later one by the owner or the coordinator whom the one
+// before it names, so that whoever changes who they are does not become them.
+type pilotTerms struct {
+	now      string         // digest of the terms as they are
+	chain    []*pilotRecord // agreements that count, the first first
+	unagreed string         // why the terms as they are do not count; empty: they do
+	who      []string       // who may agree
+	gate     Gate           // to staffed
+}
+
+// agree works out what is agreed at a time, and doubts agreements that do not count.
+func (c *pilotCase) agree(now time.Time) {
+	t := &c.terms
+	t.now = c.p.Terms()
+	var open []*pilotRecord
+	for _, r := range c.records {
+		switch {
+		case r.Kind != desired.RecordAgreement || r.doubt != "" || r.known.After(now):
+		case r.Terms == t.now && !r.Names(c.p):
+			c.doubtful(r, fmt.Sprintf("%s: it does not name the owner and the coordinator of the terms that it agrees to", r.name))
+		default:
+			open = append(open, r)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b *pilotRecord) int { return a.known.Compare(b.known) }) // of those known at once, the oldest first
+	for {
+		i := slices.IndexFunc(open, t.follows)
+		if i < 0 {
+			break
+		}
+		t.chain = append(t.chain, open[i])
+		open = slices.Delete(open, i, i+1)
+	}
+	t.who = t.may(c.p)
+	for _, r := range open {
+		c.doubtful(r, t.stray(r))
+	}
+	t.gate = Gate{Name: "agreement", Verdict: GatePending, Who: t.who, Do: fmt.Sprintf("pomona pilot %s agree", c.name)}
+	switch last := t.last(); {
+	case last != nil && last.Terms == t.now:
+		t.gate.Verdict, t.gate.Records = GatePass, recordNames(last)
+	case last != nil:
+		t.gate.Why = fmt.Sprintf("what the pilot says of itself is not what %s agreed to (%s)", last.By, last.name)
+	default:
+		t.gate.Why = "nobody has agreed to what the pilot says of itself"
+	}
+	for _, r := range c.records {
+		if r.Kind == desired.RecordAgreement && r.Terms == t.now && r.doubt != "" && !t.gate.Verdict.Holds() {
+			t.gate.Verdict, t.gate.Records = GateNeedsApproval, recordNames(r)
+			t.gate.Why += ": " + r.doubt
+		}
+	}
+	if !t.gate.Verdict.Holds() {
+		t.unagreed = t.gate.Why
+		c.trust()
+	}
+}
+
+// trust has those who could let a pilot go on at any time have done so, also if the terms do not name them now.
+func (c *pilotCase) trust() {
+	for _, r := range c.records {
+		if r.Kind == desired.RecordResume && c.unproven(r) == "" && slices.ContainsFunc(c.terms.chain, func(a *pilotRecord) bool { return a.namesAgreeing(r.By) }) {
+			r.doubt = ""
+			delete(c.doubts, r.name)
+		}
+	}
+}
+
+// last is the agreement that counts last; nil: none does.
+func (t *pilotTerms) last() *pilotRecord {
+	if len(t.chain) == 0 {
+		return nil
+	}
+	return t.chain[len(t.chain)-1]
+}
+
+// follows says whether an agreement counts after those that do. One that was made before the last of them says nothing new.
+func (t *pilotTerms) follows(r *pilotRecord) bool {
+	last := t.last()
+	if last == nil {
+		return r.Owner != "" && samePerson(r.Owner, r.By)
+	}
+	return !r.at.Before(last.at) && last.namesAgreeing(r.By)
+}
+
+// namesAgreeing says whether an agreement names somebody as owner or coordinator.
+func (r *pilotRecord) namesAgreeing(who string) bool {
+	return slices.ContainsFunc([]string{r.Owner, r.Coordinator}, func(named string) bool { return named != "" && samePerson(named, who) })
+}
+
+// stray says why an agreement does not count.
+func (t *pilotTerms) stray(r *pilotRecord) string {
+	switch last := t.last(); {
+	case last == nil:
+		return fmt.Sprintf("%s: %s is not the owner whom it names", r.name, r.By)
+	case !last.namesAgreeing(r.By):
+		return fmt.Sprintf("%s: %s is neither the owner nor the coordinator whom %s names", r.name, r.By, last.name)
+	default:
+		return fmt.Sprintf("%s: it was made before %s, or before anybody knew that %s may", r.name, last.name, r.By)
+	}
+}
+
+// may are who may agree: of a pilot to whose terms nobody has agreed, its owner.
+func (t *pilotTerms) may(p desired.Pilot) (who []string) {
+	last := t.last()
+	if last == nil {
+		return []string{p.Owner}
+	}
+	if who = []string{last.Owner}; last.Coordinator != "" && !samePerson(last.Coordinator, last.Owner) {
+		who = append(who, last.Coordinator)
+	}
+	return who
+}
+
+// doubtful notes why a record does not count.
+func (c *pilotCase) doubtful(r *pilotRecord, why string) {
+	r.doubt = why
+	if c.doubts == nil {
+		c.doubts = map[string]string{}
+	}
+	c.doubts[r.name] = strings.TrimPrefix(why, r.name+": ")
+}
+
+// unagreed is a pilot whose terms are not agreed: nothing brings it further. What ends or halts it does, as if they were; and a halt counts also if
+// nobody knows any more what there is to halt, since those who brought it there are not named now.
+func (c *pilotCase) unagreed(now time.Time) PilotNow {
+	c.lenient = true
+	if j := c.judge(c.records, now, nil); j.now.State == PilotHalted || j.now.State == PilotExpired {
+		return j.now
+	}
+	c.lenient = false
+	j := c.judge(c.records, now, nil)
+	if h := c.haltedAnyway(now); h != nil && j.now.State != PilotExpired {
+		j.now.State, j.now.Why = PilotHalted, fmt.Sprintf("%s halted it: %s", h.By, h.Reason)
+		j.now.Gates = append(j.now.Gates, j.resumeGate())
+		j.place()
+	}
+	return j.now
+}
+
+// haltedAnyway is the last halt of what has been opened by whom the terms, agreed or not, or the last agreement name, if nobody has let the pilot go on
+// since; nil: none.
+func (c *pilotCase) haltedAnyway(now time.Time) (halted *pilotRecord) {
+	var opened time.Time
+	for _, at := range c.f.Opened {
+		if opened.IsZero() || at.Before(opened) {
+			opened = at
+		}
+	}
+	for _, r := range c.records {
+		if r.known.After(now) || c.unproven(r) != "" || opened.IsZero() || r.at.Before(opened) {
+			continue
+		}
+		switch last := c.terms.last(); {
+		case r.Kind == desired.RecordHalt && !r.void && (r.doubt == "" || last != nil && last.namesAgreeing(r.By)):
+			halted = r
+		case r.Kind == desired.RecordResume && r.doubt == "":
+			halted = nil
+		}
+	}
+	return halted
+}
+
+// over says whether a pilot was seen to have ended in a state by a record while its terms were agreed: it stays so, whatever they say now.
+func (c *pilotCase) over(state string, r *pilotRecord) bool {
+	since, seen := c.f.Since[state]
+	return c.terms.unagreed == "" || seen && !since.Before(r.at)
+}
+
+// Unagreed is the place of a pilot whose terms are not agreed, why: nobody gets more than is published, and nobody loses that but by a halt or at its
+// end.
+func Unagreed(now tree.PilotPlace, published *tree.PilotPlace, why string) tree.PilotPlace {
+	none := tree.PilotPlace{Name: now.Name, State: now.State, Waves: make([]string, len(now.Waves))}
+	if published == nil {
+		return none
+	}
+	stay := *published
+	stay.Withheld = why
+	switch {
+	case stay.State == PilotClosed, stay.State == PilotDenied, now.State != PilotHalted && now.State != PilotExpired:
+		return stay
+	}
+	stay.State, stay.Published, stay.Sites = now.State, false, nil
+	stay.Waves = make([]string, len(published.Waves))
+	for i := range stay.Waves {
+		if i < len(now.Waves) {
+			stay.Waves[i] = earlier(published.Snapshots, published.Waves[i], now.Waves[i])
+		}
+	}
+	return stay
+}
+
+// As is a pilot with another place, of which its waves tell.
+func (n PilotNow) As(place tree.PilotPlace) PilotNow {
+	n.Place, n.Waves = place, slices.Clone(n.Waves)
+	for i := range n.Waves {
+		n.Waves[i].Subject = ""
+		if i < len(place.Waves) {
+			n.Waves[i].Subject = place.Waves[i]
+		}
+		n.Waves[i].Open = n.Waves[i].Subject != ""
+	}
+	return n
+}
+
+// earlier is the earlier of what a wave has and of what it is to go back to; nothing, if that has not been published.
+func earlier(published []string, has, to string) string {
+	switch was, is := slices.Index(published, has), slices.Index(published, to); {
+	case has == to:
+		return has
+	case has == "", to == "", was < 0, is < 0:
+		return ""
+	case was < is:
+		return has
+	}
+	return to
+}
