@@ -36,6 +36,7 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 			Roles:   &desired.PilotRoles{Coordinator: cora, Developer: "dave@example.org", Authoriser: "anna@example.org", Testers: []string{"tess@example.org"}},
 			Records: map[string]desired.PilotRecord{"r": c.there},
 		}
+		p.Records["agreed"] = p.Agreement(p.Owner, "2026-05-01T00:00:00Z")
 		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
 			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
 		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}

@@ -137,6 +137,9 @@ func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 			continue
 		}
 		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
+			if c.withdraws(r) && len(c.terms.chain) > 0 {
+				j.now.Unagreed = "" // it does not matter any more
+			}
 			return j.end(r)
 		}
 	}

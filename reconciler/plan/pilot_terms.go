@@ -69,14 +69,20 @@ func (c *pilotCase) agree(now time.Time) {
 	}
 }
 
-// trust has those who could let a pilot go on at any time have done so, also if the terms do not name them now.
+// trust has those who could let a pilot go on at any time have done so, and those withdraw it who may agree, also if the terms do not name them now.
 func (c *pilotCase) trust() {
 	for _, r := range c.records {
-		if r.Kind == desired.RecordResume && c.unproven(r) == "" && slices.ContainsFunc(c.terms.chain, func(a *pilotRecord) bool { return a.namesAgreeing(r.By) }) {
+		could := slices.ContainsFunc(c.terms.chain, func(a *pilotRecord) bool { return a.namesAgreeing(r.By) })
+		if c.unproven(r) == "" && (r.Kind == desired.RecordResume && could || c.withdraws(r)) {
 			r.doubt = ""
 			delete(c.doubts, r.name)
 		}
 	}
+}
+
+// withdraws says whether a record withdraws a pilot, by one who may agree to its terms: nobody gets anything by that.
+func (c *pilotCase) withdraws(r *pilotRecord) bool {
+	return r.Kind == desired.RecordClosure && r.Outcome == "withdrawn" && slices.ContainsFunc(c.terms.who, func(who string) bool { return samePerson(who, r.By) })
 }
 
 // last is the agreement that counts last; nil: none does.
@@ -174,10 +180,10 @@ func (c *pilotCase) haltedAnyway(now time.Time) (halted *pilotRecord) {
 	return halted
 }
 
-// over says whether a pilot was seen to have ended in a state by a record while its terms were agreed: it stays so, whatever they say now.
+// over says whether a record may end a pilot in a state: it was seen to do so while the terms were agreed, whatever they say now, or anyway.
 func (c *pilotCase) over(state string, r *pilotRecord) bool {
 	since, seen := c.f.Since[state]
-	return c.terms.unagreed == "" || seen && !since.Before(r.at)
+	return c.terms.unagreed == "" || seen && !since.Before(r.at) || c.withdraws(r)
 }
 
 // Unagreed is the place of a pilot whose terms are not agreed, why: nobody gets more than is published, and nobody loses that but by a halt or at its

@@ -211,8 +211,9 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 			l.as(func(r *desired.PilotRoles) { r.Authoriser = outsider })
 			l.record("deny-1", outsider, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "deny", Reason: sentence})
 		}, plan.PilotCalled, []string{s, ""}},
-		"it is closed": {func(l *life) {
-			l.record("closure-1", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "withdrawn", Reason: sentence})
+		"it is withdrawn": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
+			l.record("closure-1", outsider, desired.RecordClosure, desired.PilotRecord{Outcome: "withdrawn", Reason: sentence})
 		}, plan.PilotCalled, []string{s, ""}},
 	} {
 		l := agreed()
@@ -283,6 +284,31 @@ func TestWhatHasEndedStaysSoWhateverItsTermsSay(t *testing.T) {
 	l.f.Since = map[string]time.Time{plan.PilotClosed: l.now}
 	if n := l.judge(); n.State != plan.PilotClosed || n.Unagreed == "" {
 		t.Errorf("it is %s", n.State)
+	}
+	for name, c := range map[string]struct {
+		by       string
+		agreed   bool
+		state    string
+		unagreed bool
+	}{
+		"coordinator":         {coordinator, true, plan.PilotClosed, false},
+		"owner":               {owner, true, plan.PilotClosed, false},
+		"outsider":            {outsider, true, plan.PilotRequested, true},
+		"owner of a request":  {outsider, false, plan.PilotClosed, true},
+		"nobody of a request": {owner, false, plan.PilotRequested, true},
+	} {
+		w := newFECPilot()
+		w.silent = true
+		if c.agreed {
+			w.agrees("agreement-1", owner)
+			w.mirrored()
+		}
+		w.p.Owner = outsider
+		w.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
+		w.record("closure-1", c.by, desired.RecordClosure, desired.PilotRecord{Outcome: "withdrawn", Reason: sentence})
+		if n := w.judge(); n.State != c.state || (n.Unagreed != "") != c.unagreed || slices.Contains(n.Place.Waves, w.f.Subject) {
+			t.Errorf("withdrawn by %s it is %s, unagreed %q, %v", name, n.State, n.Unagreed, n.Place.Waves)
+		}
 	}
 	d := newFECPilot()
 	d.silent = true
