@@ -273,6 +273,8 @@ func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
 	switch {
 	case desired.Expired(r.Closes, s.At):
 		return nil, fmt.Errorf("the call would have closed on %s already: give a later --closes", r.Closes)
+	case desired.Expired(r.Closes, s.At.Add(leastCall)):
+		return nil, fmt.Errorf("sites would have less than a day to answer until the end of %s: give --closes %s or later", r.Closes, s.At.Add(leastCall).UTC().Format(time.DateOnly))
 	case desired.Expired(s.Pilot.Expires, dayAfter(r.Closes)):
 		return nil, fmt.Errorf("the pilot itself ends with %s: give an earlier --closes, or the pilot a later day", s.Pilot.Expires)
 	case len(s.Pilot.Sites) == 0:
@@ -280,6 +282,9 @@ func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
 	}
 	return nil, nil
 }
+
+// leastCall is how long sites have to answer at least.
+const leastCall = 24 * time.Hour
 
 // dayAfter is when a last day has passed.
 func dayAfter(day string) time.Time {

@@ -363,6 +363,9 @@ func TestWhatIsDatedBackGainsNothing(t *testing.T) {
 				}
 			}
 			l.is(t, c.state, c.waves...)
+			if g := find(t, l.judge().Gates, "deployed/call-closed"); g.Verdict != plan.GatePass || (g.Why != "") != (c.kind == desired.RecordCall) {
+				t.Errorf("the call: %s (%s)", g.Verdict, g.Why)
+			}
 		})
 	}
 }
