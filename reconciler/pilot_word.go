@@ -396,6 +396,11 @@ func (s PilotSeen) checkWaiver(r *desired.PilotRecord) ([]string, error) {
 	if desired.Expired(r.Expires, s.At) {
 		return nil, fmt.Errorf("the waiver would have ended with %s already: give a later --expires", r.Expires)
 	}
+	if approval, ok := s.last(func(o desired.PilotRecord) bool {
+		return o.Kind == desired.RecordApproval && o.Update == r.Update && o.Subject == r.Subject && desired.SamePerson(o.By, r.By)
+	}); ok && r.Check == desired.TestOfUpdate {
+		return nil, fmt.Errorf("%s approved update %s, and so may not waive its test: it takes two", approval.By, r.Update)
+	}
 	if last := s.lastOwn(); r.Check == desired.SoakOfWave && r.Update != last {
 		return []string{fmt.Sprintf("waves soak with update %[1]s now, of which this waives nothing: give --update %[1]s", last)}, nil
 	}
