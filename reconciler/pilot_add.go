@@ -134,8 +134,6 @@ type AddUpdate struct {
 	Update   string
 	Is       desired.PilotUpdate // without its base and packages
 	Packages AddPackages
-	// Reason and Until waive the test of an update that skips it.
-	Reason, Until string
 }
 
 func (w AddUpdate) say(s PilotSeen) (c PilotChange, err error) {
@@ -170,14 +168,6 @@ func (w AddUpdate) say(s PilotSeen) (c PilotChange, err error) {
 	p.Updates[w.Update] = u
 	c = PilotChange{Pilot: &p, Blobs: blobs, Title: fmt.Sprintf("Candidate update %s of %s", w.Update, s.Name)}
 	c.Apart = []Apart{{File: "update-" + w.Update, Path: []string{"updates", w.Update}, Value: u}}
-	if w.Reason != "" {
-		s.Pilot = p
-		waiver, err := RecordPilot{desired.PilotRecord{Kind: desired.RecordWaiver, Update: w.Update, Check: "test", Reason: w.Reason, Expires: w.Until}}.say(s)
-		if err != nil {
-			return c, err
-		}
-		c.Record = waiver.Record
-	}
 	return c, nil
 }
 

@@ -275,6 +275,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
 	}
+	said.Doubts = append(said.Doubts, a.datedBack(e.change.Record)...)
 	if a.Doubt != "" {
 		said.Doubts = append(said.Doubts, a.Doubt)
 	}
@@ -285,6 +286,18 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 		}
 	}
 	return nil
+}
+
+// datedBack warns of a record that is older than what anybody knows of it.
+func (a *PilotAuthor) datedBack(r *desired.PilotRecord) (doubts []string) {
+	if r == nil || a.At.IsZero() || a.Now().Sub(a.At) <= 24*time.Hour {
+		return nil
+	}
+	doubts = append(doubts, fmt.Sprintf("recorded as of %s; soak and deadlines count from when it is proven", observed.Minute(a.At)))
+	if r.Kind == desired.RecordCall && desired.Expired(r.Closes, a.Now()) {
+		doubts = append(doubts, fmt.Sprintf("the call has closed with %s: no site that has not answered by then takes part", r.Closes))
+	}
+	return doubts
 }
 
 // pilotEdit is something new about a pilot on its way into the files of a commit.

@@ -491,7 +491,7 @@ func TestAReviewShowsWhatProposedRecordsOfPilotsWillDo(t *testing.T) {
 	p.Withheld.Store("try", "of a pass")
 	p.later(time.Minute)
 	p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
-	p.records(tester, tester, "criterion", `criterion: "noise", met: "yes"`)
+	p.records(tester, tester, "criterion", fmt.Sprintf("subject: %q, criterion: \"noise\", met: \"yes\"", p.subject()))
 	p.change("scripts/env", "echo global", "echo everywhere")
 	rep, err := p.Review(t.Context(), base)
 	must(t, err)

@@ -278,6 +278,8 @@ func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
 	switch {
 	case desired.Expired(r.Closes, s.At):
 		return nil, fmt.Errorf("the call would have closed on %s already: give a later --closes", r.Closes)
+	case desired.Expired(r.Closes, s.At.Add(leastCall)):
+		return nil, fmt.Errorf("sites would have less than a day to answer until the end of %s: give --closes %s or later", r.Closes, s.At.Add(leastCall).UTC().Format(time.DateOnly))
 	case desired.Expired(s.Pilot.Expires, dayAfter(r.Closes)):
 		return nil, fmt.Errorf("the pilot itself ends with %s: give an earlier --closes, or the pilot a later day", s.Pilot.Expires)
 	case len(s.Pilot.Sites) == 0:
@@ -285,6 +287,9 @@ func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
 	}
 	return nil, nil
 }
+
+// leastCall is how long sites have to answer at least.
+const leastCall = 24 * time.Hour
 
 // dayAfter is when a last day has passed.
 func dayAfter(day string) time.Time {
@@ -395,6 +400,11 @@ func (s PilotSeen) checkCriterion(r *desired.PilotRecord) ([]string, error) {
 func (s PilotSeen) checkWaiver(r *desired.PilotRecord) ([]string, error) {
 	if desired.Expired(r.Expires, s.At) {
 		return nil, fmt.Errorf("the waiver would have ended with %s already: give a later --expires", r.Expires)
+	}
+	if approval, ok := s.last(func(o desired.PilotRecord) bool {
+		return o.Kind == desired.RecordApproval && o.Update == r.Update && o.Subject == r.Subject && desired.SamePerson(o.By, r.By)
+	}); ok && r.Check == desired.TestOfUpdate {
+		return nil, fmt.Errorf("%s approved update %s, and so may not waive its test: it takes two", approval.By, r.Update)
 	}
 	if last := s.lastOwn(); r.Check == desired.SoakOfWave && r.Update != last {
 		return []string{fmt.Sprintf("waves soak with update %[1]s now, of which this waives nothing: give --update %[1]s", last)}, nil

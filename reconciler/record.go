@@ -49,8 +49,8 @@ func (r *Reconciler) rewritten(ctx context.Context, before desired.Site, commit 
 func (r *Reconciler) pilotStates(ctx context.Context, commit string) func(pilot string) string {
 	states := sync.OnceValue(func() map[string]string {
 		states := map[string]string{}
-		known := r.pilotLedger(ctx, desired.Site{})
-		if len(known.proofs) == 0 {
+		known, err := r.provenRecords(ctx)
+		if err != nil || len(known.proofs) == 0 {
 			return states
 		}
 		w, err := r.load(ctx, commit)
@@ -72,9 +72,9 @@ func (r *Reconciler) pilotStates(ctx context.Context, commit string) func(pilot 
 }
 
 // proves says whether anything is proven of a pilot.
-func (k pilotLedger) proves(pilot string) bool {
+func (k provenRecords) proves(pilot string) bool {
 	for key := range k.proofs {
-		if key.name == pilot {
+		if key.section == pilotSection && key.name == pilot {
 			return true
 		}
 	}
@@ -93,9 +93,9 @@ func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted
 	if len(fresh) == 0 || r.Records == nil {
 		return nil, nil
 	}
-	known := r.pilotLedger(ctx, desired.Site{})
-	if known.err != nil && !r.Records.readOnly {
-		return nil, fmt.Errorf("commit %s is not published: nobody knows whether it had pilots %s before: %w", w.commit.ID, desired.Few(slices.Sorted(maps.Keys(fresh))), known.err)
+	known, err := r.provenRecords(ctx)
+	if err != nil && !r.Records.readOnly {
+		return nil, fmt.Errorf("commit %s is not published: nobody knows whether the site had pilots %s before: %w", w.commit.ID, desired.Few(slices.Sorted(maps.Keys(fresh))), err)
 	}
 	has := map[recordKey]bool{}
 	for _, s := range recordsOf(w.stated) {
@@ -103,7 +103,7 @@ func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted
 	}
 	lost := map[string][]string{}
 	for key := range known.proofs {
-		if fresh[key.name] && !has[key] {
+		if key.section == pilotSection && fresh[key.name] && !has[key] {
 			lost[key.name] = append(lost[key.name], key.record)
 		}
 	}

@@ -88,8 +88,8 @@ A later report replaces what it says of the same checks.`,
 			word: func(f *pilotFlags, _ []string) (reconciler.PilotWord, error) { return readReport(f) },
 		},
 		{
-			name: "waive", args: "CHECK", short: "let a check be left out until a day (coordinator)", ofUpdate: true, least: 1, most: 1,
-			long:    "Let a check, the test of an update or the soak of a wave be left out until a day, for a reason. Nobody waives what is their own.",
+			name: "waive", args: "CHECK", short: "let a check be left out until a day (coordinator; test: authoriser or tester)", ofUpdate: true, least: 1, most: 1,
+			long:    "Let a check, the test of an update or the soak of a wave be left out until a day, for a reason. The test of an update the authoriser or a tester waives,\nwho has not approved it. Nobody waives what is their own.",
 			example: `  pomona pilot grid-1 waive patch-list --reason "the first version has no patches" --expires 2026-12-31`,
 			flags: func(f *pilotFlags) {
 				reason(f)

@@ -23,7 +23,6 @@ type pilotStartFlags struct {
 	infosys      desired.InfoSys
 	packages     string
 	update       desired.PilotUpdate
-	until        string
 }
 
 // pilotStartVerbs lead to a pilot that can be frozen.
@@ -97,10 +96,8 @@ RPMS.production_updates). What follows is said of it as of the pilot itself: pom
 				f.set.StringVar(&u.Kind, "kind", "", "production: what production nodes get too; pilot: a new version of the pilot")
 				f.set.StringVar(&u.Reason, "reason", "", "security, bugfix or enhancement")
 				f.set.StringVar(&u.Advisory, "advisory", "", "of a security update: its advisory")
-				f.set.StringVar(&u.Test, "test", "", "required or skipped, which the coordinator waives with --waive; default: required")
+				f.set.StringVar(&u.Test, "test", "", "required or skipped, which the authoriser or a tester has to waive; default: required")
 				f.set.StringVar(&u.Compat, "compat", "", "backward-compatible or breaking; default: backward-compatible")
-				f.set.StringVar(&f.words.record.Reason, "waive", "", "why its test is skipped")
-				f.set.StringVar(&f.words.start.until, "waive-until", "", "last day of that")
 			},
 			word: addUpdate,
 		},
@@ -303,15 +300,9 @@ func addUpdate(f *pilotFlags, args []string) (reconciler.PilotWord, error) {
 		return nil, errors.New("no packages: give --packages FOLDER")
 	case u.Reason == "security" && u.Advisory == "":
 		return nil, errors.New("a security update names what it is for: give --advisory")
-	case u.Test == "skipped" && (f.words.record.Reason == "" || f.words.start.until == ""):
-		return nil, errors.New("an update whose test is skipped needs --waive REASON and --waive-until DAY")
 	}
 	if err := f.checkStore(); err != nil {
 		return nil, err
 	}
-	w := reconciler.AddUpdate{Update: args[0], Is: u, Packages: reconciler.AddPackages{Folder: f.words.start.packages, URL: f.words.record.URL}}
-	if u.Test == "skipped" {
-		w.Reason, w.Until = f.words.record.Reason, f.words.start.until
-	}
-	return w, nil
+	return reconciler.AddUpdate{Update: args[0], Is: u, Packages: reconciler.AddPackages{Folder: f.words.start.packages, URL: f.words.record.URL}}, nil
 }

@@ -70,7 +70,7 @@ func servicePilot() (desired.Pilot, []step) {
 	report := passed("docs")
 	report["docs"] = desired.CheckResult{Verdict: "waived"}
 	return p, []step{
-		{"untested", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(1), Check: desired.TestOfUpdate, Update: "fix", Subject: fixed, Expires: "2026-05-01", Reason: "nothing but one text changes"}},
+		{"untested", desired.PilotRecord{Kind: desired.RecordWaiver, By: "tom@example.org", At: at(1), Check: desired.TestOfUpdate, Update: "fix", Subject: fixed, Expires: "2026-05-01", Reason: "nothing but one text changes"}},
 		{"freeze", desired.PilotRecord{Kind: desired.RecordFreeze, By: carol, At: at(2), Subject: first, Closure: &desired.RPMClosure{}}},
 		{"docs-later", desired.PilotRecord{Kind: desired.RecordWaiver, By: carol, At: at(3), Check: "docs", Subject: first, Expires: "2026-04-20", Reason: "the documentation comes with the notes"}},
 		{"report", desired.PilotRecord{Kind: desired.RecordReport, By: "tom@example.org", At: at(3), Subject: first, Compat: "new-service", Checks: report}},
@@ -282,8 +282,9 @@ func TestPilotUpdates(t *testing.T) {
 	runPilotCases(t, servicePilot, []pilotCase{
 		{"advisory", update("fix", func(u *desired.PilotUpdate) { u.Advisory = "" }),
 			`pilots.p.updates.fix: a security update needs an advisory; say in advisory which one: participants are told of it`},
-		{"skipped", func(p *desired.Pilot) { delete(p.Records, "untested") },
-			`pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; record one: kind waiver, check test, update fix; or have it tested`},
+		{"skipped", open(without("untested")),
+			`warning: pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; its authoriser or a tester does: pomona pilot p update fix waive test; or have it tested`},
+		{"skipped, and ended", without("untested"), ``},
 		{"base", open(update("more", func(u *desired.PilotUpdate) { u.Base = "sha256:00" })),
 			`pilots.p.updates.more.base: no packages of this pilot have this digest; the last ones mirrored, to which an update adds, have ` + fixed},
 		{"base before anything is mirrored", open(without("mirror-fix"), update("more", func(u *desired.PilotUpdate) { u.Base = "sha256:00" })),
@@ -325,7 +326,7 @@ func TestPilotUpdates(t *testing.T) {
 		}),
 			func(p *desired.Pilot) { delete(p.Updates, "more") }),
 			`warning: pilots.p.updates.fix: this is not what record "freeze-fix" froze: what was recorded of that does not count any more; put it back as it was, or freeze it again
-			pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; record one: kind waiver, check test, update fix; or have it tested`},
+			warning: pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; its authoriser or a tester does: pomona pilot p update fix waive test; or have it tested`},
 		{"too many", func(p *desired.Pilot) {
 			clear(p.Records)
 			for i := range 201 {
@@ -378,8 +379,7 @@ func TestPilotRecords(t *testing.T) {
 		{"a waiver of other packages", record("docs-later", func(r *desired.PilotRecord) { r.Subject = "sha256:00" }),
 			`pilots.p.records.report.checks.docs: no waiver of docs for this subject was valid on 2026-04-03; record one before the report: kind waiver, with the same subject, a reason and its last day`},
 		{"a waiver of whatever comes", record("untested", func(r *desired.PilotRecord) { r.Check, r.Subject = "docs", "" }),
-			`pilots.p.records.untested: a record of kind waiver needs subject; add the digest that pomona pilot p shows: it counts for nothing else
-			pilots.p.updates.fix.test: the test of this update is skipped, and no waiver says why; record one: kind waiver, check test, update fix; or have it tested`},
+			`pilots.p.records.untested: a record of kind waiver needs subject; add the digest that pomona pilot p shows: it counts for nothing else`},
 		{"an approval of whatever comes", record("approve-fix", func(r *desired.PilotRecord) { r.Subject = "" }),
 			`pilots.p.records."approve-fix": a record of kind approval needs subject; add the digest that pomona pilot p shows: it counts for nothing else`},
 		{"a criterion of whatever comes", record("jobs", func(r *desired.PilotRecord) { r.Subject = "" }),

@@ -29,6 +29,10 @@ func (p Pilot) Writers(r PilotRecord, installed map[string]bool) (people []strin
 		return []string{roles.Coordinator, p.Owner}, "its coordinator or owner"
 	case RecordJoin, RecordDeployment, RecordResources:
 		return []string{p.Sites[r.Site].Contact, roles.Coordinator}, "the site's contact, nor its coordinator"
+	case RecordWaiver:
+		if r.Check == TestOfUpdate {
+			return append([]string{roles.Authoriser}, roles.Testers...), "its authoriser or a tester"
+		}
 	case RecordHalt:
 		people = slices.Concat([]string{roles.Coordinator, roles.Developer, roles.Authoriser}, roles.Testers)
 		for _, site := range sortedKeys(installed) {

@@ -282,13 +282,34 @@ func TestUpdates(t *testing.T) {
 	l.approvesAgain("c")
 	delete(l.p.Records, "c-report")
 	is("c", plan.UpdateFrozen, "checked/test", plan.GatePending)
-	l.record("c-waiver", coordinator, desired.RecordWaiver, desired.PilotRecord{Update: "c", Subject: after, Check: "test", Expires: "2026-12-31", Reason: sentence})
+	waiver := desired.PilotRecord{Update: "c", Subject: after, Check: "test", Expires: "2026-12-31", Reason: sentence}
+	l.record("c-alone", coordinator, desired.RecordWaiver, waiver)
+	is("c", plan.UpdateFrozen, "checked/test", plan.GateNeedsApproval) // the coordinator does not waive it
+	l.p.Roles.Testers = append(l.p.Roles.Testers, coordinator)
+	is("c", plan.UpdateFrozen, "checked/test", plan.GatePending) // not by whatever role: he has approved it
+	if g := find(t, state("c").Gates, "checked/test"); !slices.Equal(g.Who, []string{authoriser, tester}) || !strings.Contains(g.Why, "four eyes") {
+		t.Errorf("the test of c: %+v", g)
+	}
+	l.p.Roles.Testers = []string{tester}
+	l.record("c-waiver", tester, desired.RecordWaiver, waiver)
 	l.record("c-mirror", authoriser, desired.RecordMirror, desired.PilotRecord{Update: "c", Subject: after})
 	is("c", plan.UpdateMirrored, "checked/test", plan.GateWaived)
 	c.Compat = "breaking"
 	l.p.Updates["c"] = c
 	l.approvesAgain("c")
 	is("c", plan.UpdateChecked, "noted/authorisation", plan.GatePending)
+
+	l = newSitePilot().deployed()
+	l.p.Urgency, l.p.Roles.Testers = "fast", nil
+	l.change("report-1", func(r *desired.PilotRecord) { r.By = coordinator })
+	l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", l.f.Subject)
+	fixed := l.subject("fix")
+	l.mirrorsUpdate("fix", fixed)
+	l.change("fix-report", func(r *desired.PilotRecord) { r.By = coordinator })
+	is("fix", plan.UpdateChecked, "noted/authorisation", plan.GatePending) // nobody else has looked at it
+	l.record("fix-authorisation", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Update: "fix", Subject: fixed, Decision: "ok"})
+	l.record("fix-mirror-2", authoriser, desired.RecordMirror, desired.PilotRecord{Update: "fix", Subject: fixed})
+	is("fix", plan.UpdateMirrored, "noted/authorisation", plan.GatePass)
 }
 
 // TestAProductionUpdateGoesToAllWhoHaveWhatItAddsTo does not wait for one wave after the other.
@@ -367,6 +388,9 @@ func TestWhatIsDatedBackGainsNothing(t *testing.T) {
 				}
 			}
 			l.is(t, c.state, c.waves...)
+			if g := find(t, l.judge().Gates, "deployed/call-closed"); g.Verdict != plan.GatePass || (g.Why != "") != (c.kind == desired.RecordCall) {
+				t.Errorf("the call: %s (%s)", g.Verdict, g.Why)
+			}
 		})
 	}
 }

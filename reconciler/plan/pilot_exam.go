@@ -100,11 +100,14 @@ func (e *pilotExam) authorise() {
 		who = []string{e.p.Roles.Authoriser}
 	}
 	e.authorising = e.gate("authorisation", who, "authorise")
-	if e.update != "" && !e.breaking() {
+	what := "nobody has authorised it"
+	if e.update != "" && e.alone() {
+		what = "nobody but whoever approved it has tested it, and nobody has authorised it"
+	} else if e.update != "" && !e.breaking() {
 		e.authorising = Gate{Name: "authorisation", Verdict: GateNotApplicable, Why: "it changes nothing that others depend on"}
 		return
 	}
-	found := e.evidence(&e.authorising, desired.RecordAuthorisation, "nobody has authorised it", e.checkedAt())
+	found := e.evidence(&e.authorising, desired.RecordAuthorisation, what, e.checkedAt())
 	if len(found) == 0 {
 		return
 	}

@@ -214,7 +214,7 @@ func subjectsAfter(l *life) (out []string) {
 }
 
 // TestNothingIsGainedByLess is the fourth: without a record that speaks for it, a pilot is no further. Who takes part, and who ends it, speaks neither for nor
-// against it.
+// against it; whoever speaks for a site may halt it only once that has installed it.
 func TestNothingIsGainedByLess(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLife(t)
@@ -228,7 +228,11 @@ func TestNothingIsGainedByLess(t *testing.T) {
 		}
 		less := l.clone()
 		delete(less.p.Records, name)
-		if before, after := l.judge(), less.judge(); rank(after.State) > rank(before.State) {
+		before, after := l.judge(), less.judge()
+		if before.State == plan.PilotHalted && l.p.Records[name].Kind == desired.RecordDeployment {
+			t.Skip("who has not installed it has not halted it")
+		}
+		if rank(after.State) > rank(before.State) {
 			t.Errorf("without %s (%+v) it is %s, and was %s (%s)", name, l.p.Records[name], after.State, before.State, before.Why)
 		}
 	})

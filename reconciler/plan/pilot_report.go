@@ -174,9 +174,19 @@ func (e *pilotExam) doubtedWaiver(g Gate, check string) Gate {
 	return g
 }
 
-// waivers are the waivers of a check that count, also those that have expired.
+// waivers are the waivers of a check that count, also those that have expired. Whoever approved an update does not waive its test.
 func (e *pilotExam) waivers(check string) []*pilotRecord {
-	return e.pilotJudge.waivers(e.update, check)
+	return slices.DeleteFunc(e.pilotJudge.waivers(e.update, check), func(r *pilotRecord) bool { return check == checkTest && e.approved(r.By) })
+}
+
+// approved says whether somebody has approved the update.
+func (e *pilotExam) approved(who string) bool {
+	return slices.ContainsFunc(e.counting(e.update, desired.RecordApproval), func(r *pilotRecord) bool { return samePerson(r.By, who) })
+}
+
+// alone says whether nobody but whoever approved the update has tested it.
+func (e *pilotExam) alone() bool {
+	return len(e.reports) > 0 && !slices.ContainsFunc(e.reports, func(r *pilotRecord) bool { return !e.approved(r.By) })
 }
 
 func (j *pilotJudge) waivers(update, check string) (out []*pilotRecord) {

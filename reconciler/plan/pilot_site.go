@@ -265,9 +265,21 @@ func (j *pilotJudge) closedAt() time.Time {
 	if len(calls) == 0 {
 		return time.Time{}
 	}
-	day, err := time.Parse(time.DateOnly, calls[len(calls)-1].Closes)
+	return later(calls[len(calls)-1].closes(), calls[len(calls)-1].known)
+}
+
+// closes is when a call closes, with the end of its day, whenever it is known; zero: nobody knows.
+func (r *pilotRecord) closes() time.Time {
+	day, err := time.Parse(time.DateOnly, r.Closes)
 	if err != nil {
 		return time.Time{}
 	}
-	return later(day.AddDate(0, 0, 1), calls[len(calls)-1].known)
+	return day.AddDate(0, 0, 1)
+}
+
+// calledLate says whether the last call was dated back so far that it had closed before anybody knew of it.
+func (j *pilotJudge) calledLate() bool {
+	var g Gate
+	calls := j.calls(&g)
+	return len(calls) > 0 && calls[len(calls)-1].known.After(calls[len(calls)-1].closes())
 }

@@ -257,8 +257,20 @@ func (e *pilotExam) testGate() Gate {
 	if e.test {
 		return Gate{Name: checkTest, Verdict: GateNotApplicable, Why: "it is tested: its checks say how that went"}
 	}
-	g := e.gate(checkTest, e.coordinator(), "waive", checkTest)
+	var who []string
+	if roles := e.p.Roles; roles != nil {
+		who = slices.DeleteFunc(append([]string{roles.Authoriser}, roles.Testers...), e.approved)
+	}
+	g := e.gate(checkTest, who, "waive", checkTest)
 	g.Why = "its test is skipped, and nobody has waived that"
+	for _, r := range e.pilotJudge.waivers(e.update, checkTest) {
+		if e.approved(r.By) {
+			g.Why, g.Records = fmt.Sprintf("%s: %s has approved it too: four eyes are wanted", r.name, r.By), recordNames(r)
+		}
+	}
+	if len(who) == 0 {
+		g.Why, g.Who, g.Do = "its test is skipped, and nobody is there to waive that who has not approved it: have it tested, or name a tester", e.coordinator(), e.do("staff")
+	}
 	return e.waivable(g, checkTest)
 }
 

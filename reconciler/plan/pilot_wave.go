@@ -316,6 +316,8 @@ func (j *pilotJudge) closingGate() Gate {
 		g.Verdict, g.Why = GatePending, "sites have not been asked"
 	case closes.After(j.at):
 		g.Verdict, g.Why = GatePending, "sites may answer until "+observed.Minute(closes)
+	case j.calledLate():
+		g.Why = "nobody knew of it before it closed"
 	}
 	return g
 }
