@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -88,6 +89,36 @@ func TestPrerequisitesOnACleanMachine(t *testing.T) {
 	if said := inFolder(t, site, binary, "prerequisites"); !strings.Contains(said, "trial of 1.12.20 on rocky9: pending") {
 		t.Errorf("afterwards: %s", said)
 	}
+}
+
+// TestTheServiceRemembersWhoWroteEvidence has a service find out who signed, and a command ask it; without a service its ledger knows.
+func TestTheServiceRemembersWhoWroteEvidence(t *testing.T) {
+	t.Parallel()
+	h := newTownhall(t)
+	trial := func(more ...string) {
+		inFolder(t, h.site, binary, append([]string{"prerequisites", "trial", "dbus", "--system", "rocky9", "--version", "1.12.20", "--again", "0", "--changed", "0",
+			"--verify", "0", "--by", "owner@example.org"}, more...)...)
+	}
+	gate := func(want string) func() bool {
+		return func() bool {
+			out, _, code := pomona(t, "prerequisites", "show", "dbus", "--root", h.root, "--site", h.site)
+			return code == 0 && strings.Contains(strings.Join(strings.Fields(out), " "), "trial of 1.12.20 on rocky9 "+want)
+		}
+	}
+	trial("--install", "0", "--sign", "none", "--at", "2026-11-20T08:00:00Z")
+	eventually(t, "evidence that nobody signed does not count", gate("needs_approval trial-rocky9-20261120-"))
+	trial("--install", "1", "--at", "2026-11-21T08:00:00Z")
+	eventually(t, "signed evidence counts", gate("fail trial-rocky9-20261121-"))
+	if out, errs, code := pomona(t, "prerequisites", "--root", h.root, "-o", "json"); code != 0 || !strings.Contains(out, `"records": [`) {
+		t.Errorf("%d %s\n%s", code, out, errs)
+	}
+	if err := h.end(syscall.SIGTERM); err != nil {
+		t.Errorf("pomona serve ends with %v", err)
+	}
+	if !gate("fail trial-rocky9-20261121-")() {
+		t.Errorf("without a service: %s", must(t, "prerequisites", "show", "dbus", "--root", h.root, "--site", h.site))
+	}
+	*h.service = *serveFile(t, h.file)
 }
 
 // inFolder runs a program in a folder, which must end with 0, and gives what it printed. It may take as long as the test may.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -42,13 +44,45 @@ func (r *Reconciler) SeePrerequisites(ctx context.Context) ([]plan.Prerequisite,
 	return r.judgePrerequisites(ctx, s.commit)
 }
 
-// RenderPrerequisites are the files that the prerequisites of the branch are rendered into.
-func (r *Reconciler) RenderPrerequisites(ctx context.Context) ([]tree.Node, error) {
+// RenderPrerequisites writes the files that the prerequisites of the branch are rendered into into a folder, and gives their paths. A folder that has
+// files of the site is refused.
+func (r *Reconciler) RenderPrerequisites(ctx context.Context, dir string) ([]string, error) {
 	w, err := r.read(ctx, r.Branch)
 	if err != nil {
 		return nil, err
 	}
-	return tree.Prerequisites(w.site)
+	nodes, err := tree.Prerequisites(w.site)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.foreign(dir); err != nil {
+		return nil, err
+	}
+	paths := make([]string, len(nodes))
+	for i, n := range nodes {
+		paths[i] = n.Path
+	}
+	return paths, WriteNodes(dir, nodes)
+}
+
+// foreign says why nothing may be rendered into a folder: it has files of the site.
+func (r *Reconciler) foreign(dir string) error {
+	file, err := r.Repo.Tracked(dir)
+	if file == "" && err == nil {
+		err = filepath.WalkDir(dir, func(at string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && filepath.Ext(at) == ".cue" {
+				file, err = at, fs.SkipAll
+			}
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("render into %q: %w", dir, err)
+	}
+	if file != "" {
+		return fmt.Errorf("render into %q: the site has %s there: name a folder of its own with --to", dir, file)
+	}
+	return nil
 }
 
 // judgePrerequisites judges all of a commit, each after what it needs.

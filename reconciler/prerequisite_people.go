@@ -25,16 +25,21 @@ func (r *Reconciler) prerequisiteAuthors(ctx context.Context, w wanted, f *plan.
 	if !reviewed {
 		return nil
 	}
-	d := declared{Reconciler: r, name: f.Name, then: map[string]wanted{}, people: map[string]string{}}
-	if r.Proofs != nil {
-		d.signers = r.Proofs.signers
-	}
-	err := d.look(ctx, w, sayingsOf(f.Spec))
+	people, err := r.wrote(ctx, w, f.Name)
 	if err != nil && ctx.Err() == nil {
 		f.Unsure = err.Error()
 	}
-	f.Authors = d.people
+	f.Authors = people
 	return ctx.Err()
+}
+
+// wrote is who wrote what a commit says of a prerequisite, each with how that is known.
+func (r *Reconciler) wrote(ctx context.Context, w wanted, name string) (map[string]string, error) {
+	d := declared{Reconciler: r, name: name, then: map[string]wanted{}, people: map[string]string{}}
+	if r.Proofs != nil {
+		d.signers = r.Proofs.signers
+	}
+	return d.people, d.look(ctx, w, sayingsOf(w.stated.Prerequisites[name]))
 }
 
 // declared finds out who wrote what a prerequisite says. Whoever moves or formats it has not written it.

@@ -73,7 +73,7 @@ func (a *PrerequisiteAuthor) record(ctx context.Context, title string, evidence 
 	want, content := loaded.Site, map[string][]byte{}
 	want.Prerequisites = maps.Clone(want.Prerequisites)
 	for _, e := range evidence {
-		one, file, err := a.one(ctx, loaded, want, e)
+		one, file, err := a.one(ctx, t, loaded, want, e)
 		if err != nil {
 			return done, err
 		}
@@ -97,13 +97,21 @@ func (a *PrerequisiteAuthor) record(ctx context.Context, title string, evidence 
 	if !reflect.DeepEqual(after.Site, want) {
 		return done, fmt.Errorf("the site would say something else than %s: write it by hand", slices.Sorted(maps.Keys(content))[0])
 	}
-	done.Warnings = problems
+	done.Warnings = slices.DeleteFunc(problems, func(p desired.Problem) bool { return !done.about(p) })
 	if a.Dry {
 		return done, nil
 	}
 	made, err := a.commit(ctx, t, content, title, a.body(done), "prerequisites/"+done.Records[0].Name)
 	done.Commit, done.Branch, done.Change = made.Commit, made.Branch, made.Change
 	return done, err
+}
+
+// about says whether a problem is one of what was recorded, or of what that is about.
+func (d Recorded) about(p desired.Problem) bool {
+	return slices.ContainsFunc(d.Records, func(one RecordedOne) bool {
+		rest, ok := strings.CutPrefix(p.Path, desired.CUEPath(prerequisiteSection, one.Prerequisite))
+		return ok && (rest == "" || rest[0] == '.')
+	})
 }
 
 // Seen is the site as the branch has it that gets evidence.
@@ -132,7 +140,7 @@ func (a *PrerequisiteAuthor) body(done Recorded) string {
 }
 
 // one makes the file of one record.
-func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site desired.Site, e Evidence) (RecordedOne, propose.File, error) {
+func (a *PrerequisiteAuthor) one(ctx context.Context, t *target, loaded *load.Loaded, site desired.Site, e Evidence) (RecordedOne, propose.File, error) {
 	p, ok := site.Prerequisites[e.Prerequisite]
 	if !ok {
 		return RecordedOne{}, propose.File{}, unknownPrerequisite(site, e.Prerequisite)
@@ -161,8 +169,8 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 			return RecordedOne{}, propose.File{}, err
 		}
 	}
-	if r.Kind == desired.ReviewRecord && desired.SamePerson(r.By, p.Responsible) {
-		return RecordedOne{}, propose.File{}, fmt.Errorf("%s answers for %s: somebody else must review it", r.By, e.Prerequisite)
+	if err := a.mayRecord(ctx, wanted{commit: t.commit, loaded: loaded, stated: loaded.Site}, t, e.Prerequisite, r); err != nil {
+		return RecordedOne{}, propose.File{}, err
 	}
 	at, err := loaded.Locate(ctx, desired.Problems{{Path: desired.CUEPath("prerequisites", e.Prerequisite)}})
 	if err != nil {
@@ -174,6 +182,29 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, loaded *load.Loaded, site 
 	}
 	file, err := propose.PrerequisiteRecord(path.Join(path.Dir(at[0].File), fmt.Sprintf("record_%s_%s.cue", e.Prerequisite, name)), e.Prerequisite, name, r)
 	return RecordedOne{e.Prerequisite, name, file.Path, r}, file, err
+}
+
+// mayRecord says why evidence of whoever gives it would not count: a record is there for ever.
+func (a *PrerequisiteAuthor) mayRecord(ctx context.Context, w wanted, t *target, name string, r desired.PrerequisiteRecord) error {
+	responsible := w.stated.Prerequisites[name].Responsible
+	switch own := desired.SamePerson(r.By, responsible); {
+	case r.Kind == desired.RetireRecord && !own:
+		return fmt.Errorf("%s does not answer for %s: %s retires it", r.By, name, responsible)
+	case r.Kind == desired.ReviewRecord && own:
+		return fmt.Errorf("%s answers for %s: somebody else must review it", r.By, name)
+	case r.Kind != desired.ReviewRecord:
+		return nil
+	}
+	authors, err := (&Reconciler{Repo: t.repo, Loader: a.Loader, Log: a.Log, Now: a.Now}).wrote(ctx, w, name)
+	if err != nil {
+		return ctx.Err() // what came from elsewhere has no history; whoever judges the record has
+	}
+	for _, who := range slices.Sorted(maps.Keys(authors)) {
+		if desired.SamePerson(who, r.By) {
+			return fmt.Errorf("%s %s: somebody else must review %s", r.By, authors[who], name)
+		}
+	}
+	return nil
 }
 
 // triable says why a trial is of what the prerequisite has not: a record is there for ever.

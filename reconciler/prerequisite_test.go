@@ -20,10 +20,13 @@ type providing struct{ *piloting }
 func newProviding(t *testing.T) *providing {
 	t.Helper()
 	p := &providing{newPiloting(t)}
-	p.change("site.cue", "scripts:", `systems: bookworm: {family: "debian", release: "bookworm"}`+"\n\tscripts:")
+	p.change("site.cue", "scripts:", bookworm+"scripts:")
 	p.declares(p.declaration())
 	return p
 }
+
+// bookworm declares the system on which it is provided.
+const bookworm = `systems: bookworm: {family: "debian", release: "bookworm"}` + "\n\t"
 
 func (p *providing) declaration() string {
 	return `package site
@@ -194,6 +197,69 @@ func TestNobodyReviewsWhatHeHasWritten(t *testing.T) {
 		p.says(tester, tester, "review", `verdict: "pass"`)
 		p.is(c.name, "review", c.want, c.why)
 	}
+}
+
+// TestAPrerequisiteGoesOnceItIsRetired, by whoever answers for it, and does not come back without what was proven of it. A pilot of its name is another thing.
+func TestAPrerequisiteGoesOnceItIsRetired(t *testing.T) {
+	p := newProviding(t)
+	refused := func(when, why string) {
+		t.Helper()
+		served := p.commitServed()
+		if _, err := p.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want %s", when, err, why)
+		}
+		if p.commitServed() != served {
+			t.Errorf("%s: it is published", when)
+		}
+	}
+	goes := func() {
+		p.git("rm", "-q", "dbus.cue", "evidence*.cue")
+		p.write("site.cue", strings.Replace(p.read("site.cue"), bookworm, "", 1))
+		p.git("add", "-A")
+		p.git("commit", "-qm", "nobody needs it")
+	}
+	p.says(tester, tester, "trial", goodTrial)
+	p.says("", coordinator, "retire", `verdict: "pass", reason: "somebody has forged this one"`)
+	p.settled()
+	before := p.head()
+	goes()
+	refused("somebody else says that it is retired", "it is tested, and may go once it is retired")
+	p.git("reset", "-q", "--hard", before)
+	p.later(time.Minute)
+	p.says(coordinator, coordinator, "retire", `verdict: "pass", reason: "no such rack is there any more"`)
+	p.settled()
+	before = p.head()
+	goes()
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("it is retired, and does not go")
+	}
+	gone := p.head()
+	p.git("checkout", before, "--", ".")
+	p.git("rm", "-qf", fmt.Sprintf("evidence%d.cue", p.n))
+	p.git("commit", "-qm", "once more, without its end")
+	refused("it comes back", "prerequisites.dbus: a prerequisite of this name was there before, and this one does not have what was proven of that: retire-3; give this one another name")
+	p.git("reset", "-q", "--hard", gone)
+	p.git("checkout", before, "--", ".")
+	p.git("commit", "-qm", "once more, with all that was said of it")
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("it has all that was said of it, and does not come back")
+	}
+	p.git("reset", "-q", "--hard", gone)
+	p.write("pilots.cue", strings.Replace(p.read("pilots.cue"), "try:", "dbus:", 1))
+	p.git("commit", "-qam", "a pilot of its name")
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("a pilot of the name of a former prerequisite is refused")
+	}
+}
+
+func (p *providing) read(name string) string {
+	p.t.Helper()
+	b, err := os.ReadFile(filepath.Join(p.dir, name))
+	must(p.t, err)
+	return string(b)
 }
 
 // TestEvidenceIsNotProvenByNobody: where nobody can say who wrote what, it says so.

@@ -255,7 +255,7 @@ func (p *Proofs) doubt(k recordKey, why unproven) {
 // of is what is known of a record: a proof, or why there is none.
 func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
 	if p == nil {
-		return observed.Proof{}, false, unproven{why: "who wrote it finds out the service of the site"}
+		return observed.Proof{}, false, unproven{why: "the service of the site has not found out who wrote it"}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all, and pilots that come back without what
-// was proven of them. Only what follows what is published is compared with it: a way back brings back what was known then. An operator who names a
+// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all, and pilots and
+// prerequisites that come back without what was proven of them. Only what follows what is published is compared with it: a way back brings back what was known then. An operator who names a
 // commit takes it as it is.
 func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string) error {
 	if published == "" || published == w.commit.ID || r.Checks.Named != nil && r.Checks.Named(w.commit.ID) {
@@ -39,55 +39,61 @@ func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string)
 	return r.rewritten(ctx, before, published, w)
 }
 
-// rewritten refuses a commit that does not have all that was recorded by another one, or brings pilots back without that.
+// rewritten refuses a commit that does not have all that was recorded by another one, or brings pilots and prerequisites back without that.
 func (r *Reconciler) rewritten(ctx context.Context, before desired.Site, commit string, w wanted) error {
-	return r.refuse(ctx, w, desired.Rewritten(before, w.site, r.pilotStates(ctx, commit)), before)
+	return r.refuse(ctx, w, desired.Rewritten(before, w.site, r.statesOf(ctx, commit)), before)
 }
 
-// pilotStates are how far pilots of a commit are, worked out once somebody asks. Of a pilot of which the ledger has nothing proven,
-// nobody knows.
-func (r *Reconciler) pilotStates(ctx context.Context, commit string) func(pilot string) string {
-	states := sync.OnceValue(func() map[string]string {
-		states := map[string]string{}
-		known, err := r.provenRecords(ctx)
-		if err != nil || len(known.proofs) == 0 {
+// statesOf is how far pilots and prerequisites of a commit are, worked out once somebody asks. Of what the ledger has nothing proven, nobody knows.
+func (r *Reconciler) statesOf(ctx context.Context, commit string) func(section, name string) string {
+	states := sync.OnceValue(func() map[[2]string]string {
+		states := map[[2]string]string{}
+		known, _ := r.provenRecords(ctx) // a ledger that cannot be read knows nothing
+		if len(known.proofs) == 0 {
 			return states
 		}
 		w, err := r.load(ctx, commit)
 		if err != nil {
 			return states
 		}
-		j, err := r.seenOf(ctx, w, r.published())
-		if err != nil {
-			return states
-		}
-		for _, now := range j.now {
-			if known.proves(now.Name) {
-				states[now.Name] = now.State
+		if j, err := r.seenOf(ctx, w, r.published()); err == nil {
+			for _, now := range j.now {
+				states[[2]string{pilotSection, now.Name}] = now.State
 			}
 		}
+		if all, err := r.judgePrerequisites(ctx, w); err == nil {
+			for _, now := range all {
+				states[[2]string{prerequisiteSection, now.Name}] = now.State
+			}
+		}
+		maps.DeleteFunc(states, func(of [2]string, _ string) bool { return !known.proves(of) })
 		return states
 	})
-	return func(pilot string) string { return states()[pilot] }
+	return func(section, name string) string { return states()[[2]string{section, name}] }
 }
 
-// proves says whether anything is proven of a pilot.
-func (k provenRecords) proves(pilot string) bool {
+// proves says whether anything is proven of something in a section.
+func (k provenRecords) proves(of [2]string) bool {
 	for key := range k.proofs {
-		if key.section == pilotSection && key.name == pilot {
+		if key.section == of[0] && key.name == of[1] {
 			return true
 		}
 	}
 	return false
 }
 
-// returned finds pilots that a site did not have before, and of which the ledger knows more than they say now: those of a former one of that name, or
-// their own that have been taken away.
+// returned finds pilots and prerequisites that a site did not have before, and of which the ledger knows more than they say now: those of a former one of
+// that name, or their own that have been taken away.
 func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted) (ps desired.Problems, err error) {
-	fresh := map[string]bool{}
+	fresh := map[[2]string]bool{}
 	for name := range w.site.Pilots {
 		if _, there := before.Pilots[name]; !there {
-			fresh[name] = true
+			fresh[[2]string{pilotSection, name}] = true
+		}
+	}
+	for name := range w.site.Prerequisites {
+		if _, there := before.Prerequisites[name]; !there {
+			fresh[[2]string{prerequisiteSection, name}] = true
 		}
 	}
 	if len(fresh) == 0 || r.Records == nil {
@@ -95,25 +101,31 @@ func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted
 	}
 	known, err := r.provenRecords(ctx)
 	if err != nil && !r.Records.readOnly {
-		return nil, fmt.Errorf("commit %s is not published: nobody knows whether the site had pilots %s before: %w", w.commit.ID, desired.Few(slices.Sorted(maps.Keys(fresh))), err)
+		var names []string
+		for of := range fresh {
+			names = append(names, of[1])
+		}
+		slices.Sort(names)
+		return nil, fmt.Errorf("commit %s is not published: nobody knows whether it had %s before: %w", w.commit.ID, desired.Few(names), err)
 	}
 	has := map[recordKey]bool{}
 	for _, s := range recordsOf(w.stated) {
 		has[s.recordKey] = true
 	}
-	lost := map[string][]string{}
+	lost := map[[2]string][]string{}
 	for key := range known.proofs {
-		if key.section == pilotSection && fresh[key.name] && !has[key] {
-			lost[key.name] = append(lost[key.name], key.record)
+		if of := [2]string{key.section, key.name}; fresh[of] && !has[key] {
+			lost[of] = append(lost[of], key.record)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(lost)) {
-		slices.Sort(lost[name])
-		ps = append(ps, desired.Problem{Path: desired.CUEPath("pilots", name),
-			Text:   fmt.Sprintf("a pilot of this name was there before, and this one does not have what was proven of that: %s", desired.Few(lost[name])),
+	for of, records := range lost {
+		slices.Sort(records)
+		ps = append(ps, desired.Problem{Path: desired.CUEPath(of[0], of[1]),
+			Text: fmt.Sprintf("a %s of this name was there before, and this one does not have what was proven of that: %s",
+				map[string]string{pilotSection: "pilot", prerequisiteSection: "prerequisite"}[of[0]], desired.Few(records)),
 			Advice: "give this one another name"})
 	}
-	return ps, nil
+	return ps.Sorted(), nil
 }
 
 // publishedBefore is the site of the commit that is published.
@@ -134,7 +146,7 @@ func (p *PublishedSite) of(commit string) (desired.Site, bool) {
 	return p.is.site, p.link != "" && p.is.generation.Commit == commit
 }
 
-// refuse tells of records that are not what they were, and of pilots that come back, where they stand.
+// refuse tells of records that are not what they were, and of what comes back, where they stand.
 func (r *Reconciler) refuse(ctx context.Context, w wanted, problems desired.Problems, before desired.Site) error {
 	back, err := r.returned(ctx, before, w)
 	if err != nil {

@@ -75,6 +75,8 @@ func does(loop *reconciler.Loop, campaigns *reconciler.Campaigner) map[string]fu
 		"pilot":  func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutPilots(ctx, loop, b) },
 		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
+
+		"prerequisites": func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutPrerequisites(ctx, loop, b) },
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -41,16 +42,17 @@ func initSite(dir string) (repo.Commit, error) {
 	if there, err := os.ReadDir(dir); err != nil || len(there) > 0 {
 		return repo.Commit{}, errors.Join(err, fmt.Errorf("make site: %q is not empty", dir))
 	}
-	if err := copyTemplate(dir); err != nil {
+	now := time.Now()
+	if err := copyTemplate(dir, now); err != nil {
 		return repo.Commit{}, fmt.Errorf("make site: %w", err)
 	}
 	if err := vendorSchema(dir); err != nil {
 		return repo.Commit{}, err
 	}
-	return repo.Create(dir, "New site\n\nMade by pomona init.\n", time.Now())
+	return repo.Create(dir, "New site\n\nMade by pomona init.\n", now)
 }
 
-func copyTemplate(dir string) error {
+func copyTemplate(dir string, now time.Time) error {
 	return fs.WalkDir(sitetemplate.FS, ".", func(name string, e fs.DirEntry, err error) error {
 		to := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
@@ -58,7 +60,7 @@ func copyTemplate(dir string) error {
 			return err
 		case e.IsDir():
 			return os.MkdirAll(to, 0o755)
-		case name == "embed.go", name == schema.Root:
+		case path.Ext(name) == ".go", name == schema.Root:
 			return nil // vendorSchema writes the root file
 		}
 		b, err := fs.ReadFile(sitetemplate.FS, name)
@@ -69,6 +71,6 @@ func copyTemplate(dir string) error {
 		if sitetemplate.Executable(b) {
 			mode = 0o755
 		}
-		return writeNew(to, b, mode)
+		return writeNew(to, sitetemplate.Today(b, now), mode)
 	})
 }

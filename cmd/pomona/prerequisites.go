@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +20,12 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 // prerequisiteFlags say which site is looked at, and how it is known who wrote what.
 type prerequisiteFlags struct {
-	site, rev, output         string
+	site, rev, output, root   string
 	signers, keyring, forgeAt string
 	people                    map[string]string // by login
 	payloads                  payloadFlags
@@ -52,6 +55,7 @@ Exit code 0: done. 1: the site has problems. 2: could not run.`,
 		},
 	}
 	f.add(cmd)
+	f.addRoot(cmd)
 	cmd.AddCommand(showPrerequisiteCommand(), renderPrerequisitesCommand(), testPrerequisitesCommand(), trialCommand(),
 		evidenceCommand("review", "Say what you think of a prerequisite as it is rendered: not of one that you answer for"),
 		evidenceCommand("integration", "Say how what needs a prerequisite does with it"),
@@ -73,6 +77,11 @@ func (f *prerequisiteFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
 	flags.StringToStringVar(&f.people, "forge-person", nil, "LOGIN=ADDRESS: who approves there as LOGIN; may be repeated")
 	f.payloads.add(cmd, ownCache)
+}
+
+// addRoot is for commands that the service of a root can answer.
+func (f *prerequisiteFlags) addRoot(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.root, "root", "", "served directory: its service says what is published, and remembers who wrote what since when; without a service its ledger does")
 }
 
 // open makes what reads the site, and knows who wrote what.
@@ -128,11 +137,38 @@ func (f *prerequisiteFlags) forge() (forge.Forge, error) {
 
 // look judges all prerequisites.
 func (f *prerequisiteFlags) look(cmd *cobra.Command) ([]plan.Prerequisite, error) {
+	if f.root != "" {
+		return f.ask(cmd)
+	}
 	r, approvers, err := f.open(cmd)
 	if err != nil {
 		return nil, err
 	}
 	return r.Prerequisites(cmd.Context(), approvers)
+}
+
+// ask has the service of a root judge them.
+func (f *prerequisiteFlags) ask(cmd *cobra.Command) ([]plan.Prerequisite, error) {
+	if err := checkOutput(f.output); err != nil {
+		return nil, err
+	}
+	for _, flag := range []string{"rev", "allowed-signers", "keyring", "forge-site"} {
+		if cmd.Flags().Changed(flag) {
+			return nil, fmt.Errorf("--%s and --root: what is published counts, and what its service knows of who wrote it", flag)
+		}
+	}
+	return asked(cmd, f.root, "prerequisites", struct{}{}, []string{f.site}, func(r *reconciler.Reconciler) ([]plan.Prerequisite, error) {
+		return r.SeePrerequisites(cmd.Context())
+	})
+}
+
+// aboutPrerequisites answers an operator.
+func aboutPrerequisites(ctx context.Context, loop *reconciler.Loop, _ json.RawMessage) serve.Answer {
+	all, err := loop.SeePrerequisites(ctx)
+	if err != nil {
+		return refusal(err)
+	}
+	return told(all, nil)
 }
 
 func listPrerequisites(w io.Writer, all []plan.Prerequisite) error {
@@ -170,6 +206,7 @@ func showPrerequisiteCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	f.addRoot(cmd)
 	return cmd
 }
 
@@ -179,32 +216,26 @@ func renderPrerequisitesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the scripts, roles, containers, jobs and pages that prerequisites are rendered into",
-		Long:  "Write into a folder what a pass publishes as prerequisites/. Files that are there are replaced; none is removed.",
-		Args:  cobra.NoArgs,
+		Long: `Write into a folder what a pass publishes as prerequisites/. Files that are there are replaced; none is removed.
+A folder that has files of the site is refused.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, _, err := f.open(cmd)
 			if err != nil {
 				return err
 			}
-			nodes, err := r.RenderPrerequisites(cmd.Context())
+			paths, err := r.RenderPrerequisites(cmd.Context(), to)
 			if err != nil {
 				return err
 			}
-			if err := reconciler.WriteNodes(to, nodes); err != nil {
-				return err
-			}
-			paths := make([]string, len(nodes))
-			for i, n := range nodes {
-				paths[i] = n.Path
-			}
 			return write(cmd.OutOrStdout(), f.output, map[string]any{"folder": to, "files": paths}, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%d files in %s\n", len(nodes), to)
+				_, err := fmt.Fprintf(w, "%d files in %s\n", len(paths), to)
 				return err
 			})
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&to, "to", "prerequisites", "folder; made if it is not there")
+	cmd.Flags().StringVar(&to, "to", "rendered/prerequisites", "folder; made if it is not there")
 	return cmd
 }
 
@@ -221,6 +252,9 @@ and root, and no registry; others of their image. A machine that can make none s
 Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could not run.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := e.check(time.Now()); err != nil { // not only after a trial
+				return err
+			}
 			a, _, err := e.author(cmd, f)
 			if err != nil {
 				return err

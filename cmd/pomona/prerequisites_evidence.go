@@ -2,8 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +35,9 @@ func (e *evidenceFlags) add(cmd *cobra.Command) {
 
 // record writes evidence and shows it.
 func (e *evidenceFlags) record(cmd *cobra.Command, f *prerequisiteFlags, title string, evidence []reconciler.Evidence) error {
+	if err := e.check(time.Now()); err != nil {
+		return err
+	}
 	a, doubt, err := e.author(cmd, f)
 	if err != nil {
 		return err
@@ -50,6 +57,63 @@ func (e *evidenceFlags) record(cmd *cobra.Command, f *prerequisiteFlags, title s
 		fmt.Fprintf(cmd.ErrOrStderr(), "pomona: %s\n", doubt)
 	}
 	return write(cmd.OutOrStdout(), f.output, done, func(w io.Writer) error { return showRecorded(w, done, e.dry) })
+}
+
+// check refuses flags that no record has, before anything is read.
+func (e *evidenceFlags) check(now time.Time) error {
+	if e.at != "" {
+		at, err := time.Parse(time.RFC3339, e.at)
+		if err != nil {
+			return fmt.Errorf("malformed --at %q: want a time as 2026-10-01T08:30:00Z", e.at)
+		}
+		if at.After(now.Add(10 * time.Minute)) {
+			return fmt.Errorf("--at %s has not been yet", e.at)
+		}
+		e.at = at.UTC().Format(time.RFC3339)
+	}
+	if u, err := url.Parse(e.link); e.link != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("malformed --link %q: want an http or https address", e.link)
+	}
+	return nil
+}
+
+// leastReason is how many characters a reason has at least.
+const leastReason = 20
+
+// checkVerdict refuses a word without the reason that it needs.
+func checkVerdict(kind, verdict, reason string) error {
+	if err := oneOf("verdict", verdict, desired.PassVerdict, desired.FailVerdict, desired.InconclusiveVerdict); err != nil {
+		return err
+	}
+	switch {
+	case reason == "" && (kind == desired.RetireRecord || verdict != desired.PassVerdict):
+		return fmt.Errorf("nothing says why: give --reason, in %d characters at least", leastReason)
+	case reason != "" && utf8.RuneCountInString(reason) < leastReason:
+		return fmt.Errorf("--reason %q says too little: want %d characters at least", reason, leastReason)
+	}
+	return nil
+}
+
+// checkTrial refuses what jobs do not say. Given says which flags are.
+func checkTrial(given func(flag string) bool, codes map[string]int) error {
+	ran := false
+	for _, job := range []string{"install", "again", "verify", "upgrade"} {
+		ran = ran || given(job)
+		if code := codes[job]; code < 0 || code > 255 {
+			return fmt.Errorf("malformed exit code %d of --%s: want 0 to 255", code, job)
+		}
+	}
+	switch {
+	case !ran:
+		return errors.New("no job is said to have run: give the exit codes, --install and, as far as they ran, --again, --verify and --upgrade")
+	case given("changed") && !given("again"):
+		return errors.New("--changed is what installing again has changed: give also --again, its exit code")
+	case codes["changed"] < 0:
+		return fmt.Errorf("malformed number %d of --changed: want 0 or more", codes["changed"])
+	case given("upgrade") != given("from"):
+		return errors.New("--upgrade and --from go together: an upgrade's exit code, and the version from which it began")
+	}
+	return nil
 }
 
 func showRecorded(w io.Writer, done reconciler.Recorded, dry bool) error {
@@ -120,6 +184,9 @@ func evidenceCommand(kind, short string) *cobra.Command {
 refused if that has changed since you looked. It counts once it is known who wrote it: sign the commit, or approve its pull request.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkVerdict(kind, verdict, reason); err != nil {
+				return err
+			}
 			r := desired.PrerequisiteRecord{Kind: kind, Verdict: verdict, Reason: reason}
 			return e.record(cmd, f, fmt.Sprintf("Prerequisite %s: %s %s", args[0], kind, verdict), []reconciler.Evidence{{Prerequisite: args[0], Record: r, Of: of}})
 		},
@@ -147,6 +214,9 @@ A job whose code is not given was not run.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := desired.PrerequisiteRecord{Kind: desired.TrialRecord, System: system, Version: version}
 			given := cmd.Flags().Changed
+			if err := checkTrial(given, map[string]int{"install": install, "again": again, "verify": verify, "upgrade": upgrade, "changed": changed}); err != nil {
+				return err
+			}
 			result := func(flag string, code int) *desired.JobResult {
 				if !given(flag) {
 					return nil

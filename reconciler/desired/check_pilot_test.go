@@ -646,7 +646,7 @@ func TestPilotsGoOnceTheyEnded(t *testing.T) {
 		"said to have ended": {site(len(steps)), desired.Site{}, "deployed",
 			fmt.Sprintf("pilots: pilots.p is gone, and with it what %d records recorded; put it back as it was: it is deployed, and may go once it is closed or denied or expired", len(steps))},
 	} {
-		if got := desired.Rewritten(c.before, c.now, func(string) string { return c.state }).Error(); got != c.want {
+		if got := desired.Rewritten(c.before, c.now, func(string, string) string { return c.state }).Error(); got != c.want {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}

@@ -9,32 +9,27 @@ import (
 )
 
 // Rewritten are the records of pilots and prerequisites that one commit of a site has and a later one says otherwise or not at all:
-// evidence is added, never changed. What has ended may go with all its records: of a pilot, state says how far it was then; empty: nobody knows, and its
-// records alone tell.
-func Rewritten(before, now Site, state func(pilot string) string) Problems {
+// evidence is added, never changed. What has ended may go with all its records: state says how far something of a section was then; empty: nobody knows,
+// and its records alone tell.
+func Rewritten(before, now Site, state func(section, name string) string) Problems {
 	var ps Problems
-	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, func(name string, p Pilot) string {
-		switch s := state(name); {
-		case slices.Contains(pilotEnds, s) || s == "" && p.Ended():
-			return ""
-		case s != "":
-			return fmt.Sprintf("it is %s, and may go once it is %s", s, strings.Join(pilotEnds, " or "))
-		}
-		return recordEnds
-	})...)
-	ps = append(ps, rewritten("prerequisites", before.Prerequisites, now.Prerequisites, Prerequisite.records, func(_ string, p Prerequisite) string {
-		if p.Retired() {
-			return ""
-		}
-		return recordEnds
-	})...)
+	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, stays(state, "pilots", Pilot.Ended, "closed", "denied", "expired"))...)
+	ps = append(ps, rewritten("prerequisites", before.Prerequisites, now.Prerequisites, Prerequisite.records, stays(state, "prerequisites", Prerequisite.Retired, "retired"))...)
 	return ps.Sorted()
 }
 
-const recordEnds = "it may go once a record says that it has ended"
-
-// pilotEnds are the states of a pilot that may go.
-var pilotEnds = []string{"closed", "denied", "expired"}
+// stays says why something may not go that has not got into one of some states.
+func stays[T any](state func(section, name string) string, section string, ended func(T) bool, ends ...string) func(string, T) string {
+	return func(name string, v T) string {
+		switch s := state(section, name); {
+		case slices.Contains(ends, s) || s == "" && ended(v):
+			return ""
+		case s != "":
+			return fmt.Sprintf("it is %s, and may go once it is %s", s, strings.Join(ends, " or "))
+		}
+		return "it may go once a record says that it has ended"
+	}
+}
 
 // rewritten compares the records of everything in one section. Stays says why something may not go.
 func rewritten[T, R any](section string, before, now map[string]T, records func(T) map[string]R, stays func(string, T) string) (ps Problems) {

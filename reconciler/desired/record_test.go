@@ -37,8 +37,15 @@ func TestRecordsAreAddedOnly(t *testing.T) {
 		"by another":  {site(records{"a": retired("mallory@example.org", "pass")}), desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what a record recorded; "},
 		"not retired": {site(records{"a": retired("ada@example.org", "fail")}), desired.Site{}, "prerequisites: prerequisites.xml is gone, and with it what a record recorded; "},
 		"unheard":     {site(nil), desired.Site{}, ""},
+		"said to be retired": {site(records{"a": retired("ada@example.org", "pass"), "accepted": record("review")}), desired.Site{},
+			"prerequisites: prerequisites.xml is gone, and with it what 2 records recorded; put it back as it was: it is accepted, and may go once it is retired"},
 	} {
-		got := desired.Rewritten(c.before, c.now, func(string) string { return "" }).Error()
+		got := desired.Rewritten(c.before, c.now, func(section, name string) string {
+			if _, known := c.before.Prerequisites[name].Records["accepted"]; section == "prerequisites" && known {
+				return "accepted"
+			}
+			return ""
+		}).Error()
 		if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) || strings.Count(got, "\n") > 0 {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}

@@ -87,7 +87,7 @@ func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
 		}
 		p.State = state
 	}
-	if g := f.recorded(PrerequisiteRetired, desired.RetireRecord, ""); g.Verdict.Holds() {
+	if f.retired() {
 		p.State = PrerequisiteRetired
 	}
 	return p
@@ -285,6 +285,14 @@ func (f PrerequisiteFacts) others(state string) Gate {
 func (f PrerequisiteFacts) recorded(state, kind, why string) Gate {
 	g := Gate{State: state, Name: kind, Why: why, Do: strings.Join([]string{"pomona prerequisites", kind, f.Name}, " ")}
 	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == kind }, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
+}
+
+// retired says whether whoever answers for it has said that it is needed no more.
+func (f PrerequisiteFacts) retired() bool {
+	g := f.judged(Gate{}, func(r desired.PrerequisiteRecord) bool {
+		return r.Kind == desired.RetireRecord && desired.SamePerson(f.Spec.Responsible, r.By)
+	}, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
+	return g.Verdict.Holds()
 }
 
 // soaked wants that it has been in use for a while since it was integrated, and that was known. Approval never shortens that, nor does a record of the past.

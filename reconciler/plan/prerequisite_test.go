@@ -116,10 +116,13 @@ func TestPrerequisiteGates(t *testing.T) {
 		{"soaks still", change("integration-1", func(r *desired.PrerequisiteRecord) { r.At = "2026-05-14T00:00:00Z" }), "accepted", "soak: pending: until 2026-05-21T00:00:00Z"},
 		{"no way back", func(f *plan.PrerequisiteFacts) { delete(f.Spec.Records, "rollback-1") }, "accepted", "rollback: pending: try the way back"},
 		{"retired", func(f *plan.PrerequisiteFacts) {
-			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.Subject = "retire", "sha256:00" })
+			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By, r.Subject = "retire", "ada", "sha256:00" })
 		}, "retired", ""},
-		{"retired by nobody known", func(f *plan.PrerequisiteFacts) {
+		{"retired by somebody who does not answer for it", func(f *plan.PrerequisiteFacts) {
 			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind = "retire" })
+		}, "production", ""},
+		{"retired by nobody known", func(f *plan.PrerequisiteFacts) {
+			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By = "retire", "ada" })
 			delete(f.Proofs, "retire-1")
 		}, "production", ""},
 	} {

@@ -44,7 +44,7 @@ func (r *Repo) Reaches(from, to string) (bool, error) {
 	return false, nil
 }
 
-// Parents are the commits that a commit came of, as far as the clone has them.
+// Parents are the commits that a commit came of. A clone that does not have them all knows none.
 func (r *Repo) Parents(id string) (parents []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,9 +56,10 @@ func (r *Repo) Parents(id string) (parents []string, err error) {
 		return nil, fmt.Errorf("read commit %s: %w", id, err)
 	}
 	for _, h := range c.ParentHashes {
-		if _, err := r.peel(h); err == nil { // else the clone is shallow
-			parents = append(parents, h.String())
+		if _, err := r.peel(h); err != nil {
+			return nil, fmt.Errorf("read parent of commit %.12s: %w", id, err)
 		}
+		parents = append(parents, h.String())
 	}
 	return parents, nil
 }
