@@ -84,7 +84,7 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		why := cmp.Or(j.unsure[name], r.proofs(known, name, p, &f))
 		known.seen(name, &f, placeOf(published, name), published.Published)
-		f.FECs = known.runs(p, f.Members, in)
+		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
 		now := plan.Pilot(name, p, f, r.Now())
 		now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)

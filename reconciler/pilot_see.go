@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +85,30 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 		}
 	}
 	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free}, ctx.Err()
+}
+
+// pilotedFECs are those that take part in pilots that are published and not over; nil: nobody knows.
+func (r *Reconciler) pilotedFECs(ctx context.Context) map[string]bool {
+	root, err := os.OpenRoot(r.Root)
+	if r.Repo == nil || r.Loader == nil || err != nil {
+		return nil
+	}
+	defer root.Close() // only read
+	s, err := r.publishedBy(ctx, root)
+	if err != nil {
+		return nil
+	}
+	fecs := map[string]bool{}
+	for name, p := range s.commit.stated.Pilots {
+		over := slices.Contains([]string{plan.PilotClosed, plan.PilotDenied, plan.PilotExpired}, placeIn(s.generation.Givens.Pilots, name).State)
+		if p.Scope != desired.PilotOfFECs || over || desired.Expired(p.Expires, r.Now()) {
+			continue
+		}
+		for _, fec := range slices.Concat(plan.PilotMembers(s.commit.stated, p)...) {
+			fecs[fec] = true
+		}
+	}
+	return fecs
 }
 
 // rememberWithheld notes which pilots a pass does not bring further because something of them cannot be served, and why.

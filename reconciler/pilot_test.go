@@ -756,3 +756,53 @@ func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
 		t.Errorf("a pilot that is over is told of:\n%s", got)
 	}
 }
+
+// TestAFECThatProvesNothingIsToldToGetAToken wherever somebody looks why its pilot does not go on.
+func TestAFECThatProvesNothingIsToldToGetAToken(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	p.later(time.Hour)
+	say := func(source string) {
+		t.Helper()
+		for _, f := range observeRoot(t, p.Root).Index.FECs {
+			must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+				return l.AddReports(t.Context(), []ledger.FECReport{{FEC: f.Name, Serial: f.Serial, State: "running", Source: source, Clock: p.Now(), At: p.Now()}})
+			}))
+		}
+	}
+	whys := func() (gate, status, other, shown string) {
+		t.Helper()
+		now, err := p.Pilots(t.Context())
+		must(t, err)
+		for _, g := range now[0].Gates {
+			if g.Name == "wave-1" {
+				gate = g.Why
+			}
+		}
+		s, err := p.Status(t.Context())
+		must(t, err)
+		for _, line := range s.FECs.All {
+			switch line.FEC {
+			case "kgp2cu01":
+				status = line.Why
+			case "kgp2cu02":
+				other = line.Why
+			}
+		}
+		f, err := p.FEC(t.Context(), "kgp2cu01")
+		must(t, err)
+		return gate, status, other, strings.Join(f.Differs, "\n")
+	}
+	say(observed.FromReport)
+	const want = "reported, not proven: give it a token"
+	if gate, status, other, shown := whys(); gate != "0 of 1 run it, 1 must; kgp2cu01 "+want || status != want || other != "" || !strings.HasPrefix(shown, want) {
+		t.Errorf("the gate says %q, the status %q and %q, the FEC %q", gate, status, other, shown)
+	}
+	p.later(time.Minute)
+	say(observed.FromToken)
+	if gate, status, other, shown := whys(); gate+status+other+shown != "" {
+		t.Errorf("the gate says %q, the status %q and %q, the FEC %q", gate, status, other, shown)
+	}
+}
