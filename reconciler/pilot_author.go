@@ -76,6 +76,7 @@ type Apart struct {
 type PilotSaid struct {
 	Pilot    string           `json:"pilot"`
 	Record   string           `json:"record,omitempty"`
+	Problem  string           `json:"problem,omitempty"` // that the record is about
 	Subject  string           `json:"subject,omitempty"`
 	Files    []string         `json:"files"`
 	Text     string           `json:"text,omitempty"` // of what would be written
@@ -129,7 +130,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	}
 	said.Record, said.Files, said.Text = e.record, slices.Sorted(maps.Keys(e.content)), e.text()
 	if change.Record != nil {
-		said.Subject = change.Record.Subject
+		said.Subject, said.Problem = change.Record.Subject, change.Record.Problem
 	}
 	if !isNew {
 		said.Before = seen.Now.State

@@ -112,6 +112,9 @@ func showPilotSaid(w io.Writer, s reconciler.PilotSaid, dry bool) error {
 		if s.Record != "" {
 			fmt.Fprintf(&b, "record %s of pilot %s\n", s.Record, s.Pilot)
 		}
+		if s.Problem != "" {
+			fmt.Fprintf(&b, "problem %s\n", s.Problem)
+		}
 		if s.Subject != "" {
 			fmt.Fprintf(&b, "about %s\n", s.Subject)
 		}
