@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
@@ -65,3 +66,6 @@ func (p *Prover) Step(ctx context.Context) error {
 	}
 	return err
 }
+
+// Expire has views be worked out again.
+func (v *PilotViews) Expire() { v.at = time.Time{} }

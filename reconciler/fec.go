@@ -224,6 +224,9 @@ func (x *fecSeen) running(ctx context.Context) {
 			x.Differs = append(x.Differs, why+x.since(counts))
 		}
 	}
+	if counts != nil && !counts.Proven() && len(x.FEC.Pilots) > 0 {
+		x.Differs = append(x.Differs, report.NotProven+", so that pilots count what it runs")
+	}
 	if doubt := x.Said.Doubtful(); doubt != nil {
 		x.Differs = append(x.Differs, fmt.Sprintf("somebody reported for it, without its token: %s with serial %d at %s", doubt.State, doubt.Serial, observed.Minute(doubt.At)))
 	}

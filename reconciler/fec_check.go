@@ -61,7 +61,7 @@ func (c *FECChecks) look(ctx context.Context) (map[string]report.FECLine, error)
 		return nil, err
 	}
 	lines := map[string]report.FECLine{}
-	for _, line := range report.FECsOf(have.Index.FECs, said, c.r.Now()).All {
+	for _, line := range report.FECsOf(have.Index.FECs, said, nil, c.r.Now()).All {
 		lines[line.FEC] = line
 	}
 	return lines, nil

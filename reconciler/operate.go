@@ -318,7 +318,7 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 		}
 	}
 	if have.Current > 0 && s.Trouble == "" { // else nobody knows whether they are silent
-		fecs := report.FECsOf(have.Index.FECs, said, r.Now())
+		fecs := report.FECsOf(have.Index.FECs, said, r.pilotedFECs(ctx), r.Now())
 		s.FECs = &fecs
 	}
 	if len(s.Passes) > 0 {

@@ -84,7 +84,7 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		why := cmp.Or(j.unsure[name], r.proofs(known, name, p, &f))
 		known.seen(name, &f, placeOf(published, name), published.Published)
-		f.FECs = known.runs(p, f.Members, in)
+		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
 		now := plan.Pilot(name, p, f, r.Now())
 		if now.Unagreed != "" {
 			now = now.As(plan.Unagreed(now.Place, placeOf(published, name), now.Unagreed))

@@ -81,6 +81,7 @@ type PilotSaid struct {
 	Agreed   string           `json:"agreed,omitempty"`  // record by which whoever says it agrees to the terms as they then are
 	Terms    []string         `json:"terms,omitempty"`   // PATH: VALUE, that are agreed to
 	TermsOf  string           `json:"termsOf,omitempty"` // their digest
+	Problem  string           `json:"problem,omitempty"` // that the record is about
 	Subject  string           `json:"subject,omitempty"`
 	Files    []string         `json:"files"`
 	Text     string           `json:"text,omitempty"` // of what would be written
@@ -137,7 +138,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	}
 	said.Record, said.Agreed, said.Files, said.Text, said.Terms = e.record, e.agreed, slices.Sorted(maps.Keys(e.content)), e.text(), change.Terms
 	if change.Record != nil {
-		said.Subject = change.Record.Subject
+		said.Subject, said.Problem = change.Record.Subject, change.Record.Problem
 	}
 	if change.Terms != nil {
 		said.TermsOf = change.Record.Terms

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
@@ -21,6 +22,7 @@ type pilotLedger struct {
 	sights    map[string][]ledger.PilotSight // by pilot
 	ran       map[runKey]ledger.PilotRun
 	evidence  map[string]ledger.FECReport
+	reported  map[string]bool // FECs whose last report counts, and that have proven nothing
 	probes    map[string][]observed.PilotProbe
 	announced map[string]map[string]time.Time
 }
@@ -117,6 +119,15 @@ func (k *pilotLedger) follow(ctx context.Context, l *ledger.Ledger, site desired
 	if k.evidence, err = l.Evidence(ctx); err != nil {
 		return nil, err
 	}
+	said, err := observe.Said(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	k.reported = map[string]bool{}
+	for fec, s := range said {
+		counts := s.Counts()
+		k.reported[fec] = counts != nil && !counts.Proven()
+	}
 	for _, p := range site.Pilots {
 		if p.Scope != desired.PilotOfFECs {
 			continue
@@ -171,6 +182,16 @@ func (k pilotLedger) runs(p desired.Pilot, members [][]string, in []observed.Hol
 		}
 	}
 	return all
+}
+
+// unproven are members who say what they run, and prove nothing.
+func (k pilotLedger) unproven(members [][]string) (names []string) {
+	for _, fec := range slices.Concat(members...) {
+		if k.reported[fec] {
+			names = append(names, fec)
+		}
+	}
+	return names
 }
 
 // seen adds what was seen of a pilot before. If the ledger has nothing of it, what is published says what had opened, and whether it was halted.

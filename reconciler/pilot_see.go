@@ -1,9 +1,11 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ type judgedPilots struct {
 	now    []plan.PilotNow // by name
 	facts  map[string]plan.PilotFacts
 	free   []tree.PilotPlace // where they are to be, whether they can be served or not
+	unread error             // why the ledger does not say what has become of them
 }
 
 // side are the pilots as they are judged of a commit.
@@ -53,7 +56,32 @@ func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
 	if err != nil || s.generation.Commit == "" {
 		return judgedPilots{}, err
 	}
-	return r.seenOf(ctx, s.commit, s.generation)
+	j, err := r.seenOf(ctx, s.commit, s.generation)
+	r.rememberTrips(ctx, j.now)
+	return j, err
+}
+
+// rememberTrips enters failures that halt pilots as soon as somebody has seen them: a halt that people were shown stays one, whatever its FECs say by
+// the next pass.
+func (r *Reconciler) rememberTrips(ctx context.Context, pilots []plan.PilotNow) {
+	if !slices.ContainsFunc(pilots, func(n plan.PilotNow) bool { return n.Trip != "" }) {
+		return
+	}
+	r.Records.Try(ctx, func(l *ledger.Ledger) error {
+		all, err := l.PilotSights(ctx)
+		if err != nil {
+			return err
+		}
+		var trips []ledger.PilotSight
+		for _, now := range pilots {
+			seen, _ := pilotSights(now, slices.DeleteFunc(slices.Clone(all), func(s ledger.PilotSight) bool { return s.Pilot != now.Name }), r.Now())
+			trips = append(trips, slices.DeleteFunc(seen, func(s ledger.PilotSight) bool { return s.Kind != sawTrip })...)
+		}
+		if len(trips) == 0 {
+			return nil
+		}
+		return l.SeePilots(ctx, trips, nil)
+	})
 }
 
 // seenOf is likewise of a commit, beside what is published. It fetches nothing: passes do.
@@ -83,7 +111,35 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 			}
 		}
 	}
-	return judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free}, ctx.Err()
+	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free}
+	if r.Records != nil && !errors.Is(j.known.err, ledger.ErrNone) {
+		out.unread = j.known.err
+	}
+	return out, ctx.Err()
+}
+
+// pilotedFECs are those that take part in pilots that are published and not over; nil: nobody knows.
+func (r *Reconciler) pilotedFECs(ctx context.Context) map[string]bool {
+	root, err := os.OpenRoot(r.Root)
+	if r.Repo == nil || r.Loader == nil || err != nil {
+		return nil
+	}
+	defer root.Close() // only read
+	s, err := r.publishedBy(ctx, root)
+	if err != nil {
+		return nil
+	}
+	fecs := map[string]bool{}
+	for name, p := range s.commit.stated.Pilots {
+		over := slices.Contains([]string{plan.PilotClosed, plan.PilotDenied, plan.PilotExpired}, placeIn(s.generation.Givens.Pilots, name).State)
+		if p.Scope != desired.PilotOfFECs || over || desired.Expired(p.Expires, r.Now()) {
+			continue
+		}
+		for _, fec := range slices.Concat(plan.PilotMembers(s.commit.stated, p)...) {
+			fecs[fec] = true
+		}
+	}
+	return fecs
 }
 
 // rememberWithheld notes which pilots a pass does not bring further because something of them cannot be served, and why.
@@ -124,7 +180,7 @@ func (r *Reconciler) SeePilotsOf(ctx context.Context, rev string) (report.Pilots
 func (r *Reconciler) showPilots(ctx context.Context, j judgedPilots) report.Pilots {
 	out := report.Pilots{Site: j.site.Settings.Name, At: r.Now().UTC().Truncate(time.Second), Pilots: []report.Pilot{}}
 	told, _, err := r.toldOfPilots(ctx)
-	if err != nil {
+	if err = cmp.Or(j.unread, err); err != nil {
 		out.Trouble = err.Error()
 	}
 	for _, now := range j.now {
@@ -173,9 +229,13 @@ func (v *PilotViews) Pilots(ctx context.Context) (report.Pilots, error) {
 	if err != nil && v.last.At.IsZero() {
 		return now, err
 	}
+	trouble := now.Trouble
 	if err != nil {
-		v.last.Trouble = err.Error()
+		trouble = err.Error()
+	}
+	if trouble != "" && !v.last.At.IsZero() { // without the ledger it looks as if nothing had ever happened
 		now = v.last
+		now.Trouble = trouble
 	}
 	v.last, v.at = now, time.Now()
 	return now, nil

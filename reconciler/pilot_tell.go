@@ -12,7 +12,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
-// PilotTeller tells people what becomes of pilots, and asks the information system for their resources: beside passes.
+// PilotTeller tells people what becomes of pilots, and asks the information system for their resources: beside passes. It is an Observer: it looks
+// after each pass, when the clock may have changed something, when a message is due, and now and then.
 //
 // What people are told is entered into the ledger together with the ways that it takes before anything is sent, and each way is crossed out
 // after: a broadcast of one pilot, kind and subject is made once, whenever the process is killed. One that was handed over in the instant
@@ -24,11 +25,38 @@ type PilotTeller struct {
 	*Reconciler
 	Ways  PilotWays
 	Probe observe.PilotProbe
-	Every time.Duration // how often it decides; default 5s
+	Every time.Duration // how often it decides at least; default 1m
 	Asks  time.Duration // how often directory servers are asked; default 5m
 	Keep  time.Duration // how long a way is tried; default 7 days
 
+	wakes   chan struct{} // at most one is waiting
 	trouble trouble
+}
+
+// NewPilotTeller completes a teller whose exported fields are set, and has its reconciler wake it.
+func NewPilotTeller(t *PilotTeller) *PilotTeller {
+	t.wakes = make(chan struct{}, 1)
+	t.Observers = append(t.Observers, t)
+	return t
+}
+
+// Stage implements Observer.
+func (t *PilotTeller) Stage(string, time.Duration) {}
+
+// Looked implements Observer.
+func (t *PilotTeller) Looked(string, time.Duration, bool, error) {}
+
+// Fetched implements Observer.
+func (t *PilotTeller) Fetched(time.Duration, bool, error) {}
+
+// Passed implements Observer.
+func (t *PilotTeller) Passed(Done) { t.wake() }
+
+func (t *PilotTeller) wake() {
+	select {
+	case t.wakes <- struct{}{}:
+	default:
+	}
 }
 
 // PilotWays are the ways by which people are told. They are asked one at a time.
@@ -44,7 +72,7 @@ type PilotWays interface {
 // Run tells people until the context ends.
 func (t *PilotTeller) Run(ctx context.Context) error {
 	if t.Every <= 0 {
-		t.Every = 5 * time.Second
+		t.Every = time.Minute
 	}
 	if t.Asks <= 0 {
 		t.Asks = 5 * time.Minute
@@ -56,12 +84,14 @@ func (t *PilotTeller) Run(ctx context.Context) error {
 	defer beside.Wait()
 	beside.Go(func() {
 		for ctx.Err() == nil {
-			t.ask(ctx)
+			if t.ask(ctx) {
+				t.wake()
+			}
 			pause(ctx, t.Asks)
 		}
 	})
 	for ctx.Err() == nil {
-		err := t.step(ctx)
+		next, err := t.step(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -71,9 +101,25 @@ func (t *PilotTeller) Run(ctx context.Context) error {
 		case news:
 			t.Log.Error("nobody is told of pilots", "err", err)
 		}
-		pause(ctx, t.Every)
+		t.rest(ctx, next)
 	}
 	return nil
+}
+
+// leastRest is how long a teller rests at least unless a pass wakes it: clocks go on by less than what they show.
+const leastRest = 100 * time.Millisecond
+
+// rest waits for a pass, for a moment, or for as long as a teller rests at most.
+func (t *PilotTeller) rest(ctx context.Context, until time.Time) {
+	most := t.Every
+	if !until.IsZero() {
+		most = min(most, max(until.Sub(t.Now()), leastRest))
+	}
+	select {
+	case <-ctx.Done():
+	case <-t.wakes:
+	case <-time.After(most):
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -83,16 +129,23 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// step decides and sends once.
-func (t *PilotTeller) step(ctx context.Context) error {
+// step decides and sends once. Next is when there may be something to do again; zero: not soon.
+func (t *PilotTeller) step(ctx context.Context) (next time.Time, err error) {
 	j, err := t.seenPilots(ctx)
 	if err != nil || j.commit == "" { // nothing is published
-		return err
+		return next, err
+	}
+	if j.unread != nil { // it looks as if nothing had ever happened
+		return next, j.unread
 	}
 	if err := t.decide(ctx, j); err != nil {
-		return err
+		return next, err
 	}
-	return t.send(ctx)
+	due, err := t.send(ctx)
+	for _, n := range j.now {
+		due = soonest(due, plan.PilotTells(j.site.Pilots[n.Name], n, t.Now()))
+	}
+	return due, err
 }
 
 // decide enters what people are to be told.
@@ -144,27 +197,32 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 
 // send tries what is due: on each way what is of one pilot in the order of time, and nothing of it before what could not be sent. No pilot waits for
 // another: whom one of them tells may be out of reach for long.
-func (t *PilotTeller) send(ctx context.Context) error {
+func (t *PilotTeller) send(ctx context.Context) (next time.Time, err error) {
 	var waiting []ledger.PilotDelivery
 	if err := t.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
 		waiting, err = l.PilotDeliveries(ctx)
 		return err
 	}); err != nil {
-		return err
+		return next, err
 	}
 	type queue struct{ channel, pilot string }
 	stuck := map[queue]bool{}
 	for _, d := range waiting {
 		q := queue{d.Channel, d.Pilot}
-		if stuck[q] || d.Due.After(t.Now()) {
-			stuck[q] = true
+		if stuck[q] {
+			continue
+		}
+		if stuck[q] = d.Due.After(t.Now()); stuck[q] {
+			next = soonest(next, d.Due)
 			continue
 		}
 		outcome, again := t.attempt(ctx, d)
 		if ctx.Err() != nil && outcome != "sent" {
-			return nil
+			return next, nil
 		}
-		stuck[q] = outcome == ""
+		if stuck[q] = outcome == ""; stuck[q] {
+			next = soonest(next, again)
+		}
 		// What was sent is noted also when the service ends just now.
 		if err := t.Records.Use(context.WithoutCancel(ctx), func(l *ledger.Ledger) error {
 			if outcome == "" {
@@ -172,10 +230,10 @@ func (t *PilotTeller) send(ctx context.Context) error {
 			}
 			return l.Broadcasted(context.WithoutCancel(ctx), d, outcome)
 		}); err != nil {
-			return err
+			return next, err
 		}
 	}
-	return nil
+	return next, nil
 }
 
 const broadcastTimeout = time.Minute
@@ -203,17 +261,17 @@ func (t *PilotTeller) attempt(ctx context.Context, d ledger.PilotDelivery) (outc
 	return "", now.Add(wait)
 }
 
-// ask asks directory servers for the resources of sites that run a pilot, of those pilots that need to know.
-func (t *PilotTeller) ask(ctx context.Context) {
+// ask asks directory servers for the resources of sites that run a pilot, of those pilots that need to know, and says whether there were any.
+func (t *PilotTeller) ask(ctx context.Context) bool {
 	j, err := t.seenPilots(ctx)
 	if err != nil {
-		return // step says so
+		return false // step says so
 	}
-	t.probe(ctx, j)
+	return t.probe(ctx, j)
 }
 
 // probe asks for those of some pilots. What was found is entered in the place of what was found before: also that nobody knows any more.
-func (t *PilotTeller) probe(ctx context.Context, j judgedPilots) {
+func (t *PilotTeller) probe(ctx context.Context, j judgedPilots) (asked bool) {
 	for _, n := range j.now {
 		p := j.site.Pilots[n.Name]
 		sites := plan.Probed(n, p)
@@ -225,8 +283,10 @@ func (t *PilotTeller) probe(ctx context.Context, j judgedPilots) {
 			found = append(found, ledger.PilotProbe(probe))
 		}
 		if ctx.Err() != nil {
-			return // nobody was asked
+			return false // nobody was asked
 		}
+		asked = true
 		t.Records.Try(ctx, func(l *ledger.Ledger) error { return l.PutPilotProbes(ctx, found) })
 	}
+	return asked
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -85,7 +86,8 @@ func (t *PilotTeller) does(ctx context.Context, j judgedPilots) error {
 	if err := t.decide(ctx, j); err != nil {
 		return err
 	}
-	return t.send(ctx)
+	_, err := t.send(ctx)
+	return err
 }
 
 // once does so with a service of its own.
@@ -215,7 +217,7 @@ func TestABroadcastIsNeitherLostNorDoubled(t *testing.T) {
 						return false, nil
 					}
 				}
-				_ = first.send(t.Context())
+				_, _ = first.send(t.Context())
 			}()
 			if err := first.Records.Close(); err != nil {
 				t.Fatal(err)
@@ -364,5 +366,53 @@ func TestWhatNobodySawIsNotPublished(t *testing.T) {
 	j.now[0].State = plan.PilotClosed
 	if sites := plan.Probed(j.now[0], p); sites != nil {
 		t.Errorf("%q are asked for although the pilot is over", sites)
+	}
+}
+
+// TestATellerRestsUntilThereIsSomethingToTell: until a pass, until the moment at which something is due, and else for a minute.
+func TestATellerRestsUntilThereIsSomethingToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		teller := NewPilotTeller(&PilotTeller{Reconciler: &Reconciler{Now: time.Now}, Every: time.Minute})
+		if len(teller.Observers) != 1 {
+			t.Fatal("no pass wakes it")
+		}
+		rests := func(until time.Time) time.Duration {
+			began := time.Now()
+			teller.rest(t.Context(), until)
+			return time.Since(began)
+		}
+		soon := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		if got := rests(time.Time{}); got != time.Minute {
+			t.Errorf("nothing is due, and it rests for %s", got)
+		}
+		if got := rests(soon(7 * time.Second)); got != 7*time.Second {
+			t.Errorf("something is due in 7s, and it rests for %s", got)
+		}
+		if got := rests(soon(time.Hour)); got != time.Minute {
+			t.Errorf("something is due in an hour, and it rests for %s", got)
+		}
+		if got := rests(soon(-time.Hour)); got != leastRest {
+			t.Errorf("something has been due for an hour, and it rests for %s", got)
+		}
+		teller.Passed(Done{})
+		teller.Passed(Done{}) // both are one
+		if first, second := rests(time.Time{}), rests(time.Time{}); first != 0 || second != time.Minute {
+			t.Errorf("after passes it rests for %s, then for %s", first, second)
+		}
+	})
+}
+
+// TestATellerLooksAgainWhenAMessageIsDue that could not be sent.
+func TestATellerLooksAgainWhenAMessageIsDue(t *testing.T) {
+	now, p := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	p.refuse = func(string) (bool, error) { return false, errors.New("nobody is there") }
+	teller := tellerOf(t, rootOf(t), p, &now)
+	if err := errors.Join(teller.decide(t.Context(), judgedPilots{commit: "c"}), teller.decide(t.Context(), judged(plan.PilotCalled, called))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one tries nothing
+		if next, err := teller.send(t.Context()); err != nil || !next.Equal(now.Add(5*time.Second)) {
+			t.Errorf("%v: next is %s", err, next)
+		}
 	}
 }

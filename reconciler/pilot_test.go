@@ -20,6 +20,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
 // People of the tests' pilot.
@@ -781,5 +782,105 @@ func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
 	p.settled()
 	if got := shown("kgp2cu01") + explained("fecs/kgp2cu01/software"); strings.Contains(got, "pilot try") {
 		t.Errorf("a pilot that is over is told of:\n%s", got)
+	}
+}
+
+// TestAFECThatProvesNothingIsToldToGetAToken wherever somebody looks why its pilot does not go on.
+func TestAFECThatProvesNothingIsToldToGetAToken(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	p.settled()
+	p.later(time.Hour)
+	say := func(source string) {
+		t.Helper()
+		for _, f := range observeRoot(t, p.Root).Index.FECs {
+			must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+				return l.AddReports(t.Context(), []ledger.FECReport{{FEC: f.Name, Serial: f.Serial, State: "running", Source: source, Clock: p.Now(), At: p.Now()}})
+			}))
+		}
+	}
+	whys := func() (gate, status, other, shown string) {
+		t.Helper()
+		now, err := p.Pilots(t.Context())
+		must(t, err)
+		for _, g := range now[0].Gates {
+			if g.Name == "wave-1" {
+				gate = g.Why
+			}
+		}
+		s, err := p.Status(t.Context())
+		must(t, err)
+		for _, line := range s.FECs.All {
+			switch line.FEC {
+			case "kgp2cu01":
+				status = line.Why
+			case "kgp2cu02":
+				other = line.Why
+			}
+		}
+		f, err := p.FEC(t.Context(), "kgp2cu01")
+		must(t, err)
+		return gate, status, other, strings.Join(f.Differs, "\n")
+	}
+	say(observed.FromReport)
+	const want = "reported, not proven: give it a token"
+	if gate, status, other, shown := whys(); gate != "0 of 1 run it, 1 must; kgp2cu01 "+want || status != want || other != "" || !strings.HasPrefix(shown, want) {
+		t.Errorf("the gate says %q, the status %q and %q, the FEC %q", gate, status, other, shown)
+	}
+	p.later(time.Minute)
+	say(observed.FromToken)
+	if gate, status, other, shown := whys(); gate+status+other+shown != "" {
+		t.Errorf("the gate says %q, the status %q and %q, the FEC %q", gate, status, other, shown)
+	}
+}
+
+// TestAHaltThatPeopleWereShownStays although its FEC runs again by the next pass, which has seen nothing of it.
+func TestAHaltThatPeopleWereShownStays(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.says("kgp2cu01", "init-failed")
+	state := func() string {
+		t.Helper()
+		now, err := p.Pilots(t.Context())
+		must(t, err)
+		return now[0].State
+	}
+	if got := state(); got != plan.PilotHalted {
+		t.Fatalf("it is %s", got)
+	}
+	p.later(time.Minute)
+	p.says("kgp2cu01", "running")
+	if got := state(); got != plan.PilotHalted {
+		t.Errorf("it was shown as halted, and is %s", got)
+	}
+	p.settled()
+	p.gets("halted", "1.0.0", "1.0.0")
+}
+
+// TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead, and not as if nothing had ever happened.
+func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
+	p := deployed(t)
+	views := &reconciler.PilotViews{Reconciler: p.Reconciler}
+	see := func() report.Pilots {
+		t.Helper()
+		views.Expire()
+		all, err := views.Pilots(t.Context())
+		must(t, err)
+		return all
+	}
+	if all := see(); all.Trouble != "" || all.Pilots[0].State != plan.PilotCalled {
+		t.Fatalf("%q: %s", all.Trouble, all.Pilots[0].State)
+	}
+	was, broken := p.Records, t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(broken, ".pomona"), 0o755), os.WriteFile(filepath.Join(broken, ".pomona/ledger-place"), []byte("nowhere"), 0o600))
+	proofs := p.Proofs
+	p.Records, p.Proofs = reconciler.NewRecords(broken, p.Log), nil // as after a restart
+	if all := see(); all.Trouble == "" || all.Pilots[0].State != plan.PilotCalled {
+		t.Errorf("%q: %s", all.Trouble, all.Pilots[0].State)
+	}
+	p.Records, p.Proofs = was, proofs
+	if all := see(); all.Trouble != "" {
+		t.Errorf("the ledger is back, and there is trouble: %s", all.Trouble)
 	}
 }

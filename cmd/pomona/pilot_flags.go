@@ -122,6 +122,9 @@ func showPilotSaid(w io.Writer, s reconciler.PilotSaid, dry bool) error {
 		if s.Agreed != "" {
 			fmt.Fprintf(&b, "record %s: what the pilot says of itself now is agreed to\n", s.Agreed)
 		}
+		if s.Problem != "" {
+			fmt.Fprintf(&b, "problem %s\n", s.Problem)
+		}
 		if s.Subject != "" {
 			fmt.Fprintf(&b, "about %s\n", s.Subject)
 		}

@@ -17,7 +17,7 @@ import (
 // tellOfPilots has people told what becomes of the pilots of a site.
 func (s *servedRoot) tellOfPilots(site string, r *reconciler.Reconciler, channels []announce.Channel) {
 	r.Withheld = &sync.Map{}
-	t := &reconciler.PilotTeller{Reconciler: r, Ways: pilotWays{site: site, channels: channels, watch: s.watch}}
+	t := reconciler.NewPilotTeller(&reconciler.PilotTeller{Reconciler: r, Ways: pilotWays{site: site, channels: channels, watch: s.watch}})
 	s.beside = append(s.beside, t.Run)
 }
 

@@ -329,7 +329,7 @@ func TestHostileAnswersAreBounded(t *testing.T) {
 			if len(err.Error()) > 1000 {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
-			f.Server.Close() // waits for the handlers
+			f.Server.Close()                 // waits for the handlers
 			if sent.Load() > c.most+24<<20 { // sockets hold many MiB that nobody reads
 				t.Errorf("took %d bytes", sent.Load())
 			}

@@ -32,6 +32,7 @@ type PilotFacts struct {
 	ProvenAt map[string]time.Time
 	Doubts   map[string]string     // by record: why nobody knows that whom it names wrote it
 	FECs     []observed.PilotFEC   // of FECs that take part, those of which something is proven
+	Reported []string              // FECs that say what they run, and prove nothing
 	Probes   []observed.PilotProbe // of sites
 	Members  [][]string            // of FECs: who belongs to each wave, sorted
 	// Masked are the packages of each production update that pilot nodes would never be offered; an update that is missing: nobody knows.

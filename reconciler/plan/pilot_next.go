@@ -29,13 +29,28 @@ func (j *pilotJudge) overdue() {
 		return
 	}
 	j.now.Since = since
-	limit, ok := deadlines[j.now.State]
-	if d, err := desired.ParseDuration(j.p.Deadlines[j.now.State]); err == nil {
-		limit = d
-	}
-	if ok {
+	if limit, ok := deadline(j.p, j.now.State); ok {
 		j.now.Overdue = max(j.at.Sub(since)-limit, 0)
 	}
+}
+
+// deadline is how long a pilot may stay in a state; false: for good.
+func deadline(p desired.Pilot, state string) (time.Duration, bool) {
+	limit, ok := deadlines[state]
+	if d, err := desired.ParseDuration(p.Deadlines[state]); err == nil {
+		limit = d
+	}
+	return limit, ok
+}
+
+// PilotTells is when the clock alone may give people something to be told of a pilot; zero: not soon.
+func PilotTells(p desired.Pilot, now PilotNow, at time.Time) time.Time {
+	next := PilotTurn(p, now, at)
+	limit, ok := deadline(p, now.State)
+	if due := now.Since.Add(limit).Add(time.Second); ok && !now.Since.IsZero() && due.After(at) && (next.IsZero() || due.Before(next)) {
+		return due
+	}
+	return next
 }
 
 // requestGates are those of a request.

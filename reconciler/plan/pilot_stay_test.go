@@ -89,3 +89,25 @@ func TestAPilotThatAFECCannotRunWaitsForNoOther(t *testing.T) {
 		t.Errorf("without what was published, places are %+v", got)
 	}
 }
+
+// TestPeopleAreToldWhenAPilotIsOverdue: that is a moment of the clock alone.
+func TestPeopleAreToldWhenAPilotIsOverdue(t *testing.T) {
+	since := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	p := desired.Pilot{Deadlines: map[string]string{plan.PilotFrozen: "36h"}}
+	for _, c := range []struct {
+		now  plan.PilotNow
+		at   time.Time
+		want time.Time
+	}{
+		{plan.PilotNow{State: plan.PilotFrozen, Since: since}, since.Add(time.Hour), since.Add(36*time.Hour + time.Second)},
+		{plan.PilotNow{State: plan.PilotChecked, Since: since}, since.Add(time.Hour), since.Add(5*24*time.Hour + time.Second)},
+		{plan.PilotNow{State: plan.PilotFrozen, Since: since}, since.Add(48 * time.Hour), time.Time{}},
+		{plan.PilotNow{State: plan.PilotFrozen}, since, time.Time{}},
+		{plan.PilotNow{State: plan.PilotClosed, Since: since}, since, time.Time{}},
+		{plan.PilotNow{State: plan.PilotFrozen, Since: since, Waves: []plan.PilotWave{{SoakEnds: since.Add(2 * time.Hour)}}}, since, since.Add(2 * time.Hour)},
+	} {
+		if got := plan.PilotTells(p, c.now, c.at); !got.Equal(c.want) {
+			t.Errorf("%s at %s: %s, want %s", c.now.State, c.at, got, c.want)
+		}
+	}
+}

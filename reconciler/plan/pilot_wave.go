@@ -346,6 +346,10 @@ func (j *pilotJudge) waveGate(i, step int) Gate {
 		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
 	case len(names) < w.need:
 		g.Verdict, g.Why = GatePending, fmt.Sprintf("%d of %d run it, %d must", len(names), len(w.members), w.need)
+		if unproven := w.unproven(j.f.Reported); len(unproven) > 0 {
+			g.Why += fmt.Sprintf("; %s reported, not proven: give it a token", desired.Few(unproven))
+			g.Who, g.Do = j.coordinator(), "have each be given a token: pomona keygen --token"
+		}
 		if g.Who = w.behind(step); len(g.Who) > 0 {
 			g.Do = j.do("deploy")
 		}
@@ -362,6 +366,16 @@ func (j *pilotJudge) whyShut(i int) string {
 		return fmt.Sprintf("wave %d has to run it first, and blockers are open", i)
 	}
 	return fmt.Sprintf("wave %d has to run it first", i)
+}
+
+// unproven are members that are among those who have only said what they run.
+func (w *waveCourse) unproven(reported []string) (names []string) {
+	for _, m := range w.members {
+		if !m.runs(0) && slices.Contains(reported, m.name) {
+			names = append(names, m.name)
+		}
+	}
+	return names
 }
 
 // behind are those who speak for members that do not run a step.

@@ -35,14 +35,20 @@ type FECLine struct {
 // fewFECs are named in a status.
 const fewFECs = 5
 
-// FECsOf judges the FECs of an index by what they said.
-func FECsOf(fecs []tree.IndexedFEC, said map[string]observed.Said, now time.Time) FECs {
+// NotProven is said of a FEC that takes part in a pilot and proves nothing: the pilot does not count what it reports.
+const NotProven = "reported, not proven: give it a token"
+
+// FECsOf judges the FECs of an index by what they said. Piloted are those that take part in pilots.
+func FECsOf(fecs []tree.IndexedFEC, said map[string]observed.Said, piloted map[string]bool, now time.Time) FECs {
 	out := FECs{Count: map[plan.Condition]int{}}
 	for _, c := range plan.Conditions {
 		out.Count[c] = 0
 	}
 	for _, f := range fecs {
 		line := lineOf(f, said[f.Name], now)
+		if counts := said[f.Name].Counts(); piloted[f.Name] && counts != nil && !counts.Proven() {
+			line.Why = joinWhy(line.Why, NotProven)
+		}
 		out.Count[line.Condition]++
 		out.All = append(out.All, line)
 	}

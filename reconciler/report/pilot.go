@@ -40,7 +40,7 @@ type Pilot struct {
 	Broadcasts  []observed.PilotBroadcast `json:"broadcasts"` // the oldest first
 }
 
-// PilotCriterion is something to be measured, and what the last record says of it.
+// PilotCriterion is something to be measured, and what the last record that counts says of it.
 type PilotCriterion struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
@@ -69,12 +69,12 @@ type PilotRecord struct {
 func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []observed.PilotBroadcast) Pilot {
 	out := Pilot{PilotNow: now, Description: p.Description, ID: p.IDOf(now.Name), Owner: p.Owner, Roles: p.Roles, Urgency: cmp.Or(p.Urgency, "normal"), Ticket: p.Ticket,
 		Tracker: p.Tracker, Expires: p.Expires, Offers: strings.TrimSpace(p.Software + " " + p.Version), Impact: p.Impact, Audience: p.Audience,
-		Criteria: criteriaOf(p), Next: nextOf(now), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
+		Next: nextOf(now), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
 	if p.Scope == desired.PilotOfSites {
 		out.Offers = p.Service
 	}
 	for _, name := range p.RecordsInOrder() {
-		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: cmp.Or(f.Doubts[name], now.Doubts[name]), Void: slices.Contains(now.Void, name)}
+		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: cmp.Or(now.Doubts[name], f.Doubts[name]), Void: slices.Contains(now.Void, name)}
 		if proof, ok := f.Proofs[name]; ok {
 			r.Proof = &proof
 		}
@@ -85,22 +85,47 @@ func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []obser
 			out.Broadcasts = append(out.Broadcasts, b)
 		}
 	}
+	out.Criteria = out.criteria(p)
 	return out
 }
 
-func criteriaOf(p desired.Pilot) []PilotCriterion {
+// criteria are those of a pilot, each with what its gate was judged by: what does not count is no answer.
+func (p Pilot) criteria(of desired.Pilot) []PilotCriterion {
 	out := []PilotCriterion{}
-	for name, c := range p.Success {
-		out = append(out, PilotCriterion{Name: name, Description: c.Description})
+	for name, c := range of.Success {
+		next := PilotCriterion{Name: name, Description: c.Description}
+		for _, g := range p.Gates {
+			if g.State != plan.PilotClosed || g.Name != "criterion "+name || g.Verdict == plan.GateNeedsApproval {
+				continue
+			}
+			for _, record := range g.Records {
+				if r := p.record(record); r.Kind == desired.RecordCriterion && p.counts(r) {
+					next.Met, next.Record = r.Met, record
+				}
+			}
+		}
+		out = append(out, next)
 	}
 	slices.SortFunc(out, func(a, b PilotCriterion) int { return strings.Compare(a.Name, b.Name) })
-	for _, name := range p.RecordsInOrder() {
-		r := p.Records[name]
-		if i := slices.IndexFunc(out, func(c PilotCriterion) bool { return r.Kind == desired.RecordCriterion && c.Name == r.Criterion }); i >= 0 {
-			out[i].Met, out[i].Record = r.Met, name
+	return out
+}
+
+// Ignored are the records that do not count, the oldest first.
+func (p Pilot) Ignored() (ignored []PilotRecord) {
+	for _, r := range p.Records {
+		if !p.counts(r) {
+			ignored = append(ignored, r)
 		}
 	}
-	return out
+	return ignored
+}
+
+// Ignored is why a record does not count; empty: it does.
+func (r PilotRecord) Ignored() string {
+	if r.Void {
+		return strings.TrimSuffix("it is about something else than what is there; "+r.Doubt, "; ")
+	}
+	return r.Doubt
 }
 
 // nextOf is what must be done: what gates say that do not wait for others. The same thing is said once, with all that it is for.

@@ -17,7 +17,11 @@ const back = "Nodes that have it: run dnf distro-sync. dnf upgrade alone keeps t
 // Broadcast is the title and the text of what people are told of a pilot.
 func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 	var lines []string
-	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	line := func(format string, args ...any) {
+		if l := fmt.Sprintf(format, args...); strings.TrimSpace(l) != "" {
+			lines = append(lines, l)
+		}
+	}
 	about := "pilot " + p.Name
 	sites := p.Scope == desired.PilotOfSites
 	switch b.Kind {
@@ -85,6 +89,9 @@ func (p Pilot) Broadcast(b observed.PilotBroadcast) (title, text string) {
 		for _, r := range slices.Backward(p.Records) {
 			if r.Kind == desired.RecordResume && p.counts(r) {
 				line("%s", r.Reason)
+				if r.Update != "" {
+					line("Update %s is to help.", r.Update)
+				}
 				break
 			}
 		}
@@ -120,6 +127,11 @@ func (p Pilot) closed(title *string, line func(string, ...any)) {
 	for _, r := range slices.Backward(p.Records) {
 		if r.Kind == desired.RecordClosure && p.counts(r) {
 			*title += ": " + r.Outcome
+			if r.Outcome == "promoted" {
+				line("Every criterion is met: whoever has it keeps it.")
+				line("%s", r.Reason)
+				return
+			}
 			line("%s", cmp.Or(r.Reason, "nobody has said why"))
 			if r.Outcome == "withdrawn" && p.Scope == desired.PilotOfSites {
 				line("%s", back)

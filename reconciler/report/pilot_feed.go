@@ -55,7 +55,10 @@ func (p Pilots) Feed(w io.Writer, name string) error {
 		all = append(all, each.Broadcasts...)
 	}
 	slices.SortStableFunc(all, func(a, b observed.PilotBroadcast) int { return b.At.Compare(a.At) })
-	updated := time.Unix(0, 0)
+	var updated time.Time
+	if len(all) == 0 {
+		updated = p.begun()
+	}
 	for _, b := range all[:min(len(all), mostEntries)] {
 		if b.At.After(updated) {
 			updated = b.At
@@ -74,6 +77,19 @@ func (p Pilots) Feed(w io.Writer, name string) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// begun is when a feed without any broadcast became so: when the last pilot got into its state or, if nobody knows that, now.
+func (p Pilots) begun() (at time.Time) {
+	for _, each := range p.Pilots {
+		if each.Since.After(at) {
+			at = each.Since
+		}
+	}
+	if at.IsZero() {
+		return p.At
+	}
+	return at
 }
 
 // feedID is a name that nothing else has.

@@ -242,3 +242,55 @@ func TestNobodyIsToldWhatIsNotProven(t *testing.T) {
 		}
 	}
 }
+
+// TestBroadcastsBeginWithWhatTheySay reads texts of which something was left out.
+func TestBroadcastsBeginWithWhatTheySay(t *testing.T) {
+	p := creamPilot("")
+	p.Records = append(p.Records, report.PilotRecord{Record: "resume-1", PilotRecord: desired.PilotRecord{Kind: desired.RecordResume, Update: "u1"}},
+		report.PilotRecord{Record: "closure-1", PilotRecord: desired.PilotRecord{Kind: desired.RecordClosure, Outcome: "promoted"}})
+	for kind, want := range map[observed.PilotBroadcastKind]string{
+		observed.BroadcastResume: "Update u1 is to help.\nIt is called.", observed.BroadcastClosed: "Every criterion is met: whoever has it keeps it.",
+	} {
+		if _, text := p.Broadcast(observed.PilotBroadcast{Pilot: "cream", Kind: kind, About: "1"}); text != want {
+			t.Errorf("%s says %q", kind, text)
+		}
+	}
+}
+
+// TestACriterionIsMetByTheLastRecordThatCounts, and every record that does not says why, whatever that is.
+func TestACriterionIsMetByTheLastRecordThatCounts(t *testing.T) {
+	p := desired.Pilot{Success: map[string]desired.Criterion{"jobs": {Description: "enough"}, "users": {Description: "happy"}}, Records: map[string]desired.PilotRecord{
+		"a": {Kind: desired.RecordCriterion, Criterion: "jobs", Met: "yes", At: "2026-10-02T08:30:00Z"},
+		"b": {Kind: desired.RecordCriterion, Criterion: "jobs", Met: "no", At: "2026-10-03T08:30:00Z"},
+		"c": {Kind: desired.RecordCriterion, Criterion: "users", Met: "yes", At: "2026-10-03T08:30:00Z", Subject: "x"},
+		"d": {Kind: desired.RecordHalt, At: "2026-10-03T08:30:00Z"},
+	}}
+	now := plan.PilotNow{Name: "cream", Void: []string{"c"}, Doubted: []string{"b", "d"}, Doubts: map[string]string{"b": "tom is not its coordinator or owner"}, Gates: []plan.Gate{
+		{State: plan.PilotClosed, Name: "criterion jobs", Verdict: plan.GatePass, Records: []string{"a"}},
+		{State: plan.PilotClosed, Name: "criterion users", Verdict: plan.GatePending}}}
+	out := report.OfPilot(now, p, plan.PilotFacts{}, nil)
+	if c := out.Criteria; c[0].Met != "yes" || c[0].Record != "a" || c[1].Met != "" || c[1].Record != "" {
+		t.Errorf("criteria are %+v", c)
+	}
+	var got []string
+	for _, r := range out.Ignored() {
+		got = append(got, r.Record+": "+r.Ignored())
+	}
+	if want := "b: tom is not its coordinator or owner|c: it is about something else than what is there|d: nobody knows that the right person wrote it"; strings.Join(got, "|") != want {
+		t.Errorf("ignored are %q", got)
+	}
+}
+
+// TestAFeedOfNothingIsNotOf1970 but of when its pilots became as they are.
+func TestAFeedOfNothingIsNotOf1970(t *testing.T) {
+	p := creamPilot("")
+	p.Broadcasts = nil
+	for want, all := range map[string]report.Pilots{
+		"2026-10-05T08:30:00Z": {Site: "acc", At: at(9), Pilots: []report.Pilot{p}}, "2026-10-09T08:30:00Z": {Site: "acc", At: at(9)},
+	} {
+		var b strings.Builder
+		if err := all.Feed(&b, ""); err != nil || !strings.Contains(b.String(), "<updated>"+want+"</updated>") {
+			t.Errorf("%v, not of %s:\n%s", err, want, b.String())
+		}
+	}
+}

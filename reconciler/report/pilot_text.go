@@ -156,14 +156,8 @@ func (p Pilot) tables(b *bytes.Buffer) {
 	}
 	table(b, "CRITERION\tMET\tDESCRIPTION", criteria)
 	void := []row{}
-	for _, r := range p.Records {
-		if r.Void || r.Doubt != "" {
-			why := r.Doubt
-			if r.Void {
-				why = "it is about something else than what is frozen"
-			}
-			void = append(void, row{r.Record, r.Kind, r.By, why})
-		}
+	for _, r := range p.Ignored() {
+		void = append(void, row{r.Record, r.Kind, r.By, r.Ignored()})
 	}
 	table(b, "RECORD THAT DOES NOT COUNT\tKIND\tBY\tWHY", void)
 	told := []row{}

@@ -93,6 +93,20 @@ func TestPilotsAreShownWhateverTheySay(t *testing.T) {
 	}
 }
 
+// TestThePageOfAPilotHasRecordsThatDoNotCount, with why.
+func TestThePageOfAPilotHasRecordsThatDoNotCount(t *testing.T) {
+	s := pilotPages(t, func(context.Context) (report.Pilots, error) { return hostilePilots("why not"), nil })
+	resp, err := http.Get(s.URL + "/-/pilots/cream/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(b), "<h2>Records that do not count</h2>") || !strings.Contains(string(b), "<tr><td>said-1</td><td>feedback</td><td>why not</td><td>why not</td></tr>") {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
 // TestPagesHaveTheStyleThatTheirPolicyAllows hashes what stands in a page as a browser does.
 func TestPagesHaveTheStyleThatTheirPolicyAllows(t *testing.T) {
 	s := pilotPages(t, func(context.Context) (report.Pilots, error) { return hostilePilots("x"), nil })
