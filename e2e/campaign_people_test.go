@@ -55,7 +55,7 @@ site: {
 notify: people: {
 	webhook: {url: %q, secret: %q}
 	events: ["campaign-late", "campaign-held", "campaign-ended", "credential-expiring"]
-`, h.world.dir, h.api, h.path("tokens"), h.path("well"), h.path("token"), h.path("vault"), people, h.path("people")), "")
+`, h.world.dir, h.api, h.path("tokens"), h.path("well"), h.path("token"), h.path("vault"), people, h.path("people")), `people: {ann: "ann@example.org", zoe: "zoe@example.org", sam: "sam@example.org", stu: "stu@example.org"}`)
 	return h
 }
 
@@ -117,7 +117,7 @@ func (h *council) approval(campaign, of string, by ...string) (number int, revie
 	number = h.hub.OpenPull(forgetest.Pull{Head: commit, HeadBranch: "approve-" + campaign})
 	h.hub.Do(func() { h.hub.Brought[commit] = []int{number} })
 	review = func(login string) {
-		h.hub.AddReview(number, forgetest.Review{Login: login, State: "APPROVED", Commit: commit, Association: "MEMBER"})
+		h.hub.AddReview(number, forgetest.Review{Login: login, State: "APPROVED", Commit: commit})
 	}
 	for _, login := range by {
 		review(login)
@@ -233,7 +233,7 @@ func TestCampaignsWaitForPeopleAndForWhatTheyNeed(t *testing.T) {
 		if got := h.outputs("used.txt"); len(got) != 1 || strings.Count(got[0], "f-") != 2 {
 			t.Errorf("used %q", got)
 		}
-		if text := h.why("chain"); !strings.Contains(text, fmt.Sprintf("approved look by sam: pull request %d", number)) {
+		if text := h.why("chain"); !strings.Contains(text, fmt.Sprintf("approved look by sam@example.org: pull request %d", number)) {
 			t.Errorf("decisions:\n%s", text)
 		}
 		h.waits("lost", "0 of 1 file have arrived; it is not complete 1s after its files were left")
@@ -252,7 +252,7 @@ func TestCampaignsWaitForPeopleAndForWhatTheyNeed(t *testing.T) {
 		h.note("and again")
 		h.pushed()
 		h.reaches("reviewed", "complete")
-		if text := h.why("reviewed"); !strings.Contains(text, fmt.Sprintf("approved the campaign by zoe: pull request %d", number)) {
+		if text := h.why("reviewed"); !strings.Contains(text, fmt.Sprintf("approved the campaign by zoe@example.org: pull request %d", number)) {
 			t.Errorf("decisions:\n%s", text)
 		}
 	})

@@ -24,6 +24,7 @@ import (
 type prerequisiteFlags struct {
 	site, rev, output         string
 	signers, keyring, forgeAt string
+	people                    map[string]string // by login
 	payloads                  payloadFlags
 	change                    changeFlags
 }
@@ -70,6 +71,7 @@ func (f *prerequisiteFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.change.kind, "forge", "", "that forge: github or gitea; default: github for github.com")
 	flags.StringVar(&f.change.api, "forge-api", "", "address of the forge's API; default: that of the site's host")
 	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
+	flags.StringToStringVar(&f.people, "forge-person", nil, "LOGIN=ADDRESS: who approves there as LOGIN; may be repeated")
 	f.payloads.add(cmd, ownCache)
 }
 
@@ -120,6 +122,7 @@ func (f *prerequisiteFlags) forge() (forge.Forge, error) {
 	if o.Token, err = f.change.tokens(o.API, remote.New(remote.Options{Credentials: credentials})); err != nil {
 		return nil, err
 	}
+	o.People = f.people
 	return forge.New(kind, o)
 }
 

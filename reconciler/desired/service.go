@@ -99,6 +99,8 @@ type Forge struct {
 	Forks          bool   `json:"forks,omitempty"`
 	RequireChecked bool   `json:"requireChecked,omitempty"`
 	Environment    string `json:"environment,omitempty"`
+	// People are addresses by login.
+	People map[string]string `json:"people,omitempty"`
 }
 
 // App is a GitHub App.

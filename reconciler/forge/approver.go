@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/go-github/v60/github"
 )
@@ -38,8 +39,34 @@ func (o *opinions) approvers() []string {
 	return slices.DeleteFunc(o.names, func(login string) bool { return !o.last[login] })
 }
 
+// people are logins as people.
+func (o Options) people(logins []string, kind string) (people []string) {
+	for _, login := range logins {
+		person := login + "@" + kind
+		for known, address := range o.People {
+			if strings.EqualFold(known, login) { // as forges compare them
+				person = address
+			}
+		}
+		people = append(people, person)
+	}
+	return people
+}
+
+// mayWrite says whether somebody may write to the repository now. Whoever is a member of its organization need not.
+func (g *GitHub) mayWrite(ctx context.Context, login string) (bool, error) {
+	if !nameForm.MatchString(login) || strings.Trim(login, ".") == "" { // a program's ends with [bot]
+		return false, nil
+	}
+	level, _, err := g.api.Repositories.GetPermissionLevel(ctx, g.owner, g.name, login)
+	if refused := (*github.ErrorResponse)(nil); errors.As(err, &refused) && refused.Response.StatusCode == 404 {
+		return false, nil
+	}
+	return slices.Contains([]string{"admin", "write"}, level.GetPermission()), err
+}
+
 // Approvers implements Forge.
-func (g *GitHub) Approvers(ctx context.Context, commit string) (number int, logins []string, err error) {
+func (g *GitHub) Approvers(ctx context.Context, commit string) (number int, people []string, err error) {
 	if err := checkCommit(commit); err != nil {
 		return 0, nil, err
 	}
@@ -60,13 +87,23 @@ func (g *GitHub) Approvers(ctx context.Context, commit string) (number int, logi
 	err = pages(func(page int) ([]*github.PullRequestReview, *github.Response, error) {
 		return g.api.PullRequests.ListReviews(ctx, g.owner, g.name, merged.GetNumber(), &github.ListOptions{Page: page, PerPage: pageSize})
 	}, func(r *github.PullRequestReview) bool {
-		o.says(r.GetUser().GetLogin(), r.GetState(), r.GetCommitID(), slices.Contains([]string{"OWNER", "MEMBER", "COLLABORATOR"}, r.GetAuthorAssociation()))
+		o.says(r.GetUser().GetLogin(), r.GetState(), r.GetCommitID(), true)
 		return false
 	})
+	var logins []string
+	for _, login := range o.approvers() {
+		if err != nil {
+			break
+		}
+		var may bool
+		if may, err = g.mayWrite(ctx, login); may {
+			logins = append(logins, login)
+		}
+	}
 	if err != nil {
 		return 0, nil, g.failed(ctx, what, err)
 	}
-	return merged.GetNumber(), o.approvers(), nil
+	return merged.GetNumber(), g.options.people(logins, "github"), nil
 }
 
 // giteaReview is a review as Gitea sends it. Official is one of somebody who may write.
@@ -80,7 +117,7 @@ type giteaReview struct {
 }
 
 // Approvers implements Forge. Gitea knows at most one pull request that brought a commit: the one that was merged.
-func (g *Gitea) Approvers(ctx context.Context, commit string) (number int, logins []string, err error) {
+func (g *Gitea) Approvers(ctx context.Context, commit string) (number int, people []string, err error) {
 	if err := checkCommit(commit); err != nil {
 		return 0, nil, err
 	}
@@ -107,5 +144,5 @@ func (g *Gitea) Approvers(ctx context.Context, commit string) (number int, login
 	if err != nil {
 		return 0, nil, fmt.Errorf("pull request %d: %w", p.Number, g.http.failed(ctx, what, err))
 	}
-	return p.Number, o.approvers(), nil
+	return p.Number, g.options.people(o.approvers(), "gitea"), nil
 }

@@ -10,16 +10,18 @@ import (
 
 const approvedCommit = "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd"
 
-// reviews are of a pull request whose head is headCommit; who approves it is ann and zoe.
+// reviews are of a pull request whose head is headCommit; who approves it is ann and zoe, whose address is known.
 var reviews = []forgetest.Review{
-	{Login: "ann", State: "CHANGES_REQUESTED", Commit: headCommit, Association: "MEMBER"},
-	{Login: "bob", State: "APPROVED", Commit: headCommit, Association: "MEMBER"},
-	{Login: "ann", State: "APPROVED", Commit: headCommit, Association: "MEMBER"},
-	{Login: "ann", State: "COMMENTED", Commit: headCommit, Association: "MEMBER"},
-	{Login: "bob", State: "CHANGES_REQUESTED", Commit: headCommit, Association: "MEMBER"},
-	{Login: "eve", State: "APPROVED", Commit: headCommit, Association: "NONE"},
-	{Login: "old", State: "APPROVED", Commit: approvedCommit, Association: "OWNER"},
-	{Login: "zoe", State: "APPROVED", Commit: headCommit, Association: "OWNER"},
+	{Login: "ann", State: "CHANGES_REQUESTED", Commit: headCommit},
+	{Login: "bob", State: "APPROVED", Commit: headCommit},
+	{Login: "ann", State: "APPROVED", Commit: headCommit},
+	{Login: "ann", State: "COMMENTED", Commit: headCommit},
+	{Login: "bob", State: "CHANGES_REQUESTED", Commit: headCommit},
+	{Login: "eve", State: "APPROVED", Commit: headCommit, Permission: "none"},
+	{Login: "jim", State: "APPROVED", Commit: headCommit, Permission: "read"}, // a member of the organization, as all are
+	{Login: "old", State: "APPROVED", Commit: approvedCommit, Permission: "admin"},
+	{Login: "Zoe", State: "APPROVED", Commit: headCommit, Permission: "admin"},
+	{Login: "../../x", State: "APPROVED", Commit: headCommit, Permission: "none"},
 }
 
 // TestApproversApproveWhatWasMerged, and only those count who may write.
@@ -33,7 +35,7 @@ func TestApproversApproveWhatWasMerged(t *testing.T) {
 	}
 	t.Run("GitHub", func(t *testing.T) {
 		f := newFake(t)
-		g := f.github()
+		g := f.github(func(o *Options) { o.People = map[string]string{"zoe": "zoe@example.org"} })
 		check(t, g, 0)
 		f.AddPull(7, object{"merged_at": nil}, "topic", "main")
 		f.Brought[approvedCommit] = []int{7}
@@ -42,7 +44,7 @@ func TestApproversApproveWhatWasMerged(t *testing.T) {
 		}
 		check(t, g, 0) // it is open
 		f.ClosePull(7, true)
-		check(t, g, 7, "ann", "zoe")
+		check(t, g, 7, "ann@github", "zoe@example.org")
 		f.Pulls[0]["base"].(object)["ref"] = "other"
 		check(t, g, 0)
 	})
@@ -54,10 +56,10 @@ func TestApproversApproveWhatWasMerged(t *testing.T) {
 		p["head"].(object)["sha"] = headCommit
 		f.Brought[approvedCommit] = 1
 		for _, r := range reviews {
-			f.AddReview(1, forgetest.Review{Login: r.Login, State: strings.ReplaceAll(r.State, "CHANGES_REQUESTED", "REQUEST_CHANGES"), Commit: r.Commit, Association: r.Association})
+			f.AddReview(1, forgetest.Review{Login: r.Login, State: strings.ReplaceAll(r.State, "CHANGES_REQUESTED", "REQUEST_CHANGES"), Commit: r.Commit, Permission: r.Permission})
 		}
 		check(t, g, 0)
 		p["merged"] = true
-		check(t, g, 1, "ann", "zoe")
+		check(t, g, 1, "ann@gitea", "zoe@example.org")
 	})
 }

@@ -32,9 +32,10 @@ type Forge interface {
 	Redeliver(ctx context.Context, since time.Time) (int, error)
 	// OpenChange opens a pull request for a branch that was pushed, and gives its address; one that is open already is kept.
 	OpenChange(ctx context.Context, c Change) (url string, err error)
-	// Approvers are the logins of those who have approved, as it was merged, the pull request that brought a commit, and its number;
-	// only of those who may write to the repository. Who has changed his mind has not approved. Number 0: no merged one brought it.
-	Approvers(ctx context.Context, commit string) (number int, logins []string, err error)
+	// Approvers are those who have approved, as it was merged, the pull request that brought a commit, and its number; only those who may
+	// write to the repository, each by the address that Options.People has for the login, else as LOGIN@KIND: what is before the @ of
+	// somebody's address anybody may take for a login. Who has changed his mind has not approved. Number 0: no merged one brought it.
+	Approvers(ctx context.Context, commit string) (number int, people []string, err error)
 }
 
 // ErrNotOffered says that a forge has no such thing.
@@ -133,11 +134,12 @@ type Options struct {
 	Repository string // OWNER/NAME
 	Branch     string // into which pull requests go
 	Token      TokenSource
-	App        *App        // nil: the token is a user's. GitHub only
-	Site       string      // tells comments of several sites in one repository apart
-	Hook       string      // address of our webhook, to find its deliveries; empty: the only one. An App has its own
-	Link       string      // of a page that says what a cut comment does not; may be empty
-	TLS        *tls.Config // nil: the machine's certificates
+	App        *App              // nil: the token is a user's. GitHub only
+	Site       string            // tells comments of several sites in one repository apart
+	People     map[string]string // addresses of people, by their login there
+	Hook       string            // address of our webhook, to find its deliveries; empty: the only one. An App has its own
+	Link       string            // of a page that says what a cut comment does not; may be empty
+	TLS        *tls.Config       // nil: the machine's certificates
 	Now        func() time.Time
 	Sleep      func(ctx context.Context, d time.Duration) error
 }

@@ -28,7 +28,7 @@ func newFakeGitea(t testing.TB) fakeGitea {
 func (f fakeGitea) gitea(t testing.TB) Forge {
 	t.Helper()
 	g, err := New("gitea", Options{
-		API: f.URL, Repository: "o/r", Branch: "main", Site: "demo", TLS: trust(f.Server),
+		API: f.URL, Repository: "o/r", Branch: "main", Site: "demo", People: map[string]string{"zoe": "zoe@example.org"}, TLS: trust(f.Server),
 		Token: TokenFunc(func(context.Context) (string, error) { return theToken, nil }),
 	})
 	must(t, err)

@@ -53,6 +53,7 @@ func TestServiceProblems(t *testing.T) {
 		"unknown field":      {`maxConnections: 2048`, `maxConections: 2048`, `pomona.cue:19:3: sites.gsi.maxConections: unknown field "maxConections"; did you mean "maxConnections"?`},
 		"missing field":      {`repository: url: "/srv/git/test.git"`, ``, `sites.test.repository: required field is missing`},
 		"no number":          {`maxConnections: 2048`, `maxConnections: "2048"`, `pomona.cue:19:19: sites.gsi.maxConnections:`},
+		"no address":         {`zoe: "zoe@example.org"`, `zoe: "zoe"`, `pomona.cue:88:50: sites.test.forge.people.zoe:`},
 		"word":               {`kind:       "gitea"`, `kind:       "gitee"`, `did you mean "gitea"?`},
 		"relative path":      {`root:   "/srv/test"`, `root:   "srv/test"`, `pomona.cue:81:11: sites.test.root:`},
 		"dots":               {`root:   "/srv/test"`, `root:   "/srv/../test"`, `pomona.cue:81:11: sites.test.root:`},

@@ -54,6 +54,7 @@ type GitHub struct {
 	Pulls              []Object
 	Comments           map[string][]Object // by number
 	Reviews            map[int][]Object    // likewise, oldest first
+	Permissions        map[string]string   // by login: admin, write, read, none
 	Brought            map[string][]int    // pull requests by commit that they brought
 	Statuses           map[string][]Object // by commit, newest first
 	Checks             []Object
@@ -78,7 +79,7 @@ func NewGitHub(t testing.TB, o Options) *GitHub {
 	t.Helper()
 	f := &GitHub{
 		t: t, options: defaults(o), d: describe(t), Held: true, Token: Token, nextID: 1000,
-		Comments: map[string][]Object{}, Reviews: map[int][]Object{}, Brought: map[string][]int{}, Statuses: map[string][]Object{}, DeploymentStatuses: map[string][]Object{},
+		Comments: map[string][]Object{}, Reviews: map[int][]Object{}, Brought: map[string][]int{}, Permissions: map[string]string{}, Statuses: map[string][]Object{}, DeploymentStatuses: map[string][]Object{},
 		annots: map[string][]any{}, secrets: map[string]string{}, bodies: map[string][]byte{},
 	}
 	held := f.d.hold(f.routes(), func(format string, args ...any) {

@@ -1,18 +1,24 @@
 package forgetest
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
 // Review is what somebody thinks of a pull request.
-type Review struct{ Login, State, Commit, Association string }
+type Review struct {
+	Login, State, Commit string
+	Permission           string // admin, write, read or none; empty: write
+}
 
 // AddReview reviews a pull request.
 func (f *GitHub) AddReview(number int, r Review) {
 	f.Do(func() {
-		o := f.d.like("pull-request-review-items", Object{"id": f.id(), "state": r.State, "commit_id": r.Commit, "author_association": r.Association})
+		o := f.d.like("pull-request-review-items", Object{"id": f.id(), "state": r.State, "commit_id": r.Commit, "author_association": "MEMBER"})
 		o["user"].(Object)["login"] = r.Login
+		f.Permissions[r.Login] = cmp.Or(r.Permission, "write")
 		f.Reviews[number] = append(f.Reviews[number], o)
 	})
 }
@@ -29,13 +35,27 @@ func (f *GitHub) reviewRoutes(on on) {
 		n, _ := strconv.Atoi(r.PathValue("n"))
 		Answer(w, 200, append([]Object{}, f.Reviews[n]...))
 	})
+	on("GET REPO/collaborators/{login}/permission", func(w http.ResponseWriter, r *http.Request) {
+		login := r.PathValue("login")
+		if f.Permissions[login] == "" {
+			Refuse(w, 404, "Not Found")
+			return
+		}
+		o := f.d.like("repository-collaborator-permission-response-if-user-has-admin-permissions", Object{"permission": f.Permissions[login], "role_name": f.Permissions[login]})
+		o["user"].(Object)["login"], o["user"].(Object)["role_name"] = login, f.Permissions[login] // which GitHub's own example has not
+		Answer(w, 200, o)
+	})
 }
 
-// AddReview reviews a pull request. Association OWNER, MEMBER or COLLABORATOR makes it official.
+// AddReview reviews a pull request. Whoever may write makes it official.
 func (f *Gitea) AddReview(number int, r Review) {
+	dismissed := r.State == "DISMISSED"
+	if dismissed {
+		r.State = "APPROVED" // as it was
+	}
 	f.Reviews[number] = append(f.Reviews[number], Object{
 		"id": len(f.Reviews[number]) + 1, "user": Object{"login": r.Login}, "state": r.State, "commit_id": r.Commit,
-		"official": r.Association == "OWNER" || r.Association == "MEMBER" || r.Association == "COLLABORATOR", "stale": false, "dismissed": false,
+		"official": slices.Contains([]string{"", "write", "admin"}, r.Permission), "stale": false, "dismissed": dismissed,
 	})
 }
 
