@@ -34,7 +34,8 @@ func newProver(t *testing.T, kind string) *prover {
 	s.write("git-password", "robot:hush-hush")
 	s.write("forge-token", forgetest.Token)
 	must(t, "keygen", s.path("key"))
-	s.write("pomona.cue", fmt.Sprintf(`sites: one: {
+	s.write("pomona.cue", fmt.Sprintf(`admin: %q
+sites: one: {
 	root: %q
 	listen: %q
 	repository: url: %q
@@ -42,7 +43,7 @@ func newProver(t *testing.T, kind string) *prover {
 	forge: {kind: %q, repository: "controls/site", api: %q, token: %q, people: {Ann1: "ann@example.org", bob: "bob@example.org", pia: "pia@example.org"}}
 	credentials: %q: %q
 }
-`, p.root, p.listen, p.address(), s.path("key.sec"), kind, p.api(), s.path("forge-token"), strings.TrimPrefix(p.server.URL, "https://"), s.path("git-password")))
+`, freeAddress(t), p.root, p.listen, p.address(), s.path("key.sec"), kind, p.api(), s.path("forge-token"), strings.TrimPrefix(p.server.URL, "https://"), s.path("git-password")))
 	service := serveFile(t, s.path("pomona.cue"))
 	t.Cleanup(func() {
 		if err := service.end(syscall.SIGTERM); err != nil {

@@ -20,10 +20,17 @@ import (
 	"time"
 )
 
-// townhall is a service of a site with pilots, and those who are told of them: by a webhook, by e-mail, and the pilots' audience.
+// townhall is a service of a site with pilots, and those who are told of them.
 type townhall struct {
 	*configured
 	world
+	*listeners
+}
+
+// listeners are told of pilots: by a webhook, by e-mail, and the pilots' audience.
+type listeners struct {
+	t      *testing.T
+	url    string // of the webhook
 	mu     sync.Mutex
 	hooked []hooked
 	mails  string // folder
@@ -36,10 +43,9 @@ type hooked struct {
 	Delivery, Kind, Pilot, Title, Text string
 }
 
-func newTownhall(t *testing.T) *townhall {
+func newListeners(t *testing.T) *listeners {
 	t.Helper()
-	c := configure(t, "linac")
-	h := &townhall{configured: c, world: c.sites["linac"], mails: t.TempDir()}
+	h := &listeners{t: t, mails: t.TempDir()}
 	people := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body) // what is missing is not found below
 		got := hooked{Delivery: r.Header.Get("X-Pomona-Delivery")}
@@ -52,6 +58,14 @@ func newTownhall(t *testing.T) *townhall {
 		}
 	}))
 	t.Cleanup(people.Close)
+	h.url = people.URL
+	return h
+}
+
+func newTownhall(t *testing.T) *townhall {
+	t.Helper()
+	c := configure(t, "linac")
+	h := &townhall{configured: c, world: c.sites["linac"], listeners: newListeners(t)}
 	key := filepath.Join(h.dir, "owner")
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
@@ -75,7 +89,7 @@ func newTownhall(t *testing.T) *townhall {
 		t.Fatal(err)
 	}
 	b = fmt.Appendf(b, "notify: {\n\thook: {webhook: {url: %q, secret: %q}, events: [\"pilot-overdue\", \"pilot-closed\"]}\n\tpost: {email: {server: %q, from: \"pomona@example.org\", to: [\"ops@example.org\"], tls: \"none\"}, events: [\"pilot-closed\"]}\n}\n",
-		people.URL, filepath.Join(h.dir, "secret"), h.smtpd(t))
+		h.url, filepath.Join(h.dir, "secret"), h.smtpd(t))
 	if err := os.WriteFile(c.file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +98,7 @@ func newTownhall(t *testing.T) *townhall {
 }
 
 // smtpd is a real SMTP server.
-func (h *townhall) smtpd(t *testing.T) (address string) {
+func (h *listeners) smtpd(t *testing.T) (address string) {
 	t.Helper()
 	address = freeAddress(t)
 	_, port, err := net.SplitHostPort(address)
@@ -140,8 +154,8 @@ func (h *townhall) withdraws(name string) {
 }
 
 // got is what each way brought: of each message, the ids under which it came.
-func (h *townhall) got() map[string]map[string]bool {
-	h.world.t.Helper()
+func (h *listeners) got() map[string]map[string]bool {
+	h.t.Helper()
 	all := map[string]map[string]bool{}
 	add := func(what, id string) {
 		if all[what] == nil {
@@ -156,17 +170,17 @@ func (h *townhall) got() map[string]map[string]bool {
 	h.mu.Unlock()
 	files, err := filepath.Glob(filepath.Join(h.mails, "*.eml"))
 	if err != nil {
-		h.world.t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	for _, file := range files {
 		f, err := os.Open(file)
 		if err != nil {
-			h.world.t.Fatal(err)
+			h.t.Fatal(err)
 		}
 		m, err := mail.ReadMessage(f)
 		f.Close()
 		if err != nil {
-			h.world.t.Fatal(err)
+			h.t.Fatal(err)
 		}
 		_, subject, _ := strings.Cut(m.Header.Get("Subject"), "pilot ")
 		add(m.Header.Get("X-Rcpt")+" "+subject, m.Header.Get("Message-ID"))
@@ -212,16 +226,22 @@ func TestPeopleAreToldOfPilotsOnce(t *testing.T) {
 // dies has the service killed while it sends the nth message from now on, and starts it anew.
 func (h *townhall) dies(nth int) {
 	h.world.t.Helper()
+	h.kills(h.service, nth)
+	*h.service = *serveFile(h.world.t, h.file)
+}
+
+// kills a service while it sends the nth message from now on.
+func (h *listeners) kills(s *service, nth int) {
+	h.t.Helper()
 	killed := make(chan bool, 1)
 	h.mu.Lock()
 	h.coming, h.on = nth, func() {
-		_ = h.service.cmd.Process.Kill() // it is there: it waits for an answer
+		_ = s.cmd.Process.Kill() // it is there: it waits for an answer
 		killed <- true
 	}
 	h.mu.Unlock()
-	eventually(h.world.t, "the service dies", func() bool { return len(killed) == 1 })
-	_ = h.service.cmd.Wait() // it was killed
-	*h.service = *serveFile(h.world.t, h.file)
+	eventually(h.t, "the service dies", func() bool { return len(killed) == 1 })
+	_ = s.cmd.Wait() // it was killed
 }
 
 // isShown reads what is served of them.
