@@ -47,7 +47,7 @@ func (w *wanted) place(places []tree.PilotPlace) {
 
 // offered is what pilots put on FECs, by FEC.
 func (w wanted) offered() map[string][]observed.HeldPilot {
-	return plan.Offered(w.stated, w.subjects, w.pilots)
+	return plan.Offered(w.stated, plan.KeptSubjects(w.stated, w.files.Files(), w.subjects, w.pilots), w.pilots)
 }
 
 // pilots works out how far the pilots of a commit are, and what a tree is to have of them. One that is in trouble, or of which something is not
@@ -87,12 +87,31 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
 		now := plan.Pilot(name, p, f, r.Now())
 		if now.Unagreed != "" {
-			now = now.As(plan.Unagreed(now.Place, placeOf(published, name), now.Unagreed))
+			now = r.unagreed(ctx, j.w, now, published)
 		} else {
 			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
 		}
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)
 	}
+}
+
+// unagreed is a pilot whose terms are not agreed where it has been published: FECs keep what they were given by what the terms were then.
+func (r *Reconciler) unagreed(ctx context.Context, w wanted, now plan.PilotNow, published observed.Generation) plan.PilotNow {
+	was := placeOf(published, now.Name)
+	place := plan.Unagreed(now.Place, was, now.Unagreed)
+	if was != nil && place.Kept == nil {
+		then := w
+		if published.Commit != "" && published.Commit != w.commit.ID {
+			loaded, err := r.load(ctx, published.Commit)
+			if err == nil {
+				then = loaded
+			} else {
+				r.Log.Warn("FECs of a pilot to whose terms nobody has agreed are those of the wanted commit", "pilot", now.Name, "because", err)
+			}
+		}
+		place.Kept = plan.PinsOf(then.stated, *was)
+	}
+	return now.As(place)
 }
 
 // stillOffered are the subjects that a pilot may still give: what was published of it with another one is gone.

@@ -82,11 +82,26 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 	}
 	judge, published, by := r.granted(ctx, was.stated, now.stated)
 	before, after := judge.pilots(ctx, *was, published, nil, signedBySome), judge.pilots(ctx, *now, published, nil, signedBySome)
+	if by == pilotsGranted {
+		judge.stay(ctx, &after, before)
+	}
 	same := sameRepositories(before, after)
 	was.place(slices.DeleteFunc(slices.Clone(before.places), same))
 	now.place(slices.DeleteFunc(slices.Clone(after.places), same))
 	was.expired, now.expired = plan.Expired(was.site, r.Now()), plan.Expired(now.site, r.Now())
 	return plan.PilotChanges(before.side(), after.side()), by
+}
+
+// stay has pilots to whose terms nobody has agreed stay where they were.
+func (r *Reconciler) stay(ctx context.Context, j *pilotsJudged, was pilotsJudged) {
+	then := observed.Generation{Commit: was.w.commit.ID}
+	then.Givens.Pilots = was.places
+	for i, now := range j.now {
+		if now.Unagreed != "" {
+			j.now[i] = r.unagreed(ctx, j.w, now, then)
+			j.free[i], j.places[i] = j.now[i].Place, j.now[i].Place
+		}
+	}
 }
 
 // sameRepositories says of which pilots of sites both sides serve the same: nobody need fetch their packages to compare them.
@@ -108,7 +123,7 @@ func placeIn(places []tree.PilotPlace, name string) tree.PilotPlace {
 
 // side are the pilots as they are judged, with why they cannot be served.
 func (j pilotsJudged) side() plan.PilotSide {
-	out := plan.PilotSide{Site: j.w.stated, Subjects: j.w.subjects, Pilots: map[string]plan.PilotNow{}, Places: slices.Clone(j.free)}
+	out := plan.PilotSide{Site: j.w.stated, Subjects: plan.KeptSubjects(j.w.stated, j.w.files.Files(), j.w.subjects, j.free), Pilots: map[string]plan.PilotNow{}, Places: slices.Clone(j.free)}
 	for _, now := range j.now {
 		out.Pilots[now.Name] = now
 	}

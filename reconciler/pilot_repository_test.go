@@ -706,6 +706,10 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 		records += fmt.Sprintf("\trecords: %q: {kind: %q, by: %q, at: %q, %s}\n", kind, kind, by, at.UTC().Format(time.RFC3339), fields)
 	}
 	about := fmt.Sprintf("subject: %q", subject)
+	stated, _, err := reconciler.Validate(t.Context(), worktree(t, g.dir), loader, nil, nil, now)
+	must(t, err)
+	agreed := stated.Pilots["cream"].Agreement("ann@example.org", "")
+	record("ann@example.org", "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q", agreed.Terms, agreed.Owner, agreed.Coordinator))
 	record("cora@example.org", "freeze", about+", closure: exit: 0")
 	var checks []string
 	for _, c := range desired.PilotChecks {
@@ -729,7 +733,7 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 	}
 	c := rep.Plan.Pilots[0]
 	want := []plan.PilotGift{{Wave: 1, To: []string{"cern"}, What: "packages", Now: subject}}
-	if d := cmp.Diff(want, c.Gives); d != "" || c.From != "staffed" || c.Withheld != "" {
+	if d := cmp.Diff(want, c.Gives); d != "" || c.From != "requested" || c.Withheld != "" {
 		t.Errorf("the pilot is %s → %s, withheld: %q; gifts (-want +got):\n%s\n%v", c.From, c.To, c.Withheld, d, c.Lines())
 	}
 	if !slices.ContainsFunc(rep.Plan.Changes, func(c plan.Change) bool { return strings.HasPrefix(c.Path, "repo/pilots/cream/wave-1") }) {

@@ -455,7 +455,9 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	for i := range p.n {
 		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
 	}
-	p.git("rm", "-q", "agreement1.cue")
+	for i := range p.agreed {
+		p.git("rm", "-q", fmt.Sprintf("agreement%d.cue", i+1))
+	}
 	p.git("commit", "-qm", "the pilot is over")
 	p.settled()
 	p.gets("its file is gone", "1.0.0", "1.0.0")
@@ -576,16 +578,24 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 		}
 	}
 	opens := compare(nil, requested)
-	says(opens, "pilot    try: staffed → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)",
+	says(opens, "pilot    try: requested → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)",
 		"note     nobody has looked up who wrote records of pilots")
-	if c := opens.Pilots[0]; len(c.Records) != 4 || len(c.Doubts) > 0 || !slices.ContainsFunc(c.Holds, func(g plan.Gate) bool { return g.Name == "authorisation" }) {
+	if c := opens.Pilots[0]; len(c.Records) != 5 || len(c.Doubts) > 0 || !slices.ContainsFunc(c.Holds, func(g plan.Gate) bool { return g.Name == "authorisation" }) {
 		t.Errorf("the change is %+v", c)
 	}
 	if same := compare(nil, p.head()); !same.Empty() || len(same.Pilots) > 0 || same.Pilots == nil {
 		t.Errorf("nothing changes: %+v", same.Pilots)
 	}
 	before := p.head()
+	p.change("pilots.cue", `fecs: ["kgp2cu01"]`, `fecs: ["kgp2cu02"]`)
+	slips := compare(nil, before)
+	says(slips, "pilot    try: called → requested", "holds no more: staffed agreement pending", "withheld: what the pilot says of itself is not what "+owner+" agreed to (agreement-1)")
+	if c := slips.Pilots[0]; len(c.Gives) > 0 {
+		t.Errorf("the change is %+v", c)
+	}
+	p.git("reset", "-q", "--hard", before)
 	p.change("pilots.cue", `fecs: ["kgp2cu03"]`, `fecs: ["kgp2cu02"]`)
+	p.agrees(owner)
 	p.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo otherwise;echo")
 	voids := compare(nil, before)
 	says(voids, "pilot    try: called → staffed", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
@@ -593,7 +603,6 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 		t.Errorf("the change is %+v", c)
 	}
 	p.git("revert", "--no-edit", "HEAD")
-	p.git("revert", "--no-edit", "HEAD~2")
 	p.settled()
 	p.later(time.Hour)
 	p.says("kgp2cu01", "running")
@@ -634,6 +643,9 @@ func (p *piloting) goes() {
 	for i := range p.n {
 		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
 	}
+	for i := range p.agreed {
+		p.git("rm", "-q", fmt.Sprintf("agreement%d.cue", i+1))
+	}
 	p.git("commit", "-qm", "the pilot is over")
 }
 
@@ -652,11 +664,11 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	for i := range p.n - 1 { // all but the denial
 		p.git("checkout", gone+"~1", "--", fmt.Sprintf("record%d.cue", i+1))
 	}
-	p.git("checkout", gone+"~1", "--", "pilots.cue")
+	p.git("checkout", gone+"~1", "--", "pilots.cue", "agreement1.cue")
 	p.git("commit", "-qm", "once more")
 	again := p.head()
 	_, err := p.Reconcile(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "pilots.cue") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
+	if err == nil || !strings.Contains(err.Error(), "agreement1.cue") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
 		t.Errorf("a pilot that comes back: %v", err)
 	}
 	if p.commitServed() != gone {
@@ -883,4 +895,72 @@ func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
 	if all := see(); all.Trouble != "" {
 		t.Errorf("the ledger is back, and there is trouble: %s", all.Trouble)
 	}
+}
+
+// TestASlipInTheTermsLeavesFECsWhatTheyHave whatever it is of, as long as nobody who may has agreed: but a halt does not wait for that.
+func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
+	for name, slip := range map[string][2]string{
+		"an authoriser":   {authoriser, outsider},
+		"a coordinator":   {coordinator, outsider},
+		"nobody":          {"roles:", ""},
+		"another version": {`version:     "1.1.0"`, `version: "1.0.0"`},
+		"other FECs":      {`"kgp2cu01"], soak: "1d"}, {fecs: ["kgp2cu03"`, `"kgp2cu03"], soak: "1d"}, {fecs: ["kgp2cu01"`},
+		"no waves":        {"rollout:", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := deployed(t)
+			if name == "nobody" || name == "no waves" {
+				slip[1] = "// " + slip[0]
+			}
+			p.change("pilots.cue", slip[0], slip[1])
+			if site, problems, _ := reconciler.Validate(t.Context(), worktree(t, p.dir), loader, nil, nil, p.Now()); len(problems.Blocking()) > 0 {
+				t.Skip("nobody can merge that:", site.Settings.Name, problems)
+			}
+			p.settled()
+			if p.commitServed() != p.head() {
+				t.Fatalf("the slip is not published:\n%s", p.log)
+			}
+			p.gets("with a slip", "1.1.0", "1.0.0")
+			p.later(48 * time.Hour)
+			p = p.restarted()
+			p.settled()
+			p.gets("two days later", "1.1.0", "1.0.0")
+			p.records(tester, tester, "halt", `reason: "positions are wrong by one turn"`)
+			p.settled()
+			p.gets("halted", "1.0.0", "1.0.0")
+			p.change("pilots.cue", slip[1], slip[0])
+			p.records(coordinator, coordinator, "resume", `reason: "positions were right, and a cable was not"`)
+			p.settled()
+			p.gets("put back, and the first wave has run it", "1.1.0", "1.1.0")
+		})
+	}
+}
+
+// TestAnOutsiderWhoWritesHimselfInMovesNothing, agree as he may.
+func TestAnOutsiderWhoWritesHimselfInMovesNothing(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.agrees(owner)
+	s := fmt.Sprintf("subject: %q\n\t", p.subject())
+	p.records(coordinator, coordinator, "freeze", s)
+	p.records(tester, tester, "report", s+`compat: "backward-compatible", checks: {for c in ["installer-config", "docs", "dependencies", "site-impact", "clean-install"] {(c): verdict: "pass"}}`)
+	p.settled()
+	p.change("pilots.cue", authoriser, outsider)
+	p.agrees(outsider)
+	p.records(outsider, outsider, "authorisation", s+`decision: "ok"`)
+	p.records(developer, developer, "notes", s+`text: "positions are averaged over more turns"`)
+	p.settled()
+	p.gets("an outsider has authorised it", "1.0.0", "1.0.0")
+	p.change("pilots.cue", `owner:       "`+owner, `owner:       "`+outsider)
+	p.agrees(outsider)
+	p.settled()
+	p.gets("an outsider is the owner", "1.0.0", "1.0.0")
+	p.change("pilots.cue", `owner:       "`+outsider, `owner:       "`+owner)
+	p.change("pilots.cue", outsider, authoriser)
+	p.settled()
+	p.gets("put back", "1.0.0", "1.0.0")
+	p.records(authoriser, authoriser, "authorisation", s+`decision: "ok"`)
+	p.records(developer, developer, "notes", s+`text: "positions are averaged over more turns"`)
+	p.settled()
+	p.gets("authorised by its authoriser", "1.1.0", "1.0.0")
 }

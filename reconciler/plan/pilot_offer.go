@@ -56,23 +56,78 @@ func Offered(s desired.Site, subjects map[string]string, places []tree.PilotPlac
 		if !there || p.Scope != desired.PilotOfFECs || !opened(place) {
 			continue
 		}
-		for i, fecs := range PilotMembers(s, p) {
-			if i >= len(place.Waves) || place.Waves[i] == "" || subjects != nil && subjects[place.Name] != place.Waves[i] {
+		pins := place.Kept
+		if pins == nil {
+			pins = PinsOf(s, place)
+		}
+		for _, pin := range pins {
+			own, runs := s.FECs[pin.FEC].Software[pin.Software]
+			if pin.Wave < 1 || pin.Wave > len(place.Waves) || place.Waves[pin.Wave-1] == "" || !runs || !isSubject(subjects, p, place, pin) {
 				continue
 			}
-			for _, fec := range fecs {
-				// What was promoted stays until the site itself pins something newer.
-				if place.State == PilotClosed && desired.CompareVersions(s.FECs[fec].Software[p.Software].Version, p.Version) > 0 {
-					continue
-				}
-				if !slices.ContainsFunc(out[fec], func(h observed.HeldPilot) bool { return h.Software == p.Software }) {
-					out[fec] = append(out[fec], observed.HeldPilot{Software: p.Software, Version: p.Version, Pilot: place.Name, Wave: i + 1})
-				}
+			// What was promoted stays until the site itself pins something newer.
+			if place.State == PilotClosed && desired.CompareVersions(own.Version, pin.Version) > 0 {
+				continue
+			}
+			if !slices.ContainsFunc(out[pin.FEC], func(h observed.HeldPilot) bool { return h.Software == pin.Software }) {
+				out[pin.FEC] = append(out[pin.FEC], observed.HeldPilot{Software: pin.Software, Version: pin.Version, Pilot: place.Name, Wave: pin.Wave})
 			}
 		}
 	}
 	for _, offered := range out {
 		slices.SortFunc(offered, func(a, b observed.HeldPilot) int { return cmp.Compare(a.Software, b.Software) })
+	}
+	return out
+}
+
+// PinsOf are what a pilot puts on FECs of its open waves, as a site states it; nil: nothing.
+func PinsOf(s desired.Site, place tree.PilotPlace) (pins []tree.PilotPin) {
+	p := s.Pilots[place.Name]
+	if p.Scope != desired.PilotOfFECs {
+		return nil
+	}
+	for i, fecs := range PilotMembers(s, p) {
+		for _, fec := range fecs {
+			if i < len(place.Waves) && place.Waves[i] != "" {
+				pins = append(pins, tree.PilotPin{FEC: fec, Wave: i + 1, Software: p.Software, Version: p.Version})
+			}
+		}
+	}
+	return pins
+}
+
+// isSubject says whether what a pin names is still what its wave was given; without subjects that is not looked at.
+func isSubject(subjects map[string]string, p desired.Pilot, place tree.PilotPlace, pin tree.PilotPin) bool {
+	about := place.Name
+	if pin.Software != p.Software || pin.Version != p.Version {
+		about = releaseKey(pin)
+	}
+	return subjects == nil || subjects[about] == place.Waves[pin.Wave-1]
+}
+
+// releaseKey is what a release is found by among the subjects of pilots, no name of which has a space.
+func releaseKey(pin tree.PilotPin) string { return pin.Software + " " + pin.Version }
+
+// KeptSubjects adds to the subjects of pilots those of releases that FECs keep, though the pilot now offers another one.
+func KeptSubjects(s desired.Site, files artifact.Files, subjects map[string]string, places []tree.PilotPlace) map[string]string {
+	out := subjects
+	if subjects == nil {
+		return nil
+	}
+	for _, place := range places {
+		for _, pin := range place.Kept {
+			p := s.Pilots[place.Name]
+			if pin.Software == p.Software && pin.Version == p.Version {
+				continue
+			}
+			if _, known := out[releaseKey(pin)]; known {
+				continue
+			}
+			if len(out) == len(subjects) {
+				out = maps.Clone(subjects)
+			}
+			out[releaseKey(pin)], _ = desired.ReleaseSubject(s, files, pin.Software, pin.Version)
+		}
 	}
 	return out
 }

@@ -54,6 +54,7 @@ func takesBack(now, was tree.PilotPlace, offered []string) bool {
 // was published or, if that does not help either, gives nothing.
 func Runnable(s desired.Site, files artifact.Files, subjects map[string]string, places, published []tree.PilotPlace, now time.Time) []tree.PilotPlace {
 	var out []tree.PilotPlace
+	subjects = KeptSubjects(s, files, subjects, slices.Concat(places, published))
 	for _, place := range places {
 		if s.Pilots[place.Name].Scope != desired.PilotOfFECs || !opened(place) {
 			out = append(out, place)

@@ -21,8 +21,18 @@ type PilotPlace struct {
 	Published bool `json:"published,omitempty"`
 	// Sites are those that have it installed, if it is published, by name.
 	Sites []PilotSite `json:"sites,omitempty"`
+	// Kept is what FECs have of a pilot that stays as it was because its terms are not agreed, whatever these say now of who takes part and gets what.
+	Kept []PilotPin `json:"kept,omitempty"`
 	// Withheld is why a pilot that stays as it was, or is not served at all, is not brought further: another's fault is not every pilot's.
 	Withheld string `json:"withheld,omitempty"`
+}
+
+// PilotPin is what a pilot has put on a FEC.
+type PilotPin struct {
+	FEC      string `json:"fec"`
+	Wave     int    `json:"wave"` // from 1
+	Software string `json:"software"`
+	Version  string `json:"version"`
 }
 
 // PilotNotes are the release notes that a record has.
