@@ -884,3 +884,48 @@ func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
 		t.Errorf("the ledger is back, and there is trouble: %s", all.Trouble)
 	}
 }
+
+// TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun; without it, they take both for granted, and say so.
+func TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "criterion", fmt.Sprintf("subject: %q, criterion: \"noise\", met: \"yes\"", p.subject()))
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	say := func(known *reconciler.Records, r desired.PilotRecord) (string, error) {
+		t.Helper()
+		a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: loader, Log: p.Log, Now: p.Now}, By: coordinator, Dry: true, Known: known}
+		said, err := a.Say(t.Context(), "try", reconciler.RecordPilot{Record: r})
+		return said.State + "\n" + strings.Join(said.Doubts, "\n"), err
+	}
+	promote := desired.PilotRecord{Kind: desired.RecordClosure, Outcome: "promoted"}
+	if _, err := say(p.Records, promote); err == nil || !strings.Contains(err.Error(), "\n  wave-2: 0 of 1 run it, 1 must") || strings.Contains(err.Error(), "criterion") {
+		t.Errorf("it is promoted before all FECs run it: %v", err)
+	}
+	if said, err := say(nil, promote); err != nil || strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "closed\nwhether FECs run it") {
+		t.Errorf("it is promoted by who does not know what FECs run: %q, %v", said, err)
+	}
+	p.says("kgp2cu03", "running")
+	p.settled()
+	p.later(time.Minute)
+	if said, err := say(p.Records, promote); err != nil || said != "closed\n" {
+		t.Errorf("it is promoted: %q, %v", said, err)
+	}
+
+	p.records(developer, coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.settled()
+	p.later(time.Minute)
+	halt := desired.PilotRecord{Kind: desired.RecordHalt, Reason: "positions jump by a millimetre"}
+	if said, err := say(p.Records, halt); err != nil || !strings.HasPrefix(said, "halted\n") || !strings.Contains(said, "which does not count") {
+		t.Errorf("it is halted after somebody has forged its end: %q, %v", said, err)
+	}
+	if said, err := say(nil, halt); err != nil || !strings.Contains(said, "the pilot has ended, if that record counts") {
+		t.Errorf("likewise, by who does not know: %q, %v", said, err)
+	}
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.settled()
+	if _, err := say(p.Records, halt); err == nil || !strings.Contains(err.Error(), "pilot try has ended: withdrawn") {
+		t.Errorf("it has ended: %v", err)
+	}
+}
