@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -14,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/propose"
@@ -31,6 +33,8 @@ type PilotAuthor struct {
 	// Packages and Payloads read packages, to see what they require.
 	Packages *build.Packages
 	Payloads *fetch.Fetcher
+	// Known is the ledger that knows who wrote records and what FECs run; nil: all that is taken for granted.
+	Known *Records
 	// Doubt is why nobody will know that By wrote it; empty: somebody will.
 	Doubt string
 }
@@ -48,7 +52,10 @@ type PilotSeen struct {
 	Files artifact.Files
 	By    string
 	At    time.Time
-	Now   plan.PilotNow // if everybody whom records name has written them
+	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
+	known bool          // by the ledger
+	facts plan.PilotFacts
+	when  time.Time // Now is
 	// unmet is what packages of a digest require and nobody provides; false: nobody knows.
 	unmet func(subject string) ([]string, bool, error)
 	// mirrorAt is what differs at an address from the packages of a digest.
@@ -114,7 +121,10 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if len(problems.Blocking()) > 0 {
 		return said, problems
 	}
-	seen := a.look(pilot, loaded.Site, t.files.Files())
+	seen, err := a.look(ctx, pilot, loaded.Site, t.files.Files(), "")
+	if err != nil {
+		return said, err
+	}
 	seen.unmet = func(subject string) ([]string, bool, error) {
 		return a.unmet(ctx, wanted{site: loaded.Site, files: t.files}, seen.Pilot, subject)
 	}
@@ -157,16 +167,22 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	return said, err
 }
 
-// look is a pilot as a commit has it. Who wrote its records and what its packages say, the service knows: here it is taken for granted.
-func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files) PilotSeen {
+// look is a pilot as a commit has it. What its packages say is taken for granted, and without a ledger also who wrote its records; with one, that
+// is so only of the record that is being written.
+func (a *PilotAuthor) look(ctx context.Context, name string, site desired.Site, files artifact.Files, writing string) (PilotSeen, error) {
 	p := site.Pilots[name]
 	seen := PilotSeen{Name: name, Pilot: p, Site: site, Files: files, By: a.By, At: a.At}
 	if a.At.IsZero() {
 		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: site.PilotMembers(p)}
+	if err := a.know(ctx, &seen, &f); err != nil {
+		return seen, err
+	}
 	for record, r := range p.Records {
-		f.Proofs[record] = observed.Proof{By: r.By, Source: "taken for granted"}
+		if !seen.known || record == writing {
+			f.Proofs[record] = observed.Proof{By: r.By, Source: takenForGranted}
+		}
 	}
 	f.Subject, _ = seen.subject("") // without one, nothing is frozen
 	for _, subject := range append(seen.subjects(), f.Subject) {
@@ -175,8 +191,29 @@ func (a *PilotAuthor) look(name string, site desired.Site, files artifact.Files)
 	for update := range p.Updates {
 		f.Masked[update] = []string{}
 	}
-	seen.Now = plan.Pilot(name, p, f, later(a.Now(), seen.At))
-	return seen
+	seen.facts, seen.when = f, later(a.Now(), seen.At)
+	seen.Now = plan.Pilot(name, p, f, seen.when)
+	return seen, nil
+}
+
+// know adds what the ledger knows of a pilot, if there is one.
+func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFacts) error {
+	if a.Known == nil {
+		return nil
+	}
+	r := &Reconciler{Records: a.Known, Log: a.Log, Now: a.Now}
+	k := r.pilotLedger(ctx, seen.Site)
+	switch {
+	case errors.Is(k.err, ledger.ErrNone):
+		return nil // no service has run there yet
+	case k.err != nil:
+		return fmt.Errorf("read what the service knows of pilots: %w", k.err)
+	}
+	in, _, _ := a.Known.read(ctx)
+	r.proofs(k, seen.Name, seen.Pilot, f)
+	k.seen(seen.Name, f, nil, time.Time{})
+	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
+	return nil
 }
 
 // unmet is what packages of a digest require and nobody provides, as the service will see it.
@@ -267,7 +304,13 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if more := e.beyond(after.Site); len(more) > 0 {
 		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
 	}
-	now := a.look(e.name, after.Site, t.files.With(e.content).Files())
+	now, err := a.look(ctx, e.name, after.Site, t.files.With(e.content).Files(), said.Record)
+	if err != nil {
+		return err
+	}
+	if r := e.change.Record; r != nil && r.Kind == desired.RecordClosure && r.Outcome == "promoted" {
+		now = now.granted() // else it had been refused
+	}
 	said.State, said.Doubts = now.Now.State, slices.Clone(e.change.Warnings)
 	if said.Record != "" && slices.Contains(now.Now.Void, said.Record) {
 		said.Doubts = append(said.Doubts, "it is void: it is about something else than what is frozen")

@@ -14,7 +14,7 @@ func (s PilotSeen) may(r desired.PilotRecord) error {
 	if r.By == "" {
 		return fmt.Errorf("nobody says it: give --by, or have git know who you are: git config user.email")
 	}
-	if ended, ok := s.closed(); ok && s.over() && r.Kind != desired.RecordFeedback {
+	if ended, ok := s.closed(); ok && s.over() && s.known && r.Kind != desired.RecordFeedback {
 		return fmt.Errorf("pilot %s has ended: %s %s", s.Name, ended.Outcome, ended.At)
 	}
 	who, anybody := s.whoMay(r)
@@ -56,11 +56,14 @@ func (s PilotSeen) over() bool {
 	return s.Now.State == plan.PilotClosed || s.Now.State == plan.PilotDenied
 }
 
-// ineffective are warnings of a record that would end the pilot, and does not.
+// ineffective are warnings of a record that would end the pilot, and does not; or does, if it is by whom it names.
 func (s PilotSeen) ineffective() []string {
 	r, ok := s.closed()
-	if !ok || s.over() {
+	switch {
+	case !ok:
 		return nil
+	case s.over():
+		return []string{fmt.Sprintf("the pilot has ended, if that record counts: %s closed it as %s at %s; whether it does tells --root", r.By, r.Outcome, r.At)}
 	}
 	return []string{fmt.Sprintf("%s closed it as %s at %s, which does not count: the pilot is %s", r.By, r.Outcome, r.At, s.Now.State)}
 }

@@ -27,7 +27,8 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		"closed by nobody of it":   {closure(mallory, "withdrawn"), halt, "", "mallory@example.org closed it as withdrawn"},
 		"closed too early":         {closure(cora, "promoted"), halt, "", "cora@example.org closed it as promoted"},
 		"closed once more":         {closure(cora, "promoted"), closure("", "withdrawn"), "", "cora@example.org closed it as promoted"},
-		"closed":                   {closure(cora, "withdrawn"), halt, "pilot p has ended: withdrawn", ""},
+		"closed":                   {closure(cora, "withdrawn"), halt, "", "the pilot has ended, if that record counts: cora@example.org closed it as withdrawn"},
+		"closed, as is known":      {closure(cora, "withdrawn"), halt, "pilot p has ended: withdrawn", ""},
 		"rejected by nobody of it": {rejection(mallory), approve, "", "mallory@example.org rejected update fix"},
 		"rejected":                 {rejection(cora), approve, "update fix has been rejected", ""},
 	} {
@@ -40,7 +41,12 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
 			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
 		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}
-		said, err := RecordPilot{c.says}.say(a.look("p", desired.Site{Pilots: map[string]desired.Pilot{"p": p}}, nil))
+		seen, err := a.look(t.Context(), "p", desired.Site{Pilots: map[string]desired.Pilot{"p": p}}, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen.known = strings.HasSuffix(name, "as is known")
+		said, err := RecordPilot{c.says}.say(seen)
 		if c.refused != "" {
 			if err == nil || !strings.Contains(err.Error(), c.refused) {
 				t.Errorf("%s: %v, want %q", name, err, c.refused)

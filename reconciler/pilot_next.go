@@ -24,7 +24,7 @@ var forState = map[string]string{
 // unmet are gates that do not hold, before the one that a record is for.
 func unmet(now plan.PilotNow, r desired.PilotRecord) (doubts []string) {
 	to := slices.Index(pilotStates, forState[r.Kind])
-	if r.Update != "" || r.Kind == desired.RecordAuthorisation && r.Decision == "deny" || r.Kind == desired.RecordClosure && r.Outcome == "withdrawn" {
+	if r.Update != "" || r.Kind == desired.RecordAuthorisation && r.Decision == "deny" || r.Kind == desired.RecordClosure {
 		return nil
 	}
 	var open []string

@@ -639,13 +639,7 @@ func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
 // goes removes the pilot's file and what was recorded of it.
 func (p *piloting) goes() {
 	p.t.Helper()
-	p.git("rm", "-q", "pilots.cue")
-	for i := range p.n {
-		p.git("rm", "-q", fmt.Sprintf("record%d.cue", i+1))
-	}
-	for i := range p.agreed {
-		p.git("rm", "-q", fmt.Sprintf("agreement%d.cue", i+1))
-	}
+	p.git("rm", "-q", "pilots.cue", "record*.cue", "agreement*.cue")
 	p.git("commit", "-qm", "the pilot is over")
 }
 
@@ -664,11 +658,11 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	for i := range p.n - 1 { // all but the denial
 		p.git("checkout", gone+"~1", "--", fmt.Sprintf("record%d.cue", i+1))
 	}
-	p.git("checkout", gone+"~1", "--", "pilots.cue", "agreement1.cue")
+	p.git("checkout", gone+"~1", "--", "pilots.cue", "agreement*.cue")
 	p.git("commit", "-qm", "once more")
 	again := p.head()
 	_, err := p.Reconcile(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "agreement1.cue") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
+	if err == nil || !strings.Contains(err.Error(), ".cue:3:9: pilots.try: ") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
 		t.Errorf("a pilot that comes back: %v", err)
 	}
 	if p.commitServed() != gone {
@@ -963,4 +957,49 @@ func TestAnOutsiderWhoWritesHimselfInMovesNothing(t *testing.T) {
 	p.records(developer, developer, "notes", s+`text: "positions are averaged over more turns"`)
 	p.settled()
 	p.gets("authorised by its authoriser", "1.1.0", "1.0.0")
+}
+
+// TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun; without it, they take both for granted, and say so.
+func TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.records(coordinator, coordinator, "criterion", fmt.Sprintf("subject: %q, criterion: \"noise\", met: \"yes\"", p.subject()))
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	say := func(known *reconciler.Records, r desired.PilotRecord) (string, error) {
+		t.Helper()
+		a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: loader, Log: p.Log, Now: p.Now}, By: coordinator, Dry: true, Known: known}
+		said, err := a.Say(t.Context(), "try", reconciler.RecordPilot{Record: r})
+		return said.State + "\n" + strings.Join(said.Doubts, "\n"), err
+	}
+	promote := desired.PilotRecord{Kind: desired.RecordClosure, Outcome: "promoted"}
+	if _, err := say(p.Records, promote); err == nil || !strings.Contains(err.Error(), "\n  wave-2: 0 of 1 run it, 1 must") || strings.Contains(err.Error(), "criterion") {
+		t.Errorf("it is promoted before all FECs run it: %v", err)
+	}
+	if said, err := say(nil, promote); err != nil || strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "closed\nwhether FECs run it") {
+		t.Errorf("it is promoted by who does not know what FECs run: %q, %v", said, err)
+	}
+	p.says("kgp2cu03", "running")
+	p.settled()
+	p.later(time.Minute)
+	if said, err := say(p.Records, promote); err != nil || said != "closed\n" {
+		t.Errorf("it is promoted: %q, %v", said, err)
+	}
+
+	p.records(developer, coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.settled()
+	p.later(time.Minute)
+	halt := desired.PilotRecord{Kind: desired.RecordHalt, Reason: "positions jump by a millimetre"}
+	if said, err := say(p.Records, halt); err != nil || !strings.HasPrefix(said, "halted\n") || !strings.Contains(said, "which does not count") {
+		t.Errorf("it is halted after somebody has forged its end: %q, %v", said, err)
+	}
+	if said, err := say(nil, halt); err != nil || !strings.Contains(said, "the pilot has ended, if that record counts") {
+		t.Errorf("likewise, by who does not know: %q, %v", said, err)
+	}
+	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.settled()
+	if _, err := say(p.Records, halt); err == nil || !strings.Contains(err.Error(), "pilot try has ended: withdrawn") {
+		t.Errorf("it has ended: %v", err)
+	}
 }

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/propose"
 )
@@ -151,6 +153,7 @@ var wordChecks = map[string]func(PilotSeen, *desired.PilotRecord) ([]string, err
 	desired.RecordCriterion:     PilotSeen.checkCriterion,
 	desired.RecordWaiver:        PilotSeen.checkWaiver,
 	desired.RecordResume:        PilotSeen.checkResume,
+	desired.RecordClosure:       PilotSeen.checkClosure,
 }
 
 // checkFrozen refuses what would be void: it is about something else than what was frozen.
@@ -273,7 +276,7 @@ func (s PilotSeen) rejected(update string) bool {
 
 func (s PilotSeen) checkCall(r *desired.PilotRecord) ([]string, error) {
 	if s.Pilot.Scope == desired.PilotOfFECs {
-		return []string{"FECs do not answer: a pilot of theirs goes on without a call"}, nil
+		return nil, fmt.Errorf("pilot %[1]s is of FECs, which are not asked: its first wave opens once it is authorised and noted; pomona pilot %[1]s says what is missing", s.Name)
 	}
 	switch {
 	case desired.Expired(r.Closes, s.At):
@@ -316,7 +319,80 @@ func (s PilotSeen) checkDeployment(r *desired.PilotRecord) ([]string, error) {
 	if answer.Answer != "interested" && r.State == "installed" {
 		return nil, fmt.Errorf("site %[1]s has not said that it takes part: pomona pilot %[2]s join %[1]s --answer interested", r.Site, s.Name)
 	}
+	if why := s.shut(*r); why != "" {
+		return nil, errors.New(why)
+	}
 	return nil, nil
+}
+
+// shut says why a site can have nothing to say of what it has installed; empty: it can.
+func (s PilotSeen) shut(r desired.PilotRecord) string {
+	wave := s.Pilot.Sites[r.Site].TheWave()
+	switch {
+	case r.State == "withdrawn" || wave <= len(s.Now.Waves) && s.Now.Waves[wave-1].Open:
+		return ""
+	case s.Now.State == plan.PilotHalted && r.State != "installed":
+		return ""
+	case s.Now.State == plan.PilotHalted:
+		return fmt.Sprintf("pilot %[1]s is halted: %[2]s; nobody installs it before it goes on: pomona pilot %[1]s resume", s.Name, s.Now.Why)
+	}
+	for _, g := range s.Now.Gates {
+		if at := slices.Index(pilotStates, g.State); at >= 0 && at <= slices.Index(pilotStates, plan.PilotDeployed) && !g.Verdict.Holds() {
+			return fmt.Sprintf("site %s is in wave %d, which is not open yet: first %s (%s); pomona pilot %s says when", r.Site, wave, g.Name, cmp.Or(g.Why, string(g.Verdict)), s.Name)
+		}
+	}
+	return ""
+}
+
+// granted is a pilot as it would be if FECs ran it and the information system had all resources, unless the ledger knows.
+func (s PilotSeen) granted() PilotSeen {
+	if s.known {
+		return s
+	}
+	for _, fec := range slices.Concat(s.facts.Members...) {
+		s.facts.FECs = append(slices.Clone(s.facts.FECs), observed.PilotFEC{FEC: fec, State: "running", Version: s.Pilot.Version, Since: time.Unix(1, 0)})
+	}
+	for _, site := range s.Now.Sites {
+		s.facts.Probes = append(slices.Clone(s.facts.Probes), observed.PilotProbe{Pilot: s.Name, Site: site.Site, Seen: true, Right: true, Since: site.From, At: s.when})
+	}
+	s.Now = plan.Pilot(s.Name, s.Pilot, s.facts, s.when)
+	return s
+}
+
+// checkClosure refuses to promote what is not ready for it.
+func (s PilotSeen) checkClosure(r *desired.PilotRecord) (doubts []string, err error) {
+	if r.Outcome != "promoted" {
+		return nil, nil
+	}
+	const closing = "closing"
+	s.Pilot.Records, s.facts.Proofs = maps.Clone(s.Pilot.Records), maps.Clone(s.facts.Proofs)
+	if s.Pilot.Records == nil {
+		s.Pilot.Records = map[string]desired.PilotRecord{}
+	}
+	s.Pilot.Records[closing], s.facts.Proofs[closing] = *r, observed.Proof{By: r.By, Source: takenForGranted}
+	if s.Now = plan.Pilot(s.Name, s.Pilot, s.facts, s.when); !s.known {
+		s = s.granted()
+		switch {
+		case s.Pilot.Scope == desired.PilotOfFECs:
+			doubts = append(doubts, "whether FECs run it, and for long enough, knows the service: it is looked up with --root ROOT")
+		case s.Pilot.InfoSys != nil && s.Pilot.InfoSys.Server != "":
+			doubts = append(doubts, "whether its resources are found in the information system knows the service: it is looked up with --root ROOT")
+		}
+	}
+	if s.Now.State == plan.PilotClosed {
+		return doubts, nil
+	}
+	var open []string
+	for _, g := range s.Now.Gates {
+		line := fmt.Sprintf("%s: %s", g.Name, cmp.Or(g.Why, string(g.Verdict)))
+		if !g.Verdict.Holds() && !(g.State == plan.PilotClosed && g.Name == "closure") && !slices.Contains(open, line) {
+			open = append(open, line)
+		}
+	}
+	if slices.Contains([]string{plan.PilotDenied, plan.PilotExpired}, s.Now.State) {
+		open = append([]string{s.Now.Why}, open...)
+	}
+	return nil, fmt.Errorf("pilot %[1]s cannot be promoted before these hold:\n  %[2]s\npomona pilot %[1]s says who does what; close withdrawn ends it without", s.Name, strings.Join(open, "\n  "))
 }
 
 func (s PilotSeen) checkProblem(r *desired.PilotRecord) ([]string, error) {
@@ -425,10 +501,13 @@ func (s PilotSeen) lastOwn() (last string) {
 }
 
 func (s PilotSeen) checkResume(*desired.PilotRecord) ([]string, error) {
-	if s.Now.State != plan.PilotHalted {
-		return []string{"the pilot is not halted, as far as its records say"}, nil
+	switch {
+	case s.Now.State == plan.PilotHalted:
+		return nil, nil
+	case s.Pilot.Scope == desired.PilotOfFECs && !s.known:
+		return []string{"the pilot is not halted, as far as its records say: whether failures of FECs have halted it knows the service, and --root ROOT tells"}, nil
 	}
-	return nil, nil
+	return nil, fmt.Errorf("pilot %s is %s, and not halted: there is nothing to resume", s.Name, s.Now.State)
 }
 
 // ReportPilot is a report in which one verdict may stand for all checks that it does not name.

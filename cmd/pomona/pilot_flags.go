@@ -51,6 +51,8 @@ func (f *pilotFlags) add(cmd *cobra.Command, v pilotVerb) {
 		flags.StringVar(&f.to, "to", "", "address of the service whose blob store gets the packages; --credential has its token")
 		flags.BoolVar(&f.clear, "allow-http", false, "let --to be plain http also to another machine: whoever reads along then has the token")
 		flags.StringVar(&f.root, "root", "", "served directory on this machine whose blob store gets the packages")
+	} else if flags.Lookup("root") == nil {
+		flags.StringVar(&f.root, "root", "", "served directory on this machine, whose service knows who wrote records and what FECs run; default: that is taken for granted")
 	}
 	f.payloads.add(cmd, ownCache)
 }
@@ -97,6 +99,9 @@ func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error)
 		return nil, err
 	}
 	a := &reconciler.PilotAuthor{At: at, Dry: f.dry, Packages: build.NewPackages(cache, author.Log), Payloads: payloads, Author: author}
+	if f.root != "" {
+		a.Known = reconciler.ReadRecords(f.root, author.Log)
+	}
 	a.By, a.Doubt, err = personFlags{f.by, f.sign}.person(cmd.Context(), &a.Author)
 	return a, err
 }
