@@ -174,7 +174,7 @@ func WriteNodes(dir string, nodes []tree.Node) error {
 // base is the image of a clean machine. One of Debian's kin is made of the distribution's packages, any other is pulled.
 func (t *Trier) base(ctx context.Context, system string, s desired.System) (string, error) {
 	if s.Family != desired.Debian {
-		return s.Image, nil
+		return s.Image, t.pull(ctx, system, s.Image)
 	}
 	image, dir := "localhost/pomona-clean-"+system, filepath.Join(t.Folder, "clean", system)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -202,6 +202,15 @@ func (t *Trier) base(ctx context.Context, system string, s desired.System) (stri
 		return "", err
 	}
 	return image, t.must(ctx, "buildah", t.store("bud", "--isolation", "chroot", "-q", "-t", image, dir)...)
+}
+
+// pull gets an image before anything is tried on it: what cannot be had says nothing about what would be.
+func (t *Trier) pull(ctx context.Context, system, image string) error {
+	code, out, err := t.run(ctx, "buildah", t.store("pull", "--policy", "newer", image)...)
+	if err == nil && code != 0 {
+		err = &NoBuilderError{system, fmt.Sprintf("image %s cannot be pulled: %s", image, lastLine(out))}
+	}
+	return err
 }
 
 // store are arguments of buildah with a storage of its own.
