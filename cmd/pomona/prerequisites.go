@@ -273,7 +273,6 @@ Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could
 			if err != nil {
 				return err
 			}
-			e.warn(cmd, doubt) // a trial takes minutes
 			site, err := a.Seen(cmd.Context())
 			if err != nil {
 				return err
@@ -282,7 +281,7 @@ Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could
 			if folder == "" {
 				return errors.New("no folder for clean machines: give --cache")
 			}
-			t := &reconciler.Trier{Folder: folder + "/prerequisites", Output: io.Discard, Now: time.Now}
+			t := &reconciler.Trier{Folder: folder + "/prerequisites", Output: io.Discard, Now: time.Now, Begins: func() { e.warn(cmd, doubt) }} // it takes minutes
 			if verbose {
 				t.Output = cmd.ErrOrStderr()
 			}
