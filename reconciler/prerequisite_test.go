@@ -270,7 +270,7 @@ func TestEvidenceIsNotProvenByNobody(t *testing.T) {
 	r.Records = nil
 	all, err := r.Prerequisites(t.Context(), reconciler.Approvers{})
 	must(t, err)
-	if g, ok := all[0].Next(); !ok || g.Verdict != plan.GateNeedsApproval || !strings.Contains(g.Why, "no signers and no forge are known") || g.Do != "look again later" {
+	if g, ok := all[0].Next(); !ok || g.Verdict != plan.GateNeedsApproval || !strings.Contains(g.Why, "no signers and no forge are known") || g.Do != "look again once it can be known who wrote it" {
 		t.Errorf("%+v", g)
 	}
 }

@@ -34,6 +34,7 @@ type Trier struct {
 	Folder string    // where clean machines are kept; they are made anew after a day
 	Output io.Writer // gets what jobs print
 	Now    func() time.Time
+	Begins func() // is told once there is a clean machine, before anything is tried; may be nil
 }
 
 // freshBase is how long a clean machine is used again.
@@ -67,6 +68,9 @@ func (t *Trier) Try(ctx context.Context, site desired.Site, system string, only 
 	base, err := t.base(ctx, system, s)
 	if err != nil {
 		return nil, err
+	}
+	if t.Begins != nil {
+		t.Begins()
 	}
 	var out []Evidence
 	for _, name := range tree.PrerequisitesInOrder(site) {
@@ -174,7 +178,7 @@ func WriteNodes(dir string, nodes []tree.Node) error {
 // base is the image of a clean machine. One of Debian's kin is made of the distribution's packages, any other is pulled.
 func (t *Trier) base(ctx context.Context, system string, s desired.System) (string, error) {
 	if s.Family != desired.Debian {
-		return s.Image, nil
+		return s.Image, t.pull(ctx, system, s.Image)
 	}
 	image, dir := "localhost/pomona-clean-"+system, filepath.Join(t.Folder, "clean", system)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -202,6 +206,15 @@ func (t *Trier) base(ctx context.Context, system string, s desired.System) (stri
 		return "", err
 	}
 	return image, t.must(ctx, "buildah", t.store("bud", "--isolation", "chroot", "-q", "-t", image, dir)...)
+}
+
+// pull gets an image before anything is tried on it: what cannot be had says nothing about what would be.
+func (t *Trier) pull(ctx context.Context, system, image string) error {
+	code, out, err := t.run(ctx, "buildah", t.store("pull", image)...)
+	if err == nil && code != 0 {
+		err = &NoBuilderError{system, fmt.Sprintf("image %s cannot be pulled: %s", image, lastLine(out))}
+	}
+	return err
 }
 
 // store are arguments of buildah with a storage of its own.

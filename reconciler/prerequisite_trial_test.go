@@ -77,6 +77,14 @@ func TestWithoutBuilderNothingIsTried(t *testing.T) {
 	if none := (*NoBuilderError)(nil); !errors.As(err, &none) || !strings.Contains(err.Error(), "macos runs in no container; nothing was tested") {
 		t.Errorf("of macos: %v", err)
 	}
+	site := triedSite()
+	site.Settings.Systems["rocky9"] = desired.System{Family: "rhel", Image: "rockylinux:9"}
+	site.Prerequisites["xml"].Systems["rocky9"] = site.Prerequisites["xml"].Systems["debian12"]
+	away := fakeBuilder(t, `case "$*" in *pull*) echo 'no such host'; exit 125;; esac`)
+	_, err = away.Try(t.Context(), site, "rocky9", nil)
+	if none := (*NoBuilderError)(nil); !errors.As(err, &none) || !strings.Contains(err.Error(), "image rockylinux:9 cannot be pulled: no such host; nothing was tested") {
+		t.Errorf("without an image: %v", err)
+	}
 	t.Setenv("PATH", "/nonexistent")
 	if _, err = trier.Try(t.Context(), triedSite(), "debian12", nil); err == nil || !strings.Contains(err.Error(), "mmdebstrap is not installed") {
 		t.Errorf("without programs: %v", err)

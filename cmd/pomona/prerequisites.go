@@ -55,7 +55,7 @@ Exit code 0: done. 1: the site has problems. 2: could not run.`,
 		},
 	}
 	f.add(cmd)
-	f.addRoot(cmd)
+	f.addJudging(cmd)
 	cmd.AddCommand(showPrerequisiteCommand(), renderPrerequisitesCommand(), testPrerequisitesCommand(), trialCommand(),
 		evidenceCommand("review", "Say what you think of a prerequisite as it is rendered: not of one that you answer for"),
 		evidenceCommand("integration", "Say how what needs a prerequisite does with it"),
@@ -67,56 +67,65 @@ Exit code 0: done. 1: the site has problems. 2: could not run.`,
 func (f *prerequisiteFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.site, "site", ".", "the site's repository: a folder on this machine")
-	flags.StringVar(&f.rev, "rev", "HEAD", "branch, tag or commit")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
-	flags.StringVar(&f.signers, "allowed-signers", "", "file of the ssh keys whose signatures count; default: as git is configured")
-	flags.StringVar(&f.keyring, "keyring", "", "file of the OpenPGP keys whose signatures count")
-	flags.StringVar(&f.forgeAt, "forge-site", "", "address of the site at a forge, which then says who has approved what")
-	flags.StringVar(&f.change.kind, "forge", "", "that forge: github or gitea; default: github for github.com")
-	flags.StringVar(&f.change.api, "forge-api", "", "address of the forge's API; default: that of the site's host")
-	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
-	flags.StringToStringVar(&f.people, "forge-person", nil, "LOGIN=ADDRESS: who approves there as LOGIN; may be repeated")
 	f.payloads.add(cmd, ownCache)
 }
 
-// addRoot is for commands that the service of a root can answer.
-func (f *prerequisiteFlags) addRoot(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.root, "root", "", "served directory: its service says what is published, and remembers who wrote what since when; without a service its ledger does")
+func (f *prerequisiteFlags) addRevision(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.rev, "rev", "HEAD", "branch, tag or commit")
 }
 
-// open makes what reads the site, and knows who wrote what.
-func (f *prerequisiteFlags) open(cmd *cobra.Command) (*reconciler.Reconciler, reconciler.Approvers, error) {
-	var a reconciler.Approvers
+// addJudging is for commands that judge evidence, or have the service of a root do so.
+func (f *prerequisiteFlags) addJudging(cmd *cobra.Command) {
+	f.addRevision(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.root, "root", "", "served directory: its service says what is published, and remembers who wrote what since when; without a service its ledger does")
+	flags.StringVar(&f.signers, "allowed-signers", "", "file of the ssh keys whose signatures count; default: as git is configured")
+	flags.StringVar(&f.keyring, "keyring", "", "file of the OpenPGP keys whose signatures count")
+	flags.StringVar(&f.forgeAt, "forge-site", "", "address of the site at a forge, which then says who has approved what")
+	flags.StringToStringVar(&f.people, "forge-person", nil, "LOGIN=ADDRESS: who approves there as LOGIN; may be repeated")
+	f.addForge(cmd, "that forge")
+}
+
+func (f *prerequisiteFlags) addForge(cmd *cobra.Command, which string) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.change.kind, "forge", "", which+": github or gitea; default: github for github.com")
+	flags.StringVar(&f.change.api, "forge-api", "", "address of the forge's API; default: that of the site's host")
+	flags.StringVar(&f.change.token, "forge-token", "", "file of the forge's token; default: what --credential has for the forge's host")
+}
+
+// open makes what reads the site.
+func (f *prerequisiteFlags) open(cmd *cobra.Command) (*reconciler.Reconciler, error) {
 	if err := checkOutput(f.output); err != nil {
-		return nil, a, err
+		return nil, err
 	}
 	opened, err := repo.Open(f.site)
 	if err != nil {
-		return nil, a, err
+		return nil, err
 	}
 	cache := cacheFolder(f.payloads.cache, "", false)
 	log := slog.New(slog.NewTextHandler(secrets.Writer(cmd.ErrOrStderr()), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	loader, err := newLoader(cache, log)
-	if err != nil {
-		return nil, a, err
-	}
+	return &reconciler.Reconciler{
+		Repo: opened, Branch: f.rev, Loader: loader, Verdicts: build.NewVerdicts(cache, log), Version: version(), Log: log, Now: time.Now,
+	}, err
+}
+
+// approvers know who wrote what.
+func (f *prerequisiteFlags) approvers(cmd *cobra.Command) (a reconciler.Approvers, err error) {
 	ssh := f.signers
 	if ssh == "" && f.keyring == "" {
 		ssh = repo.AllowedSigners(cmd.Context(), f.site)
 	}
 	if ssh != "" || f.keyring != "" {
 		if a.Signers, err = repo.OpenSigners(repo.SignerFiles{SSH: ssh, GPG: f.keyring}, time.Now); err != nil {
-			return nil, a, err
+			return a, err
 		}
 	}
 	if f.forgeAt != "" {
-		if a.Forge, err = f.forge(); err != nil {
-			return nil, a, err
-		}
+		a.Forge, err = f.forge()
 	}
-	return &reconciler.Reconciler{
-		Repo: opened, Branch: f.rev, Loader: loader, Verdicts: build.NewVerdicts(cache, log), Version: version(), Log: log, Now: time.Now,
-	}, a, nil
+	return a, err
 }
 
 func (f *prerequisiteFlags) forge() (forge.Forge, error) {
@@ -140,7 +149,11 @@ func (f *prerequisiteFlags) look(cmd *cobra.Command) ([]plan.Prerequisite, error
 	if f.root != "" {
 		return f.ask(cmd)
 	}
-	r, approvers, err := f.open(cmd)
+	r, err := f.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	approvers, err := f.approvers(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +219,7 @@ func showPrerequisiteCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	f.addRoot(cmd)
+	f.addJudging(cmd)
 	return cmd
 }
 
@@ -220,7 +233,7 @@ func renderPrerequisitesCommand() *cobra.Command {
 A folder that has files of the site is refused.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, _, err := f.open(cmd)
+			r, err := f.open(cmd)
 			if err != nil {
 				return err
 			}
@@ -235,6 +248,7 @@ A folder that has files of the site is refused.`,
 		},
 	}
 	f.add(cmd)
+	f.addRevision(cmd)
 	cmd.Flags().StringVar(&to, "to", "rendered/prerequisites", "folder; made if it is not there")
 	return cmd
 }
@@ -255,7 +269,7 @@ Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could
 			if err := e.check(time.Now()); err != nil { // not only after a trial
 				return err
 			}
-			a, _, err := e.author(cmd, f)
+			a, doubt, err := e.author(cmd, f)
 			if err != nil {
 				return err
 			}
@@ -267,7 +281,7 @@ Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could
 			if folder == "" {
 				return errors.New("no folder for clean machines: give --cache")
 			}
-			t := &reconciler.Trier{Folder: folder + "/prerequisites", Output: io.Discard, Now: time.Now}
+			t := &reconciler.Trier{Folder: folder + "/prerequisites", Output: io.Discard, Now: time.Now, Begins: func() { e.warn(cmd, doubt) }} // it takes minutes
 			if verbose {
 				t.Output = cmd.ErrOrStderr()
 			}
@@ -290,7 +304,7 @@ Exit code 0: all jobs passed. 1: one has not, or the site has problems. 2: could
 		},
 	}
 	f.add(cmd)
-	e.add(cmd)
+	e.add(cmd, f)
 	cmd.Flags().StringSliceVar(&only, "only", nil, "prerequisites that are tried; default: all")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what jobs print")
 	return cmd

@@ -20,9 +20,10 @@ import (
 type evidenceFlags struct {
 	by, at, link, branch, sign string
 	dry, pull                  bool
+	warned                     bool // that it may not count
 }
 
-func (e *evidenceFlags) add(cmd *cobra.Command) {
+func (e *evidenceFlags) add(cmd *cobra.Command, f *prerequisiteFlags) {
 	flags := cmd.Flags()
 	flags.StringVar(&e.branch, "branch", "", "branch that gets the commit; default: the one that is checked out, or that HEAD names at an address")
 	flags.StringVar(&e.by, "by", "", "who says it; default: git's user.email")
@@ -31,6 +32,15 @@ func (e *evidenceFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&e.sign, "sign", "", "file of the ssh key that signs the commit, or none; default: as git is configured to")
 	flags.BoolVar(&e.dry, "dry-run", false, "only show what would be written")
 	flags.BoolVar(&e.pull, "pull-request", false, "push a branch of its own, and open a pull request")
+	f.addForge(cmd, "forge of the pull request")
+}
+
+// warn says once why evidence may not count.
+func (e *evidenceFlags) warn(cmd *cobra.Command, doubt string) {
+	if doubt != "" && !e.warned {
+		fmt.Fprintf(cmd.ErrOrStderr(), "pomona: %s\n", doubt)
+		e.warned = true
+	}
 }
 
 // record writes evidence and shows it.
@@ -53,9 +63,7 @@ func (e *evidenceFlags) record(cmd *cobra.Command, f *prerequisiteFlags, title s
 	for _, w := range done.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), w)
 	}
-	if doubt != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "pomona: %s\n", doubt)
-	}
+	e.warn(cmd, doubt)
 	return write(cmd.OutOrStdout(), f.output, done, func(w io.Writer) error { return showRecorded(w, done, e.dry) })
 }
 
@@ -192,7 +200,7 @@ refused if that has changed since you looked. It counts once it is known who wro
 		},
 	}
 	f.add(cmd)
-	e.add(cmd)
+	e.add(cmd, f)
 	cmd.Flags().StringVar(&verdict, "verdict", desired.PassVerdict, "pass, fail or inconclusive")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, in a sentence; not needed of what passes")
 	cmd.Flags().StringVar(&of, "of", "", "digest that you have looked at, as show prints it")
@@ -234,7 +242,7 @@ A job whose code is not given was not run.`,
 		},
 	}
 	f.add(cmd)
-	e.add(cmd)
+	e.add(cmd, f)
 	flags := cmd.Flags()
 	flags.StringVar(&system, "system", "", "where it ran")
 	flags.StringVar(&version, "version", "", "which version was tried")

@@ -212,7 +212,7 @@ func (k prerequisiteChecker) source(system, version string, s Source, on System,
 		k.problem(path("vendorRepo"), "macos knows no such repositories", "give distro, which is a formula, or artifact")
 	}
 	if d := s.Distro; d != nil {
-		if !isVersion(d.Candidate, version) {
+		if !excepted && !isVersion(d.Candidate, version) { // else it is not what comes
 			k.problem(path("distro", "candidate"), fmt.Sprintf("system %q has %s of it, which is not version %q", system, d.Candidate, version),
 				"say in version which of supported that is")
 		}
@@ -225,7 +225,7 @@ func (k prerequisiteChecker) source(system, version string, s Source, on System,
 				"ask its index (apt-cache policy, dnf repoquery), and give today's date")
 		}
 	}
-	if l := s.Language; l != nil && !isVersion(l.Version, version) {
+	if l := s.Language; l != nil && (!excepted || k.Systems[system].Exception.Provider == FromLanguage) && !isVersion(l.Version, version) {
 		k.problem(path("language", "version"), fmt.Sprintf("%s is not version %q", l.Version, version), "say in version which of supported that is")
 	}
 }

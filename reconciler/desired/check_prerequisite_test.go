@@ -79,6 +79,12 @@ func TestCheckPrerequisites(t *testing.T) {
 		{"vendor without exception", xml(func(_ P, v V) { v.Distro, v.VendorRepo = nil, vendor() }),
 			`prerequisites.xml.systems.debian12: neither the distribution nor the language provides it: that needs an exception; add exception: with provider, reason, by and expires`},
 		{"vendor by exception", xml(func(_ P, v V) { v.VendorRepo, v.Exception = vendor(), exception("vendor-repo", "2026-06-01") }), ``},
+		{"vendor by exception, as the distribution has another version", xml(func(_ P, v V) {
+			v.Distro.Candidate, v.VendorRepo, v.Exception = "2.8-1", vendor(), exception("vendor-repo", "2026-06-01")
+		}), ``},
+		{"language by exception, and its version is another", xml(func(p P, v V) {
+			p.Ecosystem, v.Distro.Candidate, v.Language, v.Exception = "python", "2.8-1", pypi("2.7"), exception("language", "2026-06-01")
+		}), `prerequisites.xml.systems.debian12.language.version: 2.7 is not version "2.9"; say in version which of supported that is`},
 		{"exception for what is not there", xml(func(_ P, v V) { v.Exception = exception("vendor-repo", "2026-06-01") }),
 			`prerequisites.xml.systems.debian12.exception.provider: system "debian12" has no vendorRepo of it; give that, or another provider`},
 		{"exception that is none", xml(func(p P, v V) {

@@ -87,8 +87,11 @@ func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
 		}
 		p.State = state
 	}
-	if f.retired() {
+	switch g := f.retired(); {
+	case g.Verdict.Holds():
 		p.State = PrerequisiteRetired
+	case g.Verdict == GateNeedsApproval:
+		p.Gates = append(p.Gates, g)
 	}
 	return p
 }
@@ -140,7 +143,7 @@ func (f PrerequisiteFacts) judged(g Gate, is func(desired.PrerequisiteRecord) bo
 		}
 		g.Verdict, g.Why, g.Records, g.Do = GateNeedsApproval, doubt, doubted, again+", or have "+by+" approve the pull request that brought it"
 		if f.Proofs[doubted[0]].Later {
-			g.Do = "look again later"
+			g.Do = "look again once it can be known who wrote it"
 		}
 	default:
 		g.Verdict = GatePending
@@ -287,12 +290,11 @@ func (f PrerequisiteFacts) recorded(state, kind, why string) Gate {
 	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == kind }, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
 }
 
-// retired says whether whoever answers for it has said that it is needed no more.
-func (f PrerequisiteFacts) retired() bool {
-	g := f.judged(Gate{}, func(r desired.PrerequisiteRecord) bool {
+// retired wants that whoever answers for it has said that it is needed no more.
+func (f PrerequisiteFacts) retired() Gate {
+	return f.judged(Gate{State: PrerequisiteRetired, Name: desired.RetireRecord}, func(r desired.PrerequisiteRecord) bool {
 		return r.Kind == desired.RetireRecord && desired.SamePerson(f.Spec.Responsible, r.By)
 	}, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
-	return g.Verdict.Holds()
 }
 
 // soaked wants that it has been in use for a while since it was integrated, and that was known. Approval never shortens that, nor does a record of the past.

@@ -124,7 +124,7 @@ func TestPrerequisiteGates(t *testing.T) {
 		{"retired by nobody known", func(f *plan.PrerequisiteFacts) {
 			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By = "retire", "ada" })
 			delete(f.Proofs, "retire-1")
-		}, "production", ""},
+		}, "production", "retire: needs_approval: nobody has looked who wrote it"},
 	} {
 		f := inProduction()
 		c.change(&f)
