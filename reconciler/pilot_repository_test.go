@@ -705,6 +705,11 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 		at = at.Add(time.Minute)
 		records += fmt.Sprintf("\trecords: %q: {kind: %q, by: %q, at: %q, %s}\n", kind, kind, by, at.UTC().Format(time.RFC3339), fields)
 	}
+	stated, problems, err := reconciler.Validate(t.Context(), worktree(t, g.dir), loader, nil, nil, now)
+	if err != nil || len(problems.Blocking()) > 0 {
+		t.Fatal(problems, err)
+	}
+	record("ann@example.org", "agreement", fmt.Sprintf("terms: %q, owner: \"ann@example.org\", coordinator: \"cora@example.org\"", stated.Pilots["cream"].Terms()))
 	about := fmt.Sprintf("subject: %q", subject)
 	record("cora@example.org", "freeze", about+", closure: exit: 0")
 	var checks []string
@@ -729,7 +734,7 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 	}
 	c := rep.Plan.Pilots[0]
 	want := []plan.PilotGift{{Wave: 1, To: []string{"cern"}, What: "packages", Now: subject}}
-	if d := cmp.Diff(want, c.Gives); d != "" || c.From != "staffed" || c.Withheld != "" {
+	if d := cmp.Diff(want, c.Gives); d != "" || c.From != "requested" || c.Withheld != "" {
 		t.Errorf("the pilot is %s → %s, withheld: %q; gifts (-want +got):\n%s\n%v", c.From, c.To, c.Withheld, d, c.Lines())
 	}
 	if !slices.ContainsFunc(rep.Plan.Changes, func(c plan.Change) bool { return strings.HasPrefix(c.Path, "repo/pilots/cream/wave-1") }) {
