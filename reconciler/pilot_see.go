@@ -174,6 +174,9 @@ func (r *Reconciler) SeePilotsOf(ctx context.Context, rev string) (report.Pilots
 	if err != nil {
 		return report.Pilots{}, err
 	}
+	for i := range j.now {
+		j.now[i].Place.Withheld = "" // nothing of it is served
+	}
 	return r.showPilots(ctx, j), nil
 }
 

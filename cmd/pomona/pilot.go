@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -46,6 +47,9 @@ the information system say is not known then. A folder alone is written with a s
 			one, ok := all.Find(name)
 			if !ok {
 				return fmt.Errorf("there is no pilot %q: pomona pilot lists them", name)
+			}
+			if all.Trouble != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "pomona: not known as it is now: %s\n", observed.Printable(all.Trouble))
 			}
 			return write(cmd.OutOrStdout(), output, one, one.Text)
 		},

@@ -56,6 +56,7 @@ type PilotNow struct {
 	Scope    string       `json:"scope"`
 	State    string       `json:"state"`
 	Since    time.Time    `json:"since,omitzero"`
+	Due      time.Time    `json:"due,omitzero"`      // when it has been for too long in its state
 	Subject  string       `json:"subject,omitempty"` // of what is there now
 	Frozen   string       `json:"frozen,omitempty"`  // subject that was frozen
 	Gates    []Gate       `json:"gates"`

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -113,8 +114,12 @@ func (j *pilotJudge) closeGates() (gates []Gate) {
 	for _, name := range sortedKeys(j.p.Success) {
 		gates = append(gates, j.criterionGate(name))
 	}
-	b := j.blockerGate()
-	return append(gates, j.soakGate(), b, j.closureRecordGate())
+	gates = append(gates, j.soakGate(), j.blockerGate())
+	c := j.closureRecordGate()
+	if c.Verdict == GatePending && slices.ContainsFunc(gates, func(g Gate) bool { return !g.Verdict.Holds() }) {
+		c.Verdict = GateWaiting
+	}
+	return append(gates, c)
 }
 
 // criterionGate holds if somebody has found that a criterion is met, and nobody otherwise since: of the last packages of the pilot itself, with or
@@ -217,7 +222,7 @@ func (j *pilotJudge) closes(r *pilotRecord) bool {
 
 // end is a pilot that a record has closed.
 func (j *pilotJudge) end(r *pilotRecord) PilotNow {
-	j.now.State, j.now.Why, j.now.Overdue = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0
+	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0, time.Time{}
 	j.outcome, j.now.Record = r.Outcome, r.name
 	j.now.Since = j.f.Since[PilotClosed]
 	j.place()

@@ -30,7 +30,8 @@ func (j *pilotJudge) overdue() {
 	}
 	j.now.Since = since
 	if limit, ok := deadline(j.p, j.now.State); ok {
-		j.now.Overdue = max(j.at.Sub(since)-limit, 0)
+		j.now.Due = since.Add(limit)
+		j.now.Overdue = max(j.at.Sub(j.now.Due), 0)
 	}
 }
 
@@ -46,8 +47,7 @@ func deadline(p desired.Pilot, state string) (time.Duration, bool) {
 // PilotTells is when the clock alone may give people something to be told of a pilot; zero: not soon.
 func PilotTells(p desired.Pilot, now PilotNow, at time.Time) time.Time {
 	next := PilotTurn(p, now, at)
-	limit, ok := deadline(p, now.State)
-	if due := now.Since.Add(limit).Add(time.Second); ok && !now.Since.IsZero() && due.After(at) && (next.IsZero() || due.Before(next)) {
+	if due := now.Due.Add(time.Second); !now.Due.IsZero() && due.After(at) && (next.IsZero() || due.Before(next)) {
 		return due
 	}
 	return next

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -79,7 +80,8 @@ func (j *pilotJudge) blockerGate() Gate {
 		names = append(names, p.Problem)
 	}
 	if len(names) > 0 {
-		g.Verdict, g.Why = GateBlocked, "open: "+desired.Few(names)
+		g.Verdict = GateBlocked
+		g.Why = fmt.Sprintf("open: %s; once that is no blocker any more, whoever had it or the coordinator says so: %s", desired.Few(names), j.do("problem", names[0], "--status fixed"))
 		if g.Who = j.coordinator(); j.p.Roles != nil {
 			g.Who = []string{j.p.Roles.Developer}
 		}

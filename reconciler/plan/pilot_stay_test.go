@@ -93,21 +93,25 @@ func TestAPilotThatAFECCannotRunWaitsForNoOther(t *testing.T) {
 // TestPeopleAreToldWhenAPilotIsOverdue: that is a moment of the clock alone.
 func TestPeopleAreToldWhenAPilotIsOverdue(t *testing.T) {
 	since := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
-	p := desired.Pilot{Deadlines: map[string]string{plan.PilotFrozen: "36h"}}
+	p, due := desired.Pilot{}, since.Add(36*time.Hour)
 	for _, c := range []struct {
 		now  plan.PilotNow
 		at   time.Time
 		want time.Time
 	}{
-		{plan.PilotNow{State: plan.PilotFrozen, Since: since}, since.Add(time.Hour), since.Add(36*time.Hour + time.Second)},
-		{plan.PilotNow{State: plan.PilotChecked, Since: since}, since.Add(time.Hour), since.Add(5*24*time.Hour + time.Second)},
-		{plan.PilotNow{State: plan.PilotFrozen, Since: since}, since.Add(48 * time.Hour), time.Time{}},
+		{plan.PilotNow{State: plan.PilotFrozen, Due: due}, since.Add(time.Hour), due.Add(time.Second)},
+		{plan.PilotNow{State: plan.PilotFrozen, Due: due}, since.Add(48 * time.Hour), time.Time{}},
 		{plan.PilotNow{State: plan.PilotFrozen}, since, time.Time{}},
-		{plan.PilotNow{State: plan.PilotClosed, Since: since}, since, time.Time{}},
-		{plan.PilotNow{State: plan.PilotFrozen, Since: since, Waves: []plan.PilotWave{{SoakEnds: since.Add(2 * time.Hour)}}}, since, since.Add(2 * time.Hour)},
+		{plan.PilotNow{State: plan.PilotFrozen, Due: due, Waves: []plan.PilotWave{{SoakEnds: since.Add(2 * time.Hour)}}}, since, since.Add(2 * time.Hour)},
 	} {
 		if got := plan.PilotTells(p, c.now, c.at); !got.Equal(c.want) {
 			t.Errorf("%s at %s: %s, want %s", c.now.State, c.at, got, c.want)
 		}
+	}
+	l := newSitePilot()
+	l.f.Since, l.p.Deadlines = map[string]time.Time{plan.PilotRequested: l.now, plan.PilotStaffed: l.now}, map[string]string{plan.PilotStaffed: "36h"}
+	want := map[string]time.Duration{plan.PilotRequested: 7 * 24 * time.Hour, plan.PilotStaffed: 36 * time.Hour}
+	if now := l.judge(); want[now.State] == 0 || !now.Due.Equal(l.now.Add(want[now.State])) {
+		t.Errorf("%s is due at %s", now.State, now.Due)
 	}
 }

@@ -351,7 +351,7 @@ func (j *pilotJudge) waveGate(i, step int) Gate {
 			g.Who, g.Do = j.coordinator(), "have each be given a token: pomona keygen --token"
 		}
 		if g.Who = w.behind(step); len(g.Who) > 0 {
-			g.Do = j.do("deploy")
+			g.Do = j.do("deploy SITE installed")
 		}
 	}
 	return g

@@ -75,6 +75,9 @@ func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []obser
 	}
 	for _, name := range p.RecordsInOrder() {
 		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: cmp.Or(now.Doubts[name], f.Doubts[name]), Void: slices.Contains(now.Void, name)}
+		if r.Doubt == "" && slices.Contains(now.Doubted, name) {
+			r.Doubt = "nobody knows that the right person wrote it"
+		}
 		if proof, ok := f.Proofs[name]; ok {
 			r.Proof = &proof
 		}
@@ -128,15 +131,24 @@ func (r PilotRecord) Ignored() string {
 	return r.Doubt
 }
 
-// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once, with all that it is for.
+// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once. Of a pilot that is over nobody must do anything.
 func nextOf(now plan.PilotNow) []PilotNext {
 	next := []PilotNext{}
+	if (Pilot{PilotNow: now}).Ended() {
+		return next
+	}
 	add := func(about string, gates []plan.Gate) {
 		for _, g := range gates {
 			if g.Verdict.Holds() || g.Verdict == plan.GateWaiting || len(g.Who) == 0 && g.Do == "" {
 				continue
 			}
 			n := PilotNext{For: cmp.Or(about, g.State), Who: g.Who, Do: g.Do, Why: g.Why}
+			if g.Verdict == plan.GateNeedsApproval && len(g.Records) > 0 {
+				n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(g.Records, ", "))
+			}
+			if slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && o.Why == n.Why && slices.Equal(o.Who, n.Who) }) {
+				continue
+			}
 			i := slices.IndexFunc(next, func(o PilotNext) bool { return o.For == n.For && o.Do == n.Do && slices.Equal(o.Who, n.Who) })
 			switch {
 			case i < 0:
@@ -153,6 +165,46 @@ func nextOf(now plan.PilotNow) []PilotNext {
 		}
 	}
 	return next
+}
+
+// Waits is what it waits for that nobody need do: time, FECs, the information system.
+func (p Pilot) Waits() (lines []string) {
+	to := p.further()
+	if p.Ended() || p.State == plan.PilotHalted {
+		return nil
+	}
+	for _, g := range p.Gates {
+		if g.State != to || g.Verdict.Holds() || g.Verdict == plan.GateWaiting || len(g.Who) > 0 || g.Do != "" {
+			continue
+		}
+		line := g.Name + ": " + cmp.Or(g.Why, string(g.Verdict))
+		if p.Scope == desired.PilotOfFECs && g.Verdict == plan.GatePending && strings.HasPrefix(g.Name, "wave-") {
+			line += "; a FEC gets it at its next start"
+		}
+		if silent := p.silent(); g.Name == "call-closed" && len(silent) > 0 {
+			line += fmt.Sprintf("; nothing is heard of %s: pomona pilot %s join SITE --answer interested (or declined)", desired.Few(silent), p.Name)
+		}
+		lines = append(lines, line)
+	}
+	for _, w := range p.Waves {
+		gate := fmt.Sprintf("wave-%d", w.Wave)
+		said := slices.ContainsFunc(p.Gates, func(g plan.Gate) bool { return g.Name == gate && !g.Verdict.Holds() }) ||
+			slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, strings.TrimPrefix(w.Why, "it has to run ")) })
+		if w.Open && !w.Verdict.Holds() && !said {
+			lines = append(lines, fmt.Sprintf("wave %d: %s", w.Wave, w.Why))
+		}
+	}
+	return lines
+}
+
+// silent are the sites that have not answered.
+func (p Pilot) silent() (names []string) {
+	for _, s := range p.Sites {
+		if s.Answer == "no-answer" {
+			names = append(names, s.Site)
+		}
+	}
+	return names
 }
 
 // Ended says that nobody need do anything about it any more.

@@ -294,3 +294,44 @@ func TestAFeedOfNothingIsNotOf1970(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAPilotWaitsForIsSaid, so that its coordinator knows whether to do something, and nobody is asked to do anything for one that is over.
+func TestWhatAPilotWaitsForIsSaid(t *testing.T) {
+	gate := func(state, name string, v plan.GateVerdict, why string, who ...string) plan.Gate {
+		return plan.Gate{State: state, Name: name, Verdict: v, Why: why, Who: who}
+	}
+	deployed, closed := plan.PilotDeployed, plan.PilotClosed
+	soaks := []plan.PilotWave{{Wave: 1, Open: true, Verdict: plan.GatePending, Why: "it has to run until tomorrow", SoakEnds: at(20)}}
+	for name, c := range map[string]struct {
+		now         plan.PilotNow
+		waits, next string
+	}{
+		"sites may answer": {plan.PilotNow{State: plan.PilotCalled, Scope: desired.PilotOfSites, Sites: []plan.SiteNow{{Site: "a", Answer: "no-answer"}, {Site: "b", Answer: "declined"}},
+			Gates: []plan.Gate{gate(deployed, "call-closed", plan.GatePending, "sites may answer until tomorrow")}},
+			"call-closed: sites may answer until tomorrow; nothing is heard of a: pomona pilot x join SITE --answer interested (or declined)", ""},
+		"FECs start when they do": {plan.PilotNow{State: plan.PilotCalled, Scope: desired.PilotOfFECs, Gates: []plan.Gate{gate(deployed, "wave-1", plan.GatePending, "0 of 1 run it")},
+			Waves: []plan.PilotWave{{Wave: 1, Open: true, Verdict: plan.GatePending, Why: "0 of 1 run it"}}}, "wave-1: 0 of 1 run it; a FEC gets it at its next start", ""},
+		"a wave soaks": {plan.PilotNow{State: plan.PilotCalled, Waves: soaks, Gates: []plan.Gate{gate(deployed, "minimum", plan.GatePending, "1 run it, 2 must")}},
+			"minimum: 1 run it, 2 must|wave 1: it has to run until tomorrow", ""},
+		"the same is said once": {plan.PilotNow{State: plan.PilotPublished, Waves: soaks, Gates: []plan.Gate{gate(deployed, "blockers", plan.GateBlocked, "open: 1", "dev"), gate(closed, "blockers", plan.GateBlocked, "open: 1", "dev")}}, "wave 1: it has to run until tomorrow", "dev: open: 1"},
+		"a record is to be proven": {plan.PilotNow{State: plan.PilotStaffed, Gates: []plan.Gate{{State: plan.PilotFrozen, Name: "freeze", Verdict: plan.GateNeedsApproval, Records: []string{"freeze-1"}, Who: []string{"cora"}, Do: "freeze"}}},
+			"", "cora: have it proven who wrote freeze-1: by a signed commit, or by approval of its pull request"},
+		"it is over": {plan.PilotNow{State: plan.PilotDenied, Waves: soaks, Gates: []plan.Gate{gate(deployed, "minimum", plan.GatePending, "1 run it"), gate(deployed, "x", plan.GatePending, "y", "dev")}}, "", ""},
+	} {
+		c.now.Name = "x"
+		p := report.OfPilot(c.now, desired.Pilot{}, plan.PilotFacts{}, nil)
+		var next []string
+		for _, n := range p.Next {
+			next = append(next, strings.Join(n.Who, ",")+": "+strings.TrimPrefix(n.Do+n.Why, ": "))
+		}
+		if got := strings.Join(p.Waits(), "|"); got != c.waits || strings.Join(next, "|") != c.next {
+			t.Errorf("%s: it waits for %q, next is %q", name, got, next)
+		}
+	}
+	late := creamPilot("")
+	late.Overdue, late.Due = 0, at(12)
+	var b strings.Builder
+	if err := late.Text(&b); err != nil || !strings.HasPrefix(b.String(), "pilot cream: called since 2026-10-05 08:30 UTC, overdue from 2026-10-12 08:30 UTC on\n") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}

@@ -43,6 +43,8 @@ func (p Pilots) Text(w io.Writer) error {
 			}
 		case each.Why != "":
 			next = each.Why
+		case len(each.Waits()) > 0:
+			next = "waits: " + each.Waits()[0]
 		default:
 			next = cmp.Or(firstOpen(each.Gates), next)
 		}
@@ -70,6 +72,8 @@ func (p Pilot) Text(w io.Writer) error {
 	}
 	if p.Overdue > 0 && !p.Ended() {
 		fmt.Fprintf(&b, ", overdue for %s", days(p.Overdue))
+	} else if !p.Due.IsZero() && !p.Ended() {
+		fmt.Fprintf(&b, ", overdue from %s on", observed.Minute(p.Due))
 	}
 	b.WriteByte('\n')
 	p.about(&b)
@@ -79,6 +83,9 @@ func (p Pilot) Text(w io.Writer) error {
 			line += " (" + n.Why + ")"
 		}
 		fmt.Fprintf(&b, "  %-11s %s\n", "next", observed.Printable(n.For+": "+line))
+	}
+	for _, w := range p.Waits() {
+		fmt.Fprintf(&b, "  %-11s %s\n", "waits", observed.Printable(p.further()+": "+w))
 	}
 	if p.Ended() || p.State == plan.PilotHalted {
 		fmt.Fprintf(&b, "  %-11s %s\n", "because", observed.Printable(cmp.Or(p.Why, "-")))
@@ -129,7 +136,7 @@ func (p Pilot) tables(b *bytes.Buffer) {
 			open = "open"
 		}
 		why := v.Why
-		if !v.SoakEnds.IsZero() {
+		if ends := observed.Minute(v.SoakEnds); !v.SoakEnds.IsZero() && !strings.Contains(why, ends) {
 			why = strings.Trim(why+"; soaks until "+observed.Minute(v.SoakEnds), "; ")
 		}
 		waves = append(waves, row{fmt.Sprint(v.Wave), open, string(v.Verdict), fmt.Sprintf("%d of %d", len(v.Running), len(v.Members)), fmt.Sprint(len(v.Failed)), hexOf(v.Subject), why})
