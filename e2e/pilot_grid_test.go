@@ -33,9 +33,6 @@ func newGridHouse(t *testing.T, sites ...string) *gridHouse {
 	g.pushes(map[string]string{"keys/packager.asc": g.read("packager.asc"),
 		"packages.cue": fmt.Sprintf("package site\n\nsite: packages: {servers: [\"http://%s\"], keys: packager: file: \"keys/packager.asc\"}\n", g.listen)})
 	g.sayers.write("notes.md", "It takes *more* jobs.\n")
-	if err := os.MkdirAll(g.root, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	return g
 }
 
