@@ -177,6 +177,14 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
+// mkdir makes a folder.
+func (w world) mkdir(folder string) {
+	w.t.Helper()
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w world) reconcile(more ...string) string {
 	w.t.Helper()
 	return must(w.t, append([]string{"reconcile", w.site, "--root", w.root, "--key", filepath.Join(w.dir, "key.sec")}, more...)...)

@@ -19,6 +19,7 @@ func TestAPilotThatFailsHaltsItself(t *testing.T) {
 	token := strings.TrimSpace(must(t, "keygen", "--token"))
 	h.sayers.write("tokens", firstFEC+" "+token+"\n")
 	h.serves(fmt.Sprintf("\treports: tokens: %q", h.sayers.path("tokens")))
+	h.tell("magnets", pilot, "agree")
 	h.tell("magnets", pilot, "staff", "--coordinator", "cora@example.org", "--developer", "dave@example.org", "--authoriser", "anna@example.org", "--tester", "tess@example.org",
 		"--tracker", "https://tickets.example.org/2", "--affects", "magnet-psc", "--needs", "none beside what it has", "--wave", firstFEC+",soak=1s", "--wave", secondFEC, "--audience", "list@example.org")
 	f := h.world.newFEC(firstFEC, "http://"+h.listen)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -20,6 +21,7 @@ type house struct {
 	admin    string
 	file     string
 	notifies string
+	signers  string // whom the service believes; empty: who has an ssh key
 }
 
 // newHouse makes a house of some people; nothing is served yet. Its world's site is a clone of what is served.
@@ -45,8 +47,8 @@ func (h *house) tells(events ...string) {
 // serves starts the service, with more in the configuration of its site. It ends with the test.
 func (h *house) serves(more string) {
 	h.t.Helper()
-	h.sayers.write("pomona.cue", fmt.Sprintf("admin: %q\nsites: one: {\n\troot: %q\n\tlisten: %q\n\trepository: {url: %q, signatures: allowedSigners: %q}\n\tkeys: [%q]\n%s\n}\n%s",
-		h.admin, h.root, h.listen, h.bare, h.sayers.path("allowed"), h.sayers.path("key.sec"), more, h.notifies))
+	h.sayers.write("pomona.cue", fmt.Sprintf("admin: %q\nsites: one: {\n\troot: %q\n\tlisten: %q\n\trepository: {url: %q, signatures: {%s}}\n\tkeys: [%q]\n%s\n}\n%s",
+		h.admin, h.root, h.listen, h.bare, cmp.Or(h.signers, fmt.Sprintf("allowedSigners: %q", h.sayers.path("allowed"))), h.sayers.path("key.sec"), more, h.notifies))
 	h.service = serveFile(h.t, h.file)
 	h.t.Cleanup(func() {
 		if err := h.service.end(syscall.SIGTERM); err != nil {

@@ -83,32 +83,39 @@ func (g *gridPilot) put(name, content string) {
 // add makes a signed package and puts it into the blob store; what that prints is what the site says.
 func (g *gridPilot) add(name, version, requires string) (desired.RPM, string) {
 	g.t.Helper()
+	b := signedRPM(g.t, g.packager, name, version, requires)
+	file := filepath.Join(g.dir, fmt.Sprintf("%s-%s-1.noarch.rpm", name, version))
+	g.put(file, string(b))
+	says := strings.TrimSpace(must(g.t, "blob", "add", file, "--root", g.root))
+	_, digest, _ := strings.Cut(says, `sha256: "`)
+	return desired.RPM{File: filepath.Base(file), SHA256: strings.TrimSuffix(digest, `"}`)}, says
+}
+
+// signedRPM is a package that somebody has signed.
+func signedRPM(t *testing.T, packager openpgp.EntityList, name, version, requires string) []byte {
+	t.Helper()
 	r, err := rpmpack.NewRPM(rpmpack.RPMMetaData{Name: name, Version: version, Release: "1", Arch: "noarch", OS: "linux", Summary: name, Description: name,
 		Licence: "Apache-2.0", BuildTime: time.Unix(1_700_000_000, 0), BuildHost: "tests", Compressor: "gzip"})
 	if err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if requires != "" {
 		if err := r.Requires.Set(requires); err != nil {
-			g.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	r.AddCustomTag(1044, rpmpack.EntryString(name+".src.rpm"))
 	r.AddFile(rpmpack.RPMFile{Name: "/opt/" + name, Body: []byte(version), Mode: 0o644, Owner: "root", Group: "root", MTime: 1_700_000_000})
 	r.SetPGPSigner(func(b []byte) ([]byte, error) {
 		var out bytes.Buffer
-		err := openpgp.DetachSign(&out, g.packager[0], bytes.NewReader(b), nil)
+		err := openpgp.DetachSign(&out, packager[0], bytes.NewReader(b), nil)
 		return out.Bytes(), err
 	})
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
-	file := filepath.Join(g.dir, fmt.Sprintf("%s-%s-1.noarch.rpm", name, version))
-	g.put(file, b.String())
-	says := strings.TrimSpace(must(g.t, "blob", "add", file, "--root", g.root))
-	_, digest, _ := strings.Cut(says, `sha256: "`)
-	return desired.RPM{File: filepath.Base(file), SHA256: strings.TrimSuffix(digest, `"}`)}, says
+	return b.Bytes()
 }
 
 // signed commits everything that was written, signed by somebody.

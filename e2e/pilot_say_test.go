@@ -38,6 +38,7 @@ func newSayers(t *testing.T, people ...string) *sayers {
 	t.Helper()
 	s := &sayers{t: t, dir: t.TempDir(), keys: map[string]string{}, now: time.Now().UTC().Truncate(time.Second)}
 	must(t, "init", s.path("first"))
+	world{t: t}.mkdir(s.path("root"))
 	s.bare = s.path("git/controls/site.git")
 	git(t, s.dir, "clone", "-q", "--bare", s.path("first"), s.bare)
 	var allowed strings.Builder

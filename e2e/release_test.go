@@ -36,6 +36,7 @@ type releases struct {
 func newReleases(t *testing.T) releases {
 	t.Helper()
 	w := newWorld(t)
+	w.mkdir(w.root)
 	r := releases{world: w, folder: filepath.Join(w.dir, "out"), tokens: filepath.Join(w.dir, "tokens"), token: filepath.Join(w.dir, "token")}
 	r.build("first")
 	r.secret(r.tokens, "# build machines\n"+otherToken+"x\n"+goodToken+"\n")

@@ -73,11 +73,23 @@ func (j packageJudge) of(ctx context.Context, all []desired.RPM) (out []*rpm.Pac
 	for _, p := range all {
 		got, err := j.r.readRPM(ctx, p)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s%w", j.place(p), err)
 		}
 		out = append(out, &got.Package)
 	}
 	return out, nil
+}
+
+// place is where the site has a package, with what follows.
+func (j packageJudge) place(p desired.RPM) string {
+	for _, s := range tree.PilotSnapshots(j.p) {
+		for _, d := range tree.Directories(j.p, s) {
+			if slices.Contains(d.Packages, p) {
+				return d.Path() + ": "
+			}
+		}
+	}
+	return ""
 }
 
 // unmet is what packages of a snapshot require and nobody provides, by branch. It is not known of a branch of which the site does not say what its

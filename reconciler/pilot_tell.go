@@ -2,6 +2,8 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,11 +28,13 @@ type PilotTeller struct {
 	Ways  PilotWays
 	Probe observe.PilotProbe
 	Every time.Duration // how often it decides at least; default 1m
-	Asks  time.Duration // how often directory servers are asked; default 5m
+	Asks  time.Duration // how often directory servers are asked, and at once for a site that has just installed it; default 5m
 	Keep  time.Duration // how long a way is tried; default 7 days
 
 	wakes   chan struct{} // at most one is waiting
 	trouble trouble
+	others  chan struct{}   // at most one is waiting: there are sites to ask for that were not asked for
+	looked  map[string]bool // what directory servers are asked for
 }
 
 // NewPilotTeller completes a teller whose exported fields are set, and has its reconciler wake it.
@@ -80,14 +84,20 @@ func (t *PilotTeller) Run(ctx context.Context) error {
 	if t.Keep <= 0 {
 		t.Keep = 7 * 24 * time.Hour
 	}
+	t.others = make(chan struct{}, 1)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() {
-		for ctx.Err() == nil {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.others:
+			case <-time.After(t.Asks):
+			}
 			if t.ask(ctx) {
 				t.wake()
 			}
-			pause(ctx, t.Asks)
 		}
 	})
 	for ctx.Err() == nil {
@@ -122,13 +132,6 @@ func (t *PilotTeller) rest(ctx context.Context, until time.Time) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // step decides and sends once. Next is when there may be something to do again; zero: not soon.
 func (t *PilotTeller) step(ctx context.Context) (next time.Time, err error) {
 	j, err := t.seenPilots(ctx)
@@ -138,6 +141,7 @@ func (t *PilotTeller) step(ctx context.Context) (next time.Time, err error) {
 	if j.unread != nil { // it looks as if nothing had ever happened
 		return next, j.unread
 	}
+	t.look(j)
 	if err := t.decide(ctx, j); err != nil {
 		return next, err
 	}
@@ -259,6 +263,27 @@ func (t *PilotTeller) attempt(ctx context.Context, d ledger.PilotDelivery) (outc
 	wait := min(5*time.Second<<min(d.Tries, 10), 10*time.Minute)
 	t.Log.Warn("broadcast not delivered yet", "pilot", d.Pilot, "kind", d.Kind, "channel", d.Channel, "again in", wait.String(), "err", err)
 	return "", now.Add(wait)
+}
+
+// look has directory servers asked at once if there is something that they were not asked for.
+func (t *PilotTeller) look(j judgedPilots) {
+	looked, others := map[string]bool{}, false
+	for _, n := range j.now {
+		p := j.site.Pilots[n.Name]
+		for _, site := range plan.Probed(n, p) {
+			i := slices.IndexFunc(n.Sites, func(s plan.SiteNow) bool { return s.Site == site })
+			what := fmt.Sprintf("%q %q %v %s", n.Name, site, *p.InfoSys, n.Sites[i].From)
+			looked[what] = true
+			others = others || !t.looked[what]
+		}
+	}
+	t.looked = looked
+	if others {
+		select {
+		case t.others <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // ask asks directory servers for the resources of sites that run a pilot, of those pilots that need to know, and says whether there were any.

@@ -192,7 +192,7 @@ func (s PilotSeen) closure(r desired.PilotRecord) (*desired.RPMClosure, error) {
 	unmet, known, err := s.unmet(r.Subject)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the packages cannot be read to see whether everything is provided that they require (%w): give --root, or --closure with what dnf repoclosure says", err)
+		return nil, fmt.Errorf("the packages cannot be read to see whether everything is provided that they require (%v): give --root, or --closure with what dnf repoclosure says", err)
 	case !known:
 		return nil, fmt.Errorf("nobody knows whether everything is provided that the packages require%s: site.packages.base does not say what nodes have already; give --closure with what dnf repoclosure says", listed(unmet))
 	case len(unmet) > 0:

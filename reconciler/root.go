@@ -69,6 +69,15 @@ func MakeRoot(path string) error {
 	return nil
 }
 
+// CheckRoot says why a folder is no place to bring files to: a root has to be there, even if it is empty yet. Whoever misspells one would fill a store
+// from which nothing is served.
+func CheckRoot(path string) error {
+	if !isFolder(path) {
+		return fmt.Errorf("served directory %q is not there: correct --root, or make it first", path)
+	}
+	return MakeRoot(path) // makes nothing
+}
+
 // makeFolder makes a folder below the nearest one that is there.
 func makeFolder(path string) error {
 	path, err := filepath.Abs(path)

@@ -30,6 +30,11 @@ type authorFlags struct {
 
 // author makes what writes into the site. Cache may be empty: then there is none.
 func (f authorFlags) author(cmd *cobra.Command) (a reconciler.Author, cache string, err error) {
+	if f.root != "" {
+		if err := reconciler.CheckRoot(f.root); err != nil {
+			return a, "", err
+		}
+	}
 	client, err := f.payloads.client(f.root)
 	if err != nil {
 		return a, "", err

@@ -58,11 +58,13 @@ func (k keyring) verify(c signed, now time.Time) (string, error) {
 		return "", errors.New("nobody who may sign has the GPG key that signed it")
 	case errors.Is(err, pgperrors.ErrKeyExpired), errors.Is(err, pgperrors.ErrSignatureExpired):
 		return "", errors.New("the GPG key that signed it has expired")
+	case errors.Is(err, pgperrors.ErrKeyRevoked):
+		return "", errors.New("the GPG key that signed it was revoked")
 	case err != nil:
 		return "", fmt.Errorf("its GPG signature is wrong: %w", err)
 	}
-	for name := range who.Identities {
-		return name, nil
+	if own := who.PrimaryIdentity(); own != nil {
+		return own.Name, nil
 	}
 	return who.PrimaryKey.KeyIdString(), nil
 }
