@@ -599,18 +599,10 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	p.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo otherwise;echo")
 	voids := compare(nil, before)
 	says(voids, "pilot    try: called → staffed", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
-	if c := voids.Pilots[0]; len(c.Fields) > 0 || !slices.ContainsFunc(c.Fails, func(g plan.Gate) bool { return g.Name == "freeze" }) {
+	if c := voids.Pilots[0]; !slices.Contains(c.Fields, "rollout") || !slices.ContainsFunc(c.Fails, func(g plan.Gate) bool { return g.Name == "freeze" }) {
 		t.Errorf("the change is %+v", c)
 	}
-	p.git("revert", "--no-edit", "HEAD")
-	before = p.head()
-	p.change("pilots.cue", `fecs: ["kgp2cu03"]`, `fecs: ["kgp2cu02"]`)
-	otherwise := compare(nil, before)
-	says(otherwise, "pilot    try: called → requested", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
-	if c := otherwise.Pilots[0]; !slices.Contains(c.Fields, "rollout") || !slices.ContainsFunc(c.Fails, func(g plan.Gate) bool { return g.Name == "agreement" }) {
-		t.Errorf("the change is %+v", c)
-	}
-	p.git("revert", "--no-edit", "HEAD")
+	p.git("reset", "-q", "--hard", before)
 	p.settled()
 	p.later(time.Hour)
 	p.says("kgp2cu01", "running")
