@@ -323,7 +323,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if a.Doubt != "" {
 		said.Doubts = append(said.Doubts, a.Doubt)
 	}
-	said.Next = append(said.Next, next(now.Now)...)
+	said.Next = append(said.Next, next(now)...)
 	for _, p := range problems {
 		if p.Warning && strings.HasPrefix(p.Path, desired.CUEPath("pilots", e.name)) {
 			said.Warnings = append(said.Warnings, p)

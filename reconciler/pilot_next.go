@@ -48,21 +48,11 @@ func unmeasured(now plan.PilotNow, record string, r desired.PilotRecord) []strin
 	return []string{"it does not count: " + now.Gates[i].Why}
 }
 
-// next is what somebody must do before a pilot gets further: gates that wait for nothing but a person.
-func next(now plan.PilotNow) (gates []plan.Gate) {
-	waits := func(g plan.Gate) bool {
-		return !g.Verdict.Holds() && g.Verdict != plan.GateWaiting && (g.Do != "" || len(g.Who) > 0)
-	}
-	for _, g := range now.Gates {
-		if waits(g) {
-			gates = append(gates, g)
-		}
-	}
-	for _, u := range now.Updates {
-		for _, g := range u.Gates {
-			if waits(g) {
-				gates = append(gates, g)
-			}
+// next is what somebody must do before a pilot gets further. Which FECs run it, the ledger alone knows.
+func next(s PilotSeen) (gates []plan.Gate) {
+	for _, t := range s.Now.Todo(s.Pilot) {
+		if s.known || s.Pilot.Scope != desired.PilotOfFECs || t.State != plan.PilotDeployed {
+			gates = append(gates, t.Gate)
 		}
 	}
 	return gates

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -29,6 +30,9 @@ func recorded(f *pilotFlags, kind string, change func(*desired.PilotRecord)) (re
 	r.Kind, r.Update = kind, f.update
 	if change != nil {
 		change(&r)
+	}
+	if n := utf8.RuneCountInString(strings.TrimSpace(r.Reason)); r.Reason != "" && n < leastReason {
+		return nil, fmt.Errorf("--reason has %s, and needs %d: say why in a sentence, as --reason \"the first version has no patches\"", count(n, "character"), leastReason)
 	}
 	return reconciler.RecordPilot{Record: r}, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler"
@@ -75,8 +76,14 @@ solved is a problem.`,
 				f.set.StringVar(&f.words.record.URL, "url", "", "address of more about it")
 			},
 			word: func(f *pilotFlags, args []string) (reconciler.PilotWord, error) {
-				met := append(args, "")[1]
-				if err := oneOf("answer", met, "yes", "no", "inconclusive"); err != nil {
+				met, answers := append(args, "")[1], []string{"yes", "no", "inconclusive"}
+				switch {
+				case met == "" && slices.Contains(answers, args[0]):
+					return nil, fmt.Errorf("nothing says which criterion is meant: name it before the answer, as criterion jobs %s", args[0])
+				case met == "":
+					return nil, fmt.Errorf("nothing says whether %[1]s is met: add yes, no or inconclusive, as criterion %[1]s yes", args[0])
+				}
+				if err := oneOf("answer", met, answers...); err != nil {
 					return nil, fmt.Errorf("whether %s is met: %w", args[0], err)
 				}
 				return recorded(f, desired.RecordCriterion, func(r *desired.PilotRecord) { r.Criterion, r.Met = args[0], met })

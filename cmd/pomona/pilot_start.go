@@ -270,8 +270,18 @@ func readWave(text string) (w desired.PilotWave, err error) {
 				return w, fmt.Errorf("malformed wave %q: maxFailures is no number", text)
 			}
 		default:
-			return w, fmt.Errorf("malformed wave %q: want MEMBER,…,OPTION=VALUE with options success, maxFailures and soak", text)
+			near := desired.Suggest(option, []string{"success", "soak", "maxFailures"})
+			if near != "" {
+				near = fmt.Sprintf(": did you mean %q?", near)
+			}
+			return w, fmt.Errorf("malformed wave %q: unknown option %q%s; want for instance --wave group:ring,success=90%%,maxFailures=1,soak=1d", text, option, near)
 		}
+	}
+	if _, err := desired.ParseDuration(w.Soak); w.Soak != "" && err != nil {
+		return w, fmt.Errorf("malformed wave %q: soak is a time as 12h, 2d or 1w", text)
+	}
+	if n, err := strconv.Atoi(strings.TrimSuffix(w.Success, "%")); w.Success != "" && (err != nil || n < 1 || n > 100 || !strings.HasSuffix(w.Success, "%")) {
+		return w, fmt.Errorf("malformed wave %q: success is a share as 80%%", text)
 	}
 	return w, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -70,9 +71,28 @@ func (v pilotVerb) command() *cobra.Command {
 			return f.say(cmd, args[0], word)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return cmd.Root().FlagErrorFunc()(cmd, inWords(err))
+	})
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "{{.UseLine}}", fmt.Sprintf("{{index .Annotations %q}}", usageOfVerb)))
 	f.add(cmd, v)
 	return cmd
+}
+
+// inWords says what kind of value a flag wants.
+func inWords(err error) error {
+	var wrong *pflag.InvalidValueError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	f := wrong.GetFlag()
+	switch f.Value.Type() {
+	case "int":
+		return fmt.Errorf("malformed --%[1]s %[2]q: want a whole number, as --%[1]s 4", f.Name, wrong.GetValue())
+	case "float64":
+		return fmt.Errorf("malformed --%[1]s %[2]q: want a number, as --%[1]s 20.5", f.Name, wrong.GetValue())
+	}
+	return err
 }
 
 // pilotVerbText is what all verbs have in common.

@@ -101,7 +101,9 @@ func (j *pilotJudge) staffGates() []Gate {
 	if j.ofSites() {
 		g := j.declared("branches", len(p.Branches) > 0, "there are no packages")
 		if !g.Verdict.Holds() {
-			g.Do = j.do("add-packages")
+			if g.Do = j.do("add-packages"); roles != nil {
+				g.Who = []string{roles.Developer, roles.Coordinator}
+			}
 		}
 		return append(gates, g)
 	}

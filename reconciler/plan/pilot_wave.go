@@ -316,10 +316,24 @@ func (j *pilotJudge) closingGate() Gate {
 		g.Verdict, g.Why = GatePending, "sites have not been asked"
 	case closes.After(j.at):
 		g.Verdict, g.Why = GatePending, "sites may answer until "+observed.Minute(closes)
+		if g.Who = j.silent(); len(g.Who) > 0 {
+			g.Do = j.do("join SITE --answer interested")
+		}
 	case j.calledLate():
 		g.Why = "nobody knew of it before it closed"
 	}
 	return g
+}
+
+// silent are those who speak for sites that have not answered.
+func (j *pilotJudge) silent() (who []string) {
+	for _, l := range j.lives {
+		if l.Answer == "no-answer" && l.joins == nil {
+			who = append(who, l.Contact)
+		}
+	}
+	slices.Sort(who)
+	return slices.Compact(who)
 }
 
 // waveGate holds if enough of a wave run a step.
@@ -343,15 +357,21 @@ func (j *pilotJudge) waveGate(i, step int) Gate {
 			g.Why += ": " + w.doubts[0].doubt
 		}
 	case len(w.members) == 0:
-		g.Verdict, g.Why = GatePending, "no FEC belongs to it"
+		g.Verdict, g.Why, g.Who = GatePending, "no FEC belongs to it", j.coordinator()
 	case len(names) < w.need:
 		g.Verdict, g.Why = GatePending, fmt.Sprintf("%d of %d run it, %d must", len(names), len(w.members), w.need)
 		if unproven := w.unproven(j.f.Reported); len(unproven) > 0 {
 			g.Why += fmt.Sprintf("; %s reported, not proven: give it a token", desired.Few(unproven))
 			g.Who, g.Do = j.coordinator(), "have each be given a token: pomona keygen --token"
 		}
-		if g.Who = w.behind(step); len(g.Who) > 0 {
-			g.Do = j.do("deploy SITE installed")
+		if who := w.behind(step); j.ofSites() && len(who) > 0 {
+			g.Who, g.Do = who, j.do("deploy SITE installed")
+		}
+		if missing := j.missing(w); len(missing) > 0 {
+			g.Why += "; " + desired.FewOf(missing, 5)
+			if g.Do == "" {
+				g.Who, g.Do = j.coordinator(), "have them start it, which each does at its next start"
+			}
 		}
 	}
 	return g
@@ -366,6 +386,24 @@ func (j *pilotJudge) whyShut(i int) string {
 		return fmt.Sprintf("wave %d has to run it first, and blockers are open", i)
 	}
 	return fmt.Sprintf("wave %d has to run it first", i)
+}
+
+// missing says of FECs that do not run it why; of those that have said so without a proof, that is said already.
+func (j *pilotJudge) missing(w *waveCourse) (whys []string) {
+	for _, m := range w.members {
+		if j.ofSites() || m.runs(0) || slices.Contains(j.f.Reported, m.name) {
+			continue
+		}
+		switch f, ok := j.fec(m.name); {
+		case !ok:
+			whys = append(whys, m.name+" has proven nothing")
+		case f.State != "running":
+			whys = append(whys, m.name+" is "+f.State)
+		case f.Version != j.p.Version:
+			whys = append(whys, strings.TrimSpace(m.name+" runs "+f.Version))
+		}
+	}
+	return whys
 }
 
 // unproven are members that are among those who have only said what they run.

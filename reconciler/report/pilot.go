@@ -69,7 +69,7 @@ type PilotRecord struct {
 func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []observed.PilotBroadcast) Pilot {
 	out := Pilot{PilotNow: now, Description: p.Description, ID: p.IDOf(now.Name), Owner: p.Owner, Roles: p.Roles, Urgency: cmp.Or(p.Urgency, "normal"), Ticket: p.Ticket,
 		Tracker: p.Tracker, Expires: p.Expires, Offers: strings.TrimSpace(p.Software + " " + p.Version), Impact: p.Impact, Audience: p.Audience,
-		Next: nextOf(now), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
+		Next: nextOf(now, p), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
 	if p.Scope == desired.PilotOfSites {
 		out.Offers = p.Service
 	}
@@ -131,37 +131,23 @@ func (r PilotRecord) Ignored() string {
 	return r.Doubt
 }
 
-// nextOf is what must be done: what gates say that do not wait for others. The same thing is said once. Of a pilot that is over nobody must do anything.
-func nextOf(now plan.PilotNow) []PilotNext {
+// nextOf is what must be done. The same thing is said once, with all that it is for.
+func nextOf(now plan.PilotNow, p desired.Pilot) []PilotNext {
 	next := []PilotNext{}
-	if (Pilot{PilotNow: now}).Ended() {
-		return next
-	}
-	add := func(about string, gates []plan.Gate) {
-		for _, g := range gates {
-			if g.Verdict.Holds() || g.Verdict == plan.GateWaiting || len(g.Who) == 0 && g.Do == "" {
-				continue
-			}
-			n := PilotNext{For: cmp.Or(about, g.State), Who: g.Who, Do: g.Do, Why: g.Why}
-			if g.Verdict == plan.GateNeedsApproval && len(g.Records) > 0 {
-				n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(g.Records, ", "))
-			}
-			if slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && o.Why == n.Why && slices.Equal(o.Who, n.Who) }) {
-				continue
-			}
-			i := slices.IndexFunc(next, func(o PilotNext) bool { return o.For == n.For && o.Do == n.Do && slices.Equal(o.Who, n.Who) })
-			switch {
-			case i < 0:
-				next = append(next, n)
-			case !strings.Contains(next[i].Why, n.Why):
-				next[i].Why = strings.TrimPrefix(next[i].Why+"; "+n.Why, "; ")
-			}
+	for _, t := range now.Todo(p) {
+		n := PilotNext{For: t.For, Who: t.Who, Do: t.Do, Why: t.Why}
+		if t.Verdict == plan.GateNeedsApproval && len(t.Records) > 0 {
+			n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(t.Records, ", "))
 		}
-	}
-	add("", now.Gates)
-	for _, u := range now.Updates {
-		if u.State != "announced" && u.State != "rejected" && u.State != "superseded" {
-			add("update "+u.Name, u.Gates)
+		if slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && o.Why == n.Why && slices.Equal(o.Who, n.Who) }) {
+			continue
+		}
+		i := slices.IndexFunc(next, func(o PilotNext) bool { return o.For == n.For && o.Do == n.Do && slices.Equal(o.Who, n.Who) })
+		switch {
+		case i < 0:
+			next = append(next, n)
+		case !strings.Contains(next[i].Why, n.Why):
+			next[i].Why = strings.TrimPrefix(next[i].Why+"; "+n.Why, "; ")
 		}
 	}
 	return next

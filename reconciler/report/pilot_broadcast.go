@@ -130,6 +130,9 @@ func (p Pilot) closed(title *string, line func(string, ...any)) {
 			if r.Outcome == "promoted" {
 				line("Every criterion is met: whoever has it keeps it.")
 				line("%s", r.Reason)
+				if p.State == plan.PilotClosed && len(p.Next) > 0 {
+					line("%s: %s.", p.Next[0].text(), p.Next[0].Why)
+				}
 				return
 			}
 			line("%s", cmp.Or(r.Reason, "nobody has said why"))

@@ -35,12 +35,12 @@ func (p Pilots) Text(w io.Writer) error {
 			overdue = days(each.Overdue)
 		}
 		switch {
-		case each.Ended():
 		case len(each.Next) > 0:
 			next = each.Next[0].text()
 			if more := len(each.Next) - 1; more > 0 {
 				next += fmt.Sprintf(" (and %d more)", more)
 			}
+		case each.Ended():
 		case each.Why != "":
 			next = each.Why
 		case len(each.Waits()) > 0:
