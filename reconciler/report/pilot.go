@@ -75,6 +75,9 @@ func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []obser
 	}
 	for _, name := range p.RecordsInOrder() {
 		r := PilotRecord{Record: name, PilotRecord: p.Records[name], Doubt: cmp.Or(now.Doubts[name], f.Doubts[name]), Void: slices.Contains(now.Void, name)}
+		if r.Doubt == "" && slices.Contains(now.Doubted, name) {
+			r.Doubt = "nobody knows that the right person wrote it"
+		}
 		if proof, ok := f.Proofs[name]; ok {
 			r.Proof = &proof
 		}
