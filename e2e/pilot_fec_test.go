@@ -21,13 +21,16 @@ type piloted struct {
 const firstFEC, secondFEC = "lin2mg01", "lin1mg01"
 
 // People of the pilot.
-const coordinates, develops, authorises, tests = "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org"
+const owns, coordinates, develops, authorises, tests = "magnets@example.org", "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org"
+
+// outsider is nobody of the pilot, and signs like everybody else.
+const outsider = "mallory@example.org"
 
 func newPiloted(t *testing.T) *piloted {
 	t.Helper()
 	p := &piloted{reporting: newReporting(t, firstFEC, secondFEC)}
 	var allowed strings.Builder
-	for _, who := range []string{coordinates, develops, authorises, tests} {
+	for _, who := range []string{owns, coordinates, develops, authorises, tests, outsider} {
 		key := filepath.Join(p.dir, who)
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
@@ -52,7 +55,16 @@ pilots: "psc-2-0": {
 `, coordinates, develops, authorises, tests), 0o644)
 	p.commit("who does what in the pilot")
 	p.edit("pilots/psc-2-0/pilot.cue", `soak: "1d"`, `soak: "3s"`)
+	p.agrees(owns)
 	return p
+}
+
+// agrees has somebody agree to what the pilot says of itself.
+func (p *piloted) agrees(who string) {
+	p.world.t.Helper()
+	if out := must(p.world.t, "pilot", "psc-2-0", "agree", "--site", p.site, "--by", who, "--sign", filepath.Join(p.dir, who)); !strings.Contains(out, "  owner: "+owns+"\n") {
+		p.world.t.Errorf("what is agreed to is\n%s", out)
+	}
 }
 
 // subject is the digest of what is piloted.
@@ -101,6 +113,51 @@ func (p *piloted) gets(when, first, second string) {
 		}
 	}()
 	eventually(p.world.t, when, func() bool { return has(firstFEC, first) && has(secondFEC, second) })
+}
+
+// says waits until the service says something of the pilot.
+func (p *piloted) says(what string) {
+	p.world.t.Helper()
+	eventually(p.world.t, what, func() bool { return strings.Contains(must(p.world.t, "pilot", "psc-2-0", "--root", p.root), what) })
+}
+
+// TestWhoWritesThemselvesIntoAPilotMovesNothing takes nothing from FECs that have it either.
+func TestWhoWritesThemselvesIntoAPilotMovesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPiloted(t)
+	s := fmt.Sprintf("subject: %q", p.subject())
+	p.record(coordinates, "freeze", s)
+	p.record(tests, "report", s+`, compat: "backward-compatible", checks: {for c in ["installer-config", "docs", "dependencies", "site-impact", "clean-install"] {(c): verdict: "pass"}}`)
+	p.edit("pilots/psc-2-0/people.cue", authorises, outsider)
+	p.record(outsider, "authorisation", s+`, decision: "ok"`)
+	p.record(develops, "notes", s+`, text: "ramps do not overshoot"`)
+	var now struct{ Terms string }
+	if err := json.Unmarshal([]byte(must(t, "pilot", "psc-2-0", p.site+"/", "-o", "json")), &now); err != nil {
+		t.Fatal(err)
+	}
+	p.record(outsider, "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q", now.Terms, owns, coordinates))
+	p.says("mallory@example.org is neither the owner nor the coordinator whom agreement-")
+	p.says("next        staffed: magnets@example.org or cora@example.org: pomona pilot psc-2-0 agree (what the pilot says of itself is not what magnets@example.org agreed to")
+	p.gets("an outsider has authorised it", "1.5.0", "1.4.0")
+	if _, errs, code := pomona(t, "pilot", "psc-2-0", "agree", "--site", p.site, "--by", outsider, "--sign", filepath.Join(p.dir, outsider)); code == 0 || !strings.Contains(errs, "mallory@example.org may not agree") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	p.edit("pilots/psc-2-0/people.cue", outsider, authorises)
+	p.record(authorises, "authorisation", s+`, decision: "ok"`)
+	p.record(develops, "notes", s+`, text: "ramps do not overshoot"`)
+	p.gets("its authoriser has authorised it", "2.0.0", "1.4.0")
+
+	p.edit("pilots/psc-2-0/pilot.cue", `"lin2mg01"`, `"lin3mg01"`)
+	p.says("withheld    what the pilot says of itself is not what magnets@example.org agreed to")
+	p.killed()
+	p.gets("a slip", "2.0.0", "1.4.0")
+	must(t, "verify", p.site, "--root", p.root)
+	p.record(tests, "halt", `reason: "a supply has tripped at the top of its ramp"`)
+	p.gets("it is halted", "1.5.0", "1.4.0")
+	p.agrees(coordinates)
+	p.record(coordinates, "resume", `reason: "the supply had no cooling water, and has again"`)
+	p.says("pilot psc-2-0: called")
+	p.gets("another FEC has it, as agreed", "1.5.0", "1.4.0")
 }
 
 // TestAPilotReachesFECsWaveAfterWave from its request to its end, on FECs that boot and prove what they run, while the service is killed again

@@ -17,7 +17,7 @@ import (
 )
 
 // Who does what in the tests' pilot.
-const gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact = "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org",
+const gridOwner, gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact = "olga@example.org", "cora@example.org", "dave@example.org", "anna@example.org", "tess@example.org",
 	"dora@example.org"
 
 const gridBranch = "SL9/x86_64"
@@ -40,7 +40,7 @@ func newGridPilot(t *testing.T) *gridPilot {
 	g := &gridPilot{configured: c, world: c.sites["grid"], t: t}
 	eventually(t, "it is served", func() bool { return c.answers("grid") })
 	var allowed strings.Builder
-	for _, who := range []string{gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact} {
+	for _, who := range []string{gridOwner, gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact} {
 		key := filepath.Join(g.dir, who)
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
@@ -135,12 +135,12 @@ func (g *gridPilot) record(by, kind, fields string) {
 }
 
 // mirrored has everybody say what brings packages to sites.
-func (g *gridPilot) mirrored(s desired.Snapshot, update string) {
+func (g *gridPilot) mirrored(s desired.Snapshot, update, terms string) {
 	g.t.Helper()
 	about := fmt.Sprintf("subject: %q\n\t", s.Subject())
 	if update != "" {
 		about += fmt.Sprintf("update: %q\n\t", update)
-		g.record(gridCoordinator, "approval", about)
+		g.record(gridCoordinator, "approval", about+fmt.Sprintf("terms: %q", terms))
 	}
 	g.record(gridCoordinator, "freeze", about+"closure: exit: 0")
 	var checks []string
@@ -227,7 +227,7 @@ pilots: cream: {
 	scope:       "grid-service"
 	service:     "CREAM"
 	description: "A computing element that takes jobs from everywhere, tried before all get it"
-	owner:       "olga@example.org"
+	owner:       %q
 	ticket:      "https://tickets.example.org/1"
 	tracker:     "https://tickets.example.org/2"
 	expires:     %q
@@ -239,10 +239,11 @@ pilots: cream: {
 	infosys: type: "org.glite.ce.CREAM"
 	branches: %q: {"RPMS.Release": [%s], "RPMS.externals": [%s], "RPMS.pilot_updates": [], "RPMS.production_updates": []}
 }
-`, time.Now().AddDate(1, 0, 0).Format(time.DateOnly), gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact, gridBranch, saysSvc, saysLib))
+`, gridOwner, time.Now().AddDate(1, 0, 0).Format(time.DateOnly), gridCoordinator, gridDeveloper, gridAuthoriser, gridTester, gridContact, gridBranch, saysSvc, saysLib))
 	g.signed(gridCoordinator)
+	must(t, "pilot", "cream", "agree", "--site", g.site, "--by", gridOwner, "--sign", filepath.Join(g.dir, gridOwner))
 	first := p.Snapshot()
-	g.mirrored(first, "")
+	g.mirrored(first, "", "")
 	call := func(closes time.Duration) {
 		g.record(gridCoordinator, "call", fmt.Sprintf("subject: %q\n\tcloses: %q", first.Subject(), time.Now().Add(closes).UTC().Format(time.DateOnly)))
 	}
@@ -270,11 +271,11 @@ pilots: cream: {
 	must(t, "verify", g.site, "--rev", "HEAD", "--root", g.root, "--public-key", filepath.Join(g.dir, "key.pub"))
 
 	newer, says := g.add("pilot-svc", "1.1", "ext-lib >= 1.0")
-	u := desired.PilotUpdate{Kind: desired.UpdateOfPilot, Base: first.Subject(), Packages: map[string][]desired.RPM{gridBranch: {newer}}}
+	u := desired.PilotUpdate{Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: first.Subject(), Packages: map[string][]desired.RPM{gridBranch: {newer}}}
 	g.put(filepath.Join(g.site, "update.cue"), fmt.Sprintf("package site\n\npilots: cream: updates: u1: {kind: \"pilot\", reason: \"bugfix\", base: %q, packages: %q: [%s]}\n", first.Subject(), gridBranch, says))
 	g.signed(gridDeveloper)
 	second := first.With(u)
-	g.mirrored(second, "u1")
+	g.mirrored(second, "u1", u.Terms())
 	points := func(to desired.Snapshot) func() bool {
 		return func() bool {
 			return strings.Contains(g.served(wave+"RPMS.pilot_updates.mirrorlist"), "/snap/"+strings.TrimPrefix(to.Subject(), "sha256:")+"/")

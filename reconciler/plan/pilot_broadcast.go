@@ -60,7 +60,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	case now.State == PilotClosed, now.State == PilotDenied:
 		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}
-	if now.Overdue > 0 && agreed && slices.Contains(states, now.State) {
+	if now.Overdue > 0 && slices.Contains(states, now.State) {
 		about := now.State
 		if !now.Since.IsZero() {
 			about += " since " + now.Since.UTC().Format(time.RFC3339)

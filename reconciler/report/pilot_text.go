@@ -115,6 +115,7 @@ func (p Pilot) about(b *bytes.Buffer) {
 	row("ticket", p.Ticket)
 	row("tracker", p.Tracker)
 	row("expires", p.Expires)
+	row("terms", p.Terms)
 	row("subject", p.Subject)
 	if p.Frozen != p.Subject {
 		row("frozen", p.Frozen)
