@@ -78,6 +78,9 @@ func TestAPilotIsPublishedOnceItsSitesAre(t *testing.T) {
 	g.becomes("grid-1", "deployed")
 	eventually(t, "nobody answers", func() bool { return strings.Contains(g.pilot("grid-1").gate("published"), "connection refused") })
 
+	if why := g.pilot("grid-1").gate("mirror"); why != "pass: on trust by anna@example.org: nobody has compared it" {
+		t.Errorf("the mirror, at which nobody has looked: %s", why)
+	}
 	d.starts()
 	eventually(t, "what is to be published is served", func() bool { return get("http://"+g.listen+"/infosys/pilots.ldif") == 200 })
 	ldif := string(download(t, "http://"+g.listen+"/infosys/pilots.ldif"))

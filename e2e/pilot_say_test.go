@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -277,11 +278,14 @@ func TestFreezingLooksAtPackages(t *testing.T) {
 	server := httptest.NewServer(http.FileServer(http.Dir(s.path("packages"))))
 	t.Cleanup(server.Close)
 	mirror := []string{"pilot", "grid-1", "mirror", server.URL, "--by", "ann@example.org", "--site", s.bare, "--sign", "none", "--cache", s.path("cache"), "--dry-run"}
-	if out, errs, code := pomona(t, mirror...); code != 0 || !strings.Contains(out, server.URL) {
+	if out, errs, code := pomona(t, mirror...); code != 0 || !strings.Contains(out, server.URL) || !regexp.MustCompile(`checked: +"digest"`).MatchString(out) {
 		t.Errorf("a mirror: exit code %d\n%s%s", code, out, errs)
 	}
 	s.write("packages/SL9/x86_64/RPMS.Release/ce-1.0-1.el9.x86_64.rpm", "something else")
 	if _, errs, code := pomona(t, mirror...); code != 2 || !strings.Contains(errs, "is not what is frozen") || !strings.Contains(errs, "ce-1.0-1.el9.x86_64.rpm") {
 		t.Errorf("another package there: exit code %d\n%s", code, errs)
+	}
+	if out, errs, code := pomona(t, append(mirror, "--on-trust")...); code != 0 || !regexp.MustCompile(`checked: +"trust"`).MatchString(out) {
+		t.Errorf("on trust: exit code %d\n%s%s", code, out, errs)
 	}
 }

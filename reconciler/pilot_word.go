@@ -545,6 +545,10 @@ type MirrorPilot struct {
 }
 
 func (w MirrorPilot) say(s PilotSeen) (c PilotChange, err error) {
+	w.Record.Checked = desired.CheckedByDigest
+	if w.OnTrust {
+		w.Record.Checked = desired.CheckedByTrust
+	}
 	if c, err = (RecordPilot{w.Record}).say(s); err != nil {
 		return c, err
 	}

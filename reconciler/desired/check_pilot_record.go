@@ -22,7 +22,7 @@ var recordRules = map[string]recordRule{
 	RecordApproval:      {must: []string{"update", "subject"}, may: []string{"terms", "text"}, roles: true, ofSites: true},
 	RecordRejection:     {must: []string{"update", "reason"}, may: []string{"subject", "text"}, roles: true, ofSites: true},
 	RecordNotes:         {must: []string{"subject", "text"}, may: []string{"update", "migration"}, roles: true},
-	RecordMirror:        {must: []string{"subject"}, may: []string{"update", "location", "text"}, roles: true, ofSites: true},
+	RecordMirror:        {must: []string{"subject"}, may: []string{"update", "location", "checked", "text"}, roles: true, ofSites: true},
 	RecordCall:          {must: []string{"closes"}, may: []string{"subject", "text"}, roles: true},
 	RecordJoin:          {must: []string{"site", "answer"}, may: []string{"subject", "text", "reason"}, ofSites: true},
 	RecordDeployment:    {must: []string{"site", "state"}, may: []string{"subject", "update", "text", "reason"}, ofSites: true},
@@ -47,7 +47,7 @@ const (
 func (r PilotRecord) fields() map[string]bool {
 	return map[string]bool{
 		"terms": r.Terms != "", "owner": r.Owner != "", "coordinator": r.Coordinator != "", "subject": r.Subject != "", "update": r.Update != "", "closure": r.Closure != nil, "compat": r.Compat != "", "checks": len(r.Checks) > 0,
-		"decision": r.Decision != "", "text": r.Text != "", "migration": r.Migration != "", "location": r.Location != "", "closes": r.Closes != "",
+		"decision": r.Decision != "", "text": r.Text != "", "migration": r.Migration != "", "location": r.Location != "", "checked": r.Checked != "", "closes": r.Closes != "",
 		"site": r.Site != "", "answer": r.Answer != "", "state": r.State != "", "resources": r.Resources != nil, "problem": r.Problem != "",
 		"category": r.Category != "", "severity": r.Severity != "", "status": r.Status != "", "fixedIn": r.FixedIn != "", "rating": r.Rating != 0,
 		"criterion": r.Criterion != "", "met": r.Met != "", "check": r.Check != "", "expires": r.Expires != "", "reason": r.Reason != "", "outcome": r.Outcome != "",

@@ -201,6 +201,7 @@ type PilotRecord struct {
 	Text      string                 `json:"text,omitempty"`
 	Migration string                 `json:"migration,omitempty"`
 	Location  string                 `json:"location,omitempty"`
+	Checked   string                 `json:"checked,omitempty"` // mirror: CheckedByDigest, or nobody has looked
 	Closes    string                 `json:"closes,omitempty"`
 	Site      string                 `json:"site,omitempty"`
 	Answer    string                 `json:"answer,omitempty"`
@@ -219,6 +220,12 @@ type PilotRecord struct {
 	Reason    string                 `json:"reason,omitempty"`
 	Outcome   string                 `json:"outcome,omitempty"`
 }
+
+// How it is known that a mirror has what was frozen.
+const (
+	CheckedByDigest = "digest" // each package was compared
+	CheckedByTrust  = "trust"  // whoever wrote the record says so
+)
 
 // Kinds of records of a pilot.
 const (

@@ -206,6 +206,9 @@ func (e *pilotExam) mirror() {
 		e.mirrored, e.mirrorKnown = ready, later(e.knownOf(e.authorising), e.knownOf(e.noting))
 	} else if found := e.evidence(&e.mirroring, desired.RecordMirror, "nobody has found it where sites are to get it from", ready); len(found) > 0 {
 		e.mirroring.Verdict, e.mirroring.Records = GatePass, recordNames(found[0])
+		if found[0].Checked != desired.CheckedByDigest {
+			e.mirroring.Why = fmt.Sprintf("on trust by %s: nobody has compared it", found[0].By)
+		}
 		e.mirrored, e.mirrorKnown = found[0].at, firstKnown(found)
 	}
 	if !e.mirrored.IsZero() {

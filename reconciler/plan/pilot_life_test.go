@@ -246,7 +246,7 @@ func (l *life) mirrored() *life {
 	l.record("authorisation-1", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "ok"})
 	l.record("notes-1", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new"})
 	if l.p.Scope == desired.PilotOfSites {
-		l.record("mirror-1", authoriser, desired.RecordMirror, desired.PilotRecord{Subject: s, Location: "https://mirror.example.org"})
+		l.record("mirror-1", authoriser, desired.RecordMirror, desired.PilotRecord{Subject: s, Checked: desired.CheckedByDigest, Location: "https://mirror.example.org"})
 	}
 	return l
 }
@@ -343,7 +343,7 @@ func TestALifeOfAPilotOfSites(t *testing.T) {
 	l.record("notes-1", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new"})
 	l.says("authorised")
 	l.record("notes-2", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new", Migration: "drain it first"})
-	l.record("mirror-1", authoriser, desired.RecordMirror, desired.PilotRecord{Subject: s, Location: "https://mirror.example.org"})
+	l.record("mirror-1", authoriser, desired.RecordMirror, desired.PilotRecord{Subject: s, Checked: desired.CheckedByDigest, Location: "https://mirror.example.org"})
 	l.says("mirrored")
 	l.wait(72 * time.Hour) // the waiver has expired
 	l.record("call-1", coordinator, desired.RecordCall, desired.PilotRecord{Closes: "2026-10-06"})
