@@ -69,7 +69,7 @@ type PilotRecord struct {
 func OfPilot(now plan.PilotNow, p desired.Pilot, f plan.PilotFacts, told []observed.PilotBroadcast) Pilot {
 	out := Pilot{PilotNow: now, Description: p.Description, ID: p.IDOf(now.Name), Owner: p.Owner, Roles: p.Roles, Urgency: cmp.Or(p.Urgency, "normal"), Ticket: p.Ticket,
 		Tracker: p.Tracker, Expires: p.Expires, Offers: strings.TrimSpace(p.Software + " " + p.Version), Impact: p.Impact, Audience: p.Audience,
-		Next: nextOf(now, p), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
+		Next: nextOf(now, p, f.Proofs), Records: []PilotRecord{}, Broadcasts: []observed.PilotBroadcast{}}
 	if p.Scope == desired.PilotOfSites {
 		out.Offers = p.Service
 	}
@@ -132,12 +132,13 @@ func (r PilotRecord) Ignored() string {
 }
 
 // nextOf is what must be done. The same thing is said once, with all that it is for.
-func nextOf(now plan.PilotNow, p desired.Pilot) []PilotNext {
+func nextOf(now plan.PilotNow, p desired.Pilot, proofs map[string]observed.Proof) []PilotNext {
 	next := []PilotNext{}
 	for _, t := range now.Todo(p) {
 		n := PilotNext{For: t.For, Who: t.Who, Do: t.Do, Why: t.Why}
-		if t.Verdict == plan.GateNeedsApproval && len(t.Records) > 0 {
-			n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(t.Records, ", "))
+		unproven := slices.DeleteFunc(slices.Clone(t.Records), func(r string) bool { _, proven := proofs[r]; return proven })
+		if t.Verdict == plan.GateNeedsApproval && len(unproven) > 0 {
+			n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(unproven, ", "))
 		}
 		if slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && o.Why == n.Why && slices.Equal(o.Who, n.Who) }) {
 			continue
