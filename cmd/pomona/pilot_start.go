@@ -33,7 +33,7 @@ func pilotStartVerbs() []pilotVerb {
 			long: `Ask for a pilot: a service that sites install, or a software that FECs run. It becomes a file of its own, pilots/NAME/pilot.cue.`,
 			example: `  pomona pilot grid-1 request --scope grid-service --service compute --description "a compute element that …" --ticket https://… \
     --expires 2027-06-30 --success jobs="ninety-nine of a hundred jobs end as they should"
-  pomona pilot bpm-4 request --scope fec --software bpm-fesa --version 4.0 --description "…" --expires 2027-06-30 --success noise="…"`,
+  pomona pilot bpm-4 request --scope fec --software bpm-fesa --version 4.0 --description "…" --ticket https://… --expires 2027-06-30 --success noise="…"`,
 			flags: func(f *pilotFlags) {
 				p := &f.words.start.pilot
 				f.set.StringVar(&p.Scope, "scope", "", "grid-service, which sites install, or fec")

@@ -75,9 +75,14 @@ func (k *pilotChecker) declaration() {
 	if len(k.Success) == 0 {
 		k.problem(k.at("success"), "nothing says when this pilot has succeeded", "add a criterion: what is measured, and what it must be")
 	}
-	if k.Ticket == "" && (k.Roles != nil || len(k.Records) > 0) {
-		k.problem(k.at(), "work on this pilot has begun, and it has no ticket", "give the address of its request in ticket")
+	if k.Ticket == "" && k.begun() {
+		k.problem(k.at("scope"), "work on this pilot has begun, and it has no ticket", "give the address of its request in ticket")
 	}
+}
+
+// begun says whether anything is recorded but that a request is agreed to.
+func (k *pilotChecker) begun() bool {
+	return k.Roles != nil || slices.ContainsFunc(k.inOrder, func(name string) bool { return k.Records[name].Kind != RecordAgreement })
 }
 
 func (k *pilotChecker) scoped(own, other map[string]bool, needs ...string) {
@@ -127,8 +132,8 @@ func (k *pilotChecker) people() {
 // rollout checks that waves can come to an end.
 func (k *pilotChecker) rollout() {
 	if k.Rollout == nil {
-		if k.Scope == PilotOfFECs && (k.Roles != nil || len(k.Records) > 0) {
-			k.problem(k.at(), "work on this pilot has begun, and no FEC is offered it", "say in rollout.waves which ones get it, one wave after the other")
+		if k.Scope == PilotOfFECs && k.begun() {
+			k.problem(k.at("scope"), "work on this pilot has begun, and no FEC is offered it", "say in rollout.waves which ones get it, one wave after the other")
 		}
 		return
 	}

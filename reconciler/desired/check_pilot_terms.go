@@ -30,7 +30,7 @@ func (k *pilotChecker) agreed() {
 		}
 	}
 	if agreements > 0 && !k.ended {
-		k.warning(k.at(), "what this pilot says of itself is not what was agreed to: it goes no further",
+		k.warning(k.at("scope"), "what this pilot says of itself is not what was agreed to: it goes no further",
 			fmt.Sprintf("put it back as it was, or have its owner or coordinator agree: pomona pilot %s agree", k.name))
 	}
 }

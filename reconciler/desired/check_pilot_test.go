@@ -218,7 +218,7 @@ func TestPilotDeclaration(t *testing.T) {
 			`pilots.p.expires: the pilot ends on 2028-05-05, more than two years ahead; give a day within two years, and renew it then`},
 		{"no criteria", open(without("jobs"), func(p *desired.Pilot) { p.Success = nil }),
 			`pilots.p.success: nothing says when this pilot has succeeded; add a criterion: what is measured, and what it must be`},
-		{"no ticket", func(p *desired.Pilot) { p.Ticket = "" }, `pilots.p: work on this pilot has begun, and it has no ticket; give the address of its request in ticket`},
+		{"no ticket", func(p *desired.Pilot) { p.Ticket = "" }, `pilots.p.scope: work on this pilot has begun, and it has no ticket; give the address of its request in ticket`},
 		{"no wave", func(p *desired.Pilot) { p.Sites["south"] = desired.PilotSite{Contact: "susan@example.org", Wave: 3} },
 			`warning: pilots.p.rollout.waves[1]: no site is in wave 2; give a site that wave, or remove it
 			pilots.p.sites.south.wave: there is no wave 3: rollout has 2; give another one, or add a wave to rollout.waves`},
@@ -446,7 +446,7 @@ func TestPilotsOfFECs(t *testing.T) {
 			`warning: pilots.p.rollout.waves[0]: bpm dev is already pinned by FEC "kgp2cu03"; remove them here, or pin what they go back to
 			pilots.p.version: bpm dev is a development release, and could not be promoted; offer a production version`},
 		{"nobody is offered it", open(func(p *desired.Pilot) { p.Rollout = nil }),
-			`pilots.p: work on this pilot has begun, and no FEC is offered it; say in rollout.waves which ones get it, one wave after the other`},
+			`pilots.p.scope: work on this pilot has begun, and no FEC is offered it; say in rollout.waves which ones get it, one wave after the other`},
 		{"software", open(func(p *desired.Pilot) { p.Software = "bpn" }), `pilots.p.software: unknown software "bpn"; did you mean "bpm"?`},
 		{"version", open(without("worse"), func(p *desired.Pilot) { p.Version = "4.0.0" }), `pilots.p.version: unknown version "4.0.0" of "bpm"; did you mean "3.0.0"?`},
 		{"names", waves(desired.PilotWave{FECs: []string{"kgp2cu01", "kgp2cu01", "kgp2cu09"}, Groups: []string{"booster"}}),
@@ -713,11 +713,11 @@ func TestPilotAgreements(t *testing.T) {
 	runPilotCases(t, servicePilot, []pilotCase{
 		{"agreed", agree(func(*desired.PilotRecord) {}), ``},
 		{"to nothing", agree(func(r *desired.PilotRecord) { r.Terms, r.Owner = "", "" }),
-			`warning: pilots.p: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree
-			pilots.p.records.agree: a record of kind agreement needs owner; add it
-			pilots.p.records.agree: a record of kind agreement needs terms; add it`},
+			`pilots.p.records.agree: a record of kind agreement needs owner; add it
+			pilots.p.records.agree: a record of kind agreement needs terms; add it
+			warning: pilots.p.scope: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
 		{"to other terms", agree(func(r *desired.PilotRecord) { r.Terms, r.Coordinator = "sha256:"+strings.Repeat("0", 64), "" }),
-			`warning: pilots.p: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
+			`warning: pilots.p.scope: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
 		{"of other people", agree(func(r *desired.PilotRecord) { r.Coordinator = "mallory@example.org" }),
 			`pilots.p.records.agree: this agrees to terms by which the owner and the coordinator are not vo@example.org and mallory@example.org; remove it: pomona pilot p agree writes it as it is to be`},
 		{"of what nobody else names", record("like", func(r *desired.PilotRecord) { r.Terms, r.Owner = "sha256:00", "vo@example.org" }),
