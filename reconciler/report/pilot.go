@@ -138,7 +138,7 @@ func nextOf(now plan.PilotNow, p desired.Pilot, proofs map[string]observed.Proof
 		n := PilotNext{For: t.For, Who: t.Who, Do: t.Do, Why: t.Why}
 		unproven := slices.DeleteFunc(slices.Clone(t.Records), func(r string) bool { _, proven := proofs[r]; return proven })
 		if t.Verdict == plan.GateNeedsApproval && len(unproven) > 0 {
-			n.Do = fmt.Sprintf("have it proven who wrote %s: by a signed commit, or by approval of its pull request", strings.Join(unproven, ", "))
+			n.Do = strings.TrimPrefix(fmt.Sprintf("%s; or, if you did write %s, approve its pull request", t.Do, strings.Join(unproven, ", ")), "; or, ")
 		}
 		if slices.ContainsFunc(next, func(o PilotNext) bool { return o.Do == n.Do && o.Why == n.Why && slices.Equal(o.Who, n.Who) }) {
 			continue

@@ -315,7 +315,7 @@ func TestWhatAPilotWaitsForIsSaid(t *testing.T) {
 			"minimum: 1 run it, 2 must|wave 1: it has to run until tomorrow", ""},
 		"the same is said once": {plan.PilotNow{State: plan.PilotPublished, Waves: soaks, Gates: []plan.Gate{gate(deployed, "blockers", plan.GateBlocked, "open: 1", "dev"), gate(closed, "blockers", plan.GateBlocked, "open: 1", "dev")}}, "wave 1: it has to run until tomorrow", "dev: open: 1"},
 		"a record is to be proven": {plan.PilotNow{State: plan.PilotStaffed, Gates: []plan.Gate{{State: plan.PilotFrozen, Name: "freeze", Verdict: plan.GateNeedsApproval, Records: []string{"freeze-1"}, Who: []string{"cora"}, Do: "freeze"}}},
-			"", "cora: have it proven who wrote freeze-1: by a signed commit, or by approval of its pull request"},
+			"", "cora: freeze; or, if you did write freeze-1, approve its pull request"},
 		"it is over": {plan.PilotNow{State: plan.PilotDenied, Waves: soaks, Gates: []plan.Gate{gate(deployed, "minimum", plan.GatePending, "1 run it"), gate(deployed, "x", plan.GatePending, "y", "dev")}}, "", ""},
 	} {
 		c.now.Name = "x"
