@@ -43,10 +43,13 @@
 // for a pass; the clock and FECs do so too, at the loop's turns. Whatever is not known takes nothing from anybody: a pilot stays as published then,
 // and says why; so does one that cannot be served or whose FECs could not run it. Checks and previews of pull requests judge pilots by what is
 // proven already: a record that is new there counts once it is merged and proven. Whoever has neither a service nor its ledger, as pomona plan --base,
-// proves nothing.
+// takes each record as written by whom it names, and says so. Who has a role in a pilot is itself proven: by a chain of agreements to what it
+// says of itself (plan/pilot_terms.go), without which nothing moves but by a halt, a failure or its last day.
 //
 // prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
-// out, and record.go knows who wrote which record and that none is changed.
+// out, and prerequisite_people.go knows who wrote what a prerequisite says of itself: none of them reviews it. Who wrote its records finds out prover.go as of
+// pilots, by the commit that wrote each down first (record_origin.go). record.go sees that no record is changed or removed, and that no name comes back
+// without what was proven of it.
 //
 // RPM repositories of pilots: pilot_packages.go is what packages say of themselves, pilot_repository.go makes what repositories are laid out from,
 // and withholds a pilot that is in trouble; pilot_mirror.go compares what lies elsewhere.
