@@ -54,8 +54,10 @@ type PilotSeen struct {
 	At    time.Time
 	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
 	known bool          // by the ledger
-	facts plan.PilotFacts
-	when  time.Time // Now is
+	// unread is why it is not known what its packages say.
+	unread string
+	facts  plan.PilotFacts
+	when   time.Time // Now is
 	// unmet is what packages of a digest require and nobody provides; false: nobody knows.
 	unmet func(subject string) ([]string, bool, error)
 	// mirrorAt is what differs at an address from the packages of a digest.
@@ -121,7 +123,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if len(problems.Blocking()) > 0 {
 		return said, problems
 	}
-	seen, err := a.look(ctx, pilot, loaded.Site, t.files.Files(), "")
+	seen, err := a.look(ctx, pilot, wanted{site: loaded.Site, files: t.files}, t.files.Files(), "")
 	if err != nil {
 		return said, err
 	}
@@ -167,15 +169,15 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	return said, err
 }
 
-// look is a pilot as a commit has it. What its packages say is taken for granted, and without a ledger also who wrote its records; with one, that
-// is so only of the record that is being written.
-func (a *PilotAuthor) look(ctx context.Context, name string, site desired.Site, files artifact.Files, writing string) (PilotSeen, error) {
-	p := site.Pilots[name]
-	seen := PilotSeen{Name: name, Pilot: p, Site: site, Files: files, By: a.By, At: a.At}
+// look is a pilot as a commit has it. Without a ledger, what its packages say and who wrote its records is taken for granted; with one, only who writes
+// the record that is being written.
+func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
+	p := w.site.Pilots[name]
+	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At}
 	if a.At.IsZero() {
 		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
 	}
-	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: site.PilotMembers(p)}
+	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: w.site.PilotMembers(p)}
 	if err := a.know(ctx, &seen, &f); err != nil {
 		return seen, err
 	}
@@ -185,11 +187,17 @@ func (a *PilotAuthor) look(ctx context.Context, name string, site desired.Site, 
 		}
 	}
 	f.Subject, _ = seen.subject("") // without one, nothing is frozen
-	for _, subject := range append(seen.subjects(), f.Subject) {
-		f.Unmet[subject], f.Signed[subject] = []string{}, ""
-	}
-	for update := range p.Updates {
-		f.Masked[update] = []string{}
+	if seen.known {
+		if err := a.reconciler().repositoryFacts(ctx, w, name, &f); err != nil {
+			seen.unread = err.Error()
+		}
+	} else {
+		for _, subject := range append(seen.subjects(), f.Subject) {
+			f.Unmet[subject], f.Signed[subject] = []string{}, ""
+		}
+		for update := range p.Updates {
+			f.Masked[update] = []string{}
+		}
 	}
 	seen.facts, seen.when = f, later(a.Now(), seen.At)
 	seen.Now = plan.Pilot(name, p, f, seen.when)
@@ -201,7 +209,7 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	if a.Known == nil {
 		return nil
 	}
-	r := &Reconciler{Records: a.Known, Log: a.Log, Now: a.Now}
+	r := a.reconciler()
 	k := r.pilotLedger(ctx, seen.Site)
 	switch {
 	case errors.Is(k.err, ledger.ErrNone):
@@ -216,9 +224,14 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	return nil
 }
 
+// reconciler is one that finds out what the service finds out.
+func (a *PilotAuthor) reconciler() *Reconciler {
+	return &Reconciler{Records: a.Known, Payloads: a.Payloads, Packages: a.Packages, Log: a.Log, Now: a.Now}
+}
+
 // unmet is what packages of a digest require and nobody provides, as the service will see it.
 func (a *PilotAuthor) unmet(ctx context.Context, w wanted, p desired.Pilot, subject string) ([]string, bool, error) {
-	j := packageJudge{r: &Reconciler{Payloads: a.Payloads, Packages: a.Packages, Log: a.Log, Now: a.Now}, w: w, p: p}
+	j := packageJudge{r: a.reconciler(), w: w, p: p}
 	return j.unmet(ctx, subject, tree.PilotSnapshots(p)[subject])
 }
 
@@ -304,7 +317,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if more := e.beyond(after.Site); len(more) > 0 {
 		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
 	}
-	now, err := a.look(ctx, e.name, after.Site, t.files.With(e.content).Files(), said.Record)
+	now, err := a.look(ctx, e.name, wanted{site: after.Site, files: t.files}, t.files.With(e.content).Files(), said.Record)
 	if err != nil {
 		return err
 	}
@@ -318,6 +331,9 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if e.change.Record != nil {
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
+	}
+	if now.unread != "" && e.change.Pilot == nil { // else its packages may be on their way
+		said.Doubts = append(said.Doubts, "what its packages say is not known here: "+now.unread)
 	}
 	said.Doubts = append(said.Doubts, a.datedBack(e.change.Record)...)
 	if a.Doubt != "" {

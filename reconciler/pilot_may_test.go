@@ -41,7 +41,7 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
 			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
 		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}
-		seen, err := a.look(t.Context(), "p", desired.Site{Pilots: map[string]desired.Pilot{"p": p}}, nil, "")
+		seen, err := a.look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}

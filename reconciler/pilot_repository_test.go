@@ -24,6 +24,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/fetch"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
@@ -601,6 +602,48 @@ func TestFactsOfPackages(t *testing.T) {
 	r.Payloads = nil // whatever is asked again is known
 	if again, err := r.PilotFacts(t.Context(), "cream"); err != nil || fmt.Sprint(again) != fmt.Sprint(f) {
 		t.Errorf("asked again: %v, %v", again, err)
+	}
+}
+
+// TestCommandsSeeWhoSignedPackages as the service does, if they are told where it is.
+func TestCommandsSeeWhoSignedPackages(t *testing.T) {
+	for by, key := range map[string]func() (*rpm.Key, error){"the packager": packagerKey, "a stranger": strangerKey} {
+		g := newGridPilot(t)
+		g.pilot.Branches[gridBranch][desired.ExternalRPMs] = []desired.RPM{g.add("ext-lib", "1.1", "", keyOf(t, key))}
+		g.state("\tticket: \"https://tickets.example.org/1\"\n\ttracker: \"https://tickets.example.org/2\"\n\troles: {coordinator: \"cora@example.org\", developer: \"dave@example.org\", authoriser: \"anna@example.org\", testers: [\"tess@example.org\"]}\n")
+		r := g.reconciler()
+		if err := os.MkdirAll(filepath.Join(g.root, ".pomona"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		records := reconciler.NewRecords(g.root, r.Log)
+		if err := errors.Join(records.Use(t.Context(), func(*ledger.Ledger) error { return nil }), records.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, known := range []*reconciler.Records{nil, reconciler.ReadRecords(g.root, r.Log)} {
+			a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: g.dir, Loader: load.New(load.Options{Worker: []string{os.Args[0], "eval-worker"}}), Log: r.Log, Now: r.Now},
+				By: "cora@example.org", Dry: true, Known: known, Packages: r.Packages, Payloads: r.Payloads}
+			said, err := a.Say(t.Context(), "cream", reconciler.RecordPilot{Record: desired.PilotRecord{Kind: desired.RecordFreeze}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			next := ""
+			for _, g := range said.Next {
+				if g.Name == "signatures" && g.Verdict == plan.GateFail {
+					next = g.Do
+				}
+			}
+			if wrong := by == "a stranger" && known != nil; wrong != strings.Contains(next, "sign them (rpmsign --addsign)") {
+				t.Errorf("signed by %s, with a ledger %t: next is %q; %v, %v", by, known != nil, next, said.Next, said.Doubts)
+			}
+			if known == nil {
+				continue
+			}
+			a.Payloads, a.Packages = nil, nil
+			said, err = a.Say(t.Context(), "cream", reconciler.RecordPilot{Record: desired.PilotRecord{Kind: desired.RecordFreeze, Closure: &desired.RPMClosure{}}})
+			if err != nil || !strings.Contains(strings.Join(said.Doubts, "\n"), "what its packages say is not known here: ") {
+				t.Errorf("packages that cannot be read: %q, %v", said.Doubts, err)
+			}
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type judgedPilots struct {
 	now    []plan.PilotNow // by name
 	facts  map[string]plan.PilotFacts
 	free   []tree.PilotPlace // where they are to be, whether they can be served or not
+	unsure map[string]string // why something that would take a pilot back is not known, by pilot
 	unread error             // why the ledger does not say what has become of them
 }
 
@@ -111,7 +112,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 			}
 		}
 	}
-	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free}
+	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free, unsure: j.unsure}
 	if r.Records != nil && !errors.Is(j.known.err, ledger.ErrNone) {
 		out.unread = j.known.err
 	}

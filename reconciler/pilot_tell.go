@@ -166,6 +166,9 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 		p := j.site.Pilots[n.Name]
 		shown := report.OfPilot(n, p, j.facts[n.Name], told)
 		all.Pilots = append(all.Pilots, shown)
+		if j.unsure[n.Name] != "" && slices.Contains(pilotStates, n.State) && n.State != plan.PilotClosed { // it may be further, and only looks as if it were not
+			continue
+		}
 		for _, b := range plan.PilotBroadcasts(n, p, told) {
 			b.At, b.Past = now, !begun
 			b.Title, b.Text = shown.Broadcast(b)

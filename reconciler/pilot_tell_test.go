@@ -162,6 +162,28 @@ func TestPeopleAreToldOfAPilotOnce(t *testing.T) {
 	}
 }
 
+// TestNobodyIsToldOfAPilotOfWhichSomethingIsNotKnown: it looks as if it were not as far as it is.
+func TestNobodyIsToldOfAPilotOfWhichSomethingIsNotKnown(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	for _, step := range []struct {
+		j    judgedPilots
+		why  string
+		want int
+	}{
+		{judged(plan.PilotRequested), "", 0},
+		{judged(plan.PilotFrozen, overdue), "package ce-1.0.rpm is not here", 0},
+		{judged(plan.PilotExpired), "package ce-1.0.rpm is not here", 3},
+	} {
+		step.j.unsure = map[string]string{"cream": step.why}
+		if err := tellerOf(t, root, p, &now).once(t.Context(), step.j); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.got) != step.want {
+			t.Errorf("%s: people are told %q, want %d", step.j.now[0].State, p.got, step.want)
+		}
+	}
+}
+
 // TestWhatWasSoWhenBroadcastsBeginIsNotTold begins with a pilot that has come far, in a new ledger.
 func TestWhatWasSoWhenBroadcastsBeginIsNotTold(t *testing.T) {
 	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}

@@ -470,6 +470,9 @@ func (s PilotSeen) checkCriterion(r *desired.PilotRecord) ([]string, error) {
 	if _, ok := s.Pilot.Success[r.Criterion]; !ok {
 		return nil, fmt.Errorf("pilot %s has no criterion %q: it has %s", s.Name, r.Criterion, strings.Join(slices.Sorted(maps.Keys(s.Pilot.Success)), ", "))
 	}
+	if s.Pilot.Scope == desired.PilotOfSites && s.running() == "" {
+		return nil, fmt.Errorf("no site runs pilot %[1]s, so that nobody can have measured %[2]s: first a site has to install it: pomona pilot %[1]s deploy SITE installed", s.Name, r.Criterion)
+	}
 	return nil, nil
 }
 

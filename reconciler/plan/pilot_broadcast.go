@@ -27,12 +27,12 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 			add(observed.BroadcastCall, record)
 		}
 		for _, u := range now.Updates {
-			if u.State == "mirrored" || u.State == "announced" {
+			if (u.State == "mirrored" || u.State == "announced") && now.holdsUpTo(PilotMirrored) {
 				add(observed.BroadcastUpdate, u.About())
 			}
 		}
 		for _, s := range now.Sites {
-			if s.State == "installed" && s.Published == GatePass {
+			if s.State == "installed" && s.Published == GatePass && now.holdsUpTo(PilotCalled) {
 				add(observed.BroadcastResources, s.Site)
 			}
 		}
@@ -53,7 +53,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	switch {
 	case now.State == PilotHalted && halts <= resumes:
 		add(observed.BroadcastHalt, strconv.Itoa(halts+1))
-	case slices.Contains(states, now.State) && halts > resumes && agreed:
+	case stateNumber(now.State) >= stateNumber(PilotMirrored) && halts > resumes && agreed: // before, nobody can say that it goes on
 		add(observed.BroadcastResume, strconv.Itoa(halts))
 	case now.State == PilotExpired:
 		add(observed.BroadcastExpired, p.Expires)
@@ -79,22 +79,27 @@ func aboutUpdate(name, subject string) string {
 
 // calls are the records by which sites are asked to take part, once all holds that must before.
 func calls(now PilotNow, p desired.Pilot) (records []string) {
-	if p.Scope != desired.PilotOfSites {
+	if p.Scope != desired.PilotOfSites || !now.holdsUpTo(PilotCalled) {
 		return nil
 	}
 	for _, g := range now.Gates {
 		if g.State != PilotCalled {
 			continue
 		}
-		if g.Verdict == GateWaiting {
-			return nil
-		}
 		for _, r := range g.Records {
-			if p.Records[r].Kind == desired.RecordCall && g.Verdict != GateNeedsApproval && g.Verdict != GateFail && !slices.Contains(now.Void, r) {
+			if p.Records[r].Kind == desired.RecordCall && !slices.Contains(now.Void, r) {
 				records = append(records, r)
 			}
 		}
 	}
 	slices.SortFunc(records, func(a, b string) int { return cmp.Or(cmp.Compare(p.Records[a].At, p.Records[b].At), cmp.Compare(a, b)) })
 	return slices.Compact(records)
+}
+
+// holdsUpTo says whether every gate of a state, and of those before it, holds: that of a record may although one before it does not.
+func (n PilotNow) holdsUpTo(state string) bool {
+	return !slices.ContainsFunc(n.Gates, func(g Gate) bool {
+		at := stateNumber(g.State)
+		return at >= 0 && at <= stateNumber(state) && !g.Verdict.Holds()
+	})
 }

@@ -81,3 +81,33 @@ func TestAResumeForgivesTheFailuresBeforeIt(t *testing.T) {
 	l.runs("fec1", "failed", "2.0")
 	l.is(t, plan.PilotHalted)
 }
+
+// TestNobodyIsToldOfWhatDoesNotHold: records say that a pilot is called, and its packages say otherwise, or nobody knows.
+func TestNobodyIsToldOfWhatDoesNotHold(t *testing.T) {
+	for name, change := range map[string]func(*life){
+		"unsigned":                   func(l *life) { l.f.Signed[l.f.Subject] = "ce-1.0.rpm: nobody has signed it" },
+		"nobody looked who signed":   func(l *life) { delete(l.f.Signed, l.f.Subject) },
+		"nobody knows what it lacks": func(l *life) { delete(l.f.Unmet, l.f.Subject) },
+		"lacking":                    func(l *life) { l.f.Unmet[l.f.Subject] = []string{"libx"} },
+	} {
+		l := newSitePilot().published()
+		l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", l.f.Subject)
+		l.mirrorsUpdate("fix", l.subject("fix"))
+		kinds := map[observed.PilotBroadcastKind]bool{}
+		for _, b := range plan.PilotBroadcasts(l.judge(), l.p, nil) {
+			kinds[b.Kind] = true
+		}
+		for _, k := range []observed.PilotBroadcastKind{observed.BroadcastCall, observed.BroadcastUpdate, observed.BroadcastResources, observed.BroadcastPublished} {
+			if !kinds[k] {
+				t.Errorf("%s: people are not told of %s when all holds", name, k)
+			}
+		}
+		change(l)
+		if due := plan.PilotBroadcasts(l.judge(), l.p, nil); len(due) > 0 {
+			t.Errorf("%s: it is %s, and people are told %+v", name, l.judge().State, due)
+		}
+		if due := plan.PilotBroadcasts(l.judge(), l.p, []observed.PilotBroadcast{{Pilot: l.name, Kind: observed.BroadcastHalt, About: "1"}}); len(due) > 0 {
+			t.Errorf("%s: it was halted, and people are told %+v", name, due)
+		}
+	}
+}

@@ -132,16 +132,29 @@ func (e *pilotExam) lastOn(check string) *pilotRecord {
 
 // signed adds what Pomona itself finds of signatures: whoever reports cannot make them good.
 func (e *pilotExam) signed(check string, g Gate) Gate {
-	if check != "signatures" || !g.Verdict.Holds() {
+	if check != "signatures" || e.froze == nil && !g.Verdict.Holds() {
 		return g
 	}
 	switch wrong, known := e.f.Signed[e.subject]; {
-	case !known:
-		g.Verdict, g.Why = GateInconclusive, "the signatures of its packages have not been looked at"
+	case !known && g.Verdict.Holds():
+		g.Verdict, g.Why, g.Who, g.Do = GateInconclusive, "the signatures of its packages have not been looked at", nil, ""
 	case wrong != "":
-		g.Verdict, g.Why = GateFail, wrong
+		g.Verdict, g.Why, g.Records = GateFail, wrong, nil
+		g.Who, g.Do = e.signers()
 	}
 	return g
+}
+
+// signers are who can do something about packages that nobody has signed who is trusted, and what.
+func (e *pilotExam) signers() (who []string, do string) {
+	if e.p.Roles != nil {
+		who = []string{e.p.Roles.Developer, e.p.Roles.Coordinator}
+	}
+	again := e.do("add-packages") + "; then coordinator: " + e.do("freeze")
+	if e.update != "" { // what is frozen of one is not added again
+		again = e.do("update", "ANOTHER", "add") + "; then coordinator: " + e.do("update", e.update, "reject")
+	}
+	return who, fmt.Sprintf("developer: sign them (rpmsign --addsign), %s; or, unsigned, coordinator: %s", again, e.gate("", nil, "waive", "signatures").Do)
 }
 
 // waivable is a gate that passes if somebody has waived its check, and it does not pass by itself.

@@ -34,10 +34,35 @@ func TestWhoseTurnItIs(t *testing.T) {
 	promoted.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted"})
 	unpacked := newSitePilot()
 	unpacked.p.Branches = nil
+	unsigned := func(l *life, subject string) *life {
+		l.f.Signed[subject] = "ce-1.0.rpm: nobody has signed it"
+		return l
+	}
+	frozen := newSitePilot()
+	frozen.record("freeze-1", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: frozen.f.Subject, Closure: &desired.RPMClosure{}})
+	frozen.record("report-1", tester, desired.RecordReport, desired.PilotRecord{Subject: frozen.f.Subject, Compat: "new-service", Checks: passes(map[string]string{"signatures": ""})})
+	fast := newSitePilot()
+	fast.p.Urgency, fast.p.Roles = "fast", &desired.PilotRoles{Coordinator: coordinator, Developer: developer, Authoriser: authoriser}
+	fast.record("freeze-1", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: fast.f.Subject, Closure: &desired.RPMClosure{}})
+	fast.record("report-1", coordinator, desired.RecordReport, desired.PilotRecord{Subject: fast.f.Subject, Compat: "new-service",
+		Checks: passes(map[string]string{"signatures": "", "installer-config": "", "clean-install": "", "site-impact": ""})})
+	unseen := newSitePilot().mirrored()
+	delete(unseen.f.Signed, unseen.f.Subject)
+	fix := newSitePilot().deployed()
+	fix.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", fix.f.Subject)
+	fix.mirrorsUpdate("fix", fix.subject("fix"))
+	sign := "checked signatures by dev@example.org, carla@example.org: developer: sign them (rpmsign --addsign), pomona pilot cream add-packages; " +
+		"then coordinator: pomona pilot cream freeze; or, unsigned, coordinator: pomona pilot cream waive signatures"
 	for name, c := range map[string]struct {
 		l    *life
 		want string
 	}{
+		"unsigned":                {unsigned(newSitePilot().mirrored(), frozen.f.Subject), sign},
+		"unsigned, not said":      {unsigned(frozen, frozen.f.Subject), sign},
+		"unsigned, fast":          {unsigned(fast, fast.f.Subject), sign},
+		"nobody knows who signed": {unseen, ""},
+		"an unsigned update": {unsigned(fix, fix.subject("fix")), "published published by alpha@example.org, beta@example.org, delta@example.org, gamma@example.org:  | update fix signatures by dev@example.org, carla@example.org: developer: sign them (rpmsign --addsign), pomona pilot cream update ANOTHER add; " +
+			"then coordinator: pomona pilot cream update fix reject; or, unsigned, coordinator: pomona pilot cream waive signatures --update fix"},
 		"no packages":             {unpacked, "staffed branches by dev@example.org, carla@example.org: pomona pilot cream add-packages"},
 		"a site has not answered": {answered, "deployed call-closed by gamma@example.org: pomona pilot cream join SITE --answer interested"},
 		"a blocker":               {blocked, "deployed blockers by dev@example.org: "},
