@@ -747,7 +747,7 @@ func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
 	explained := func(at string) string {
 		t.Helper()
 		r := *p.Reconciler
-		r.Branch = ""
+		r.Branch, r.Records, r.Proofs = "", nil, nil // as the command has it
 		x, err := r.Explain(t.Context(), at)
 		must(t, err)
 		var b strings.Builder
