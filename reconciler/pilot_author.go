@@ -54,6 +54,7 @@ type PilotSeen struct {
 	At    time.Time
 	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
 	known bool          // by the ledger
+	used  bool          // the ledger knows who wrote records of a pilot of this name
 	facts plan.PilotFacts
 	when  time.Time // Now is
 	// unmet is what packages of a digest require and nobody provides; false: nobody knows.
@@ -209,6 +210,7 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	case k.err != nil:
 		return fmt.Errorf("read what the service knows of pilots: %w", k.err)
 	}
+	seen.used = k.proves([2]string{pilotSection, seen.Name})
 	in, _, _ := a.Known.read(ctx)
 	r.proofs(k, seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})

@@ -14,6 +14,9 @@ func (w RequestPilot) say(s PilotSeen) (c PilotChange, err error) {
 	if _, there := s.Site.Pilots[s.Name]; there {
 		return c, fmt.Errorf("the site has a pilot %s already: choose another name", s.Name)
 	}
+	if s.used {
+		return c, fmt.Errorf("a pilot %s was there before, and what was proven of it stays: choose another name", s.Name)
+	}
 	p := w.Pilot
 	if p.Owner == "" {
 		p.Owner = s.By
