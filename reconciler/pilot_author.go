@@ -319,6 +319,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	}
 	if e.change.Record != nil {
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
+		said.Doubts = append(said.Doubts, now.idle(*e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
 	}
 	said.Doubts = append(said.Doubts, a.datedBack(e.change.Record)...)
