@@ -32,6 +32,9 @@ func (r *Reconciler) Explain(ctx context.Context, asked string) (report.Explanat
 		return report.Explanation{}, err
 	}
 	x := explanation{Reconciler: *r, asked: a}
+	if x.Records == nil && x.Root != "" { // else pilots were judged as if nobody had proven anything
+		x.Records = ReadRecords(x.Root, x.Log)
+	}
 	x.Branch = a.rev
 	if err := x.read(ctx); err != nil {
 		return report.Explanation{}, err

@@ -54,6 +54,7 @@ type PilotSeen struct {
 	At    time.Time
 	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
 	known bool          // by the ledger
+	used  bool          // the ledger knows who wrote records of a pilot of this name
 	// unread is why it is not known what its packages say.
 	unread string
 	facts  plan.PilotFacts
@@ -217,6 +218,7 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	case k.err != nil:
 		return fmt.Errorf("read what the service knows of pilots: %w", k.err)
 	}
+	seen.used = k.proves([2]string{pilotSection, seen.Name})
 	in, _, _ := a.Known.read(ctx)
 	r.proofs(k, seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})
@@ -330,6 +332,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	}
 	if e.change.Record != nil {
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
+		said.Doubts = append(said.Doubts, now.idle(*e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
 	}
 	if now.unread != "" && e.change.Pilot == nil { // else its packages may be on their way

@@ -14,6 +14,9 @@ func (w RequestPilot) say(s PilotSeen) (c PilotChange, err error) {
 	if _, there := s.Site.Pilots[s.Name]; there {
 		return c, fmt.Errorf("the site has a pilot %s already: choose another name", s.Name)
 	}
+	if s.used {
+		return c, fmt.Errorf("a pilot %s was there before, and what was proven of it stays: choose another name", s.Name)
+	}
 	p := w.Pilot
 	if p.Owner == "" {
 		p.Owner = s.By
@@ -68,12 +71,12 @@ func (w StaffPilot) say(s PilotSeen) (c PilotChange, err error) {
 		maps.Copy(p.Sites, w.Sites)
 	}
 	p.Audience = append(append([]string(nil), p.Audience...), w.Audience...)
-	return PilotChange{Pilot: &p, Title: "Staff pilot " + s.Name}, nil
+	return PilotChange{Pilot: &p, Title: "Staff pilot " + s.Name, Warnings: s.ineffective()}, nil
 }
 
 // mayStaff says why somebody may not say who does what: once there is a coordinator, it is for them and the owner.
 func (s PilotSeen) mayStaff() error {
-	if s.Pilot.Roles == nil {
+	if s.Pilot.Roles == nil && !(s.known && s.over()) {
 		return nil
 	}
 	return s.may(desired.PilotRecord{Kind: desired.RecordCriterion, By: s.By})

@@ -15,7 +15,7 @@ func (s PilotSeen) may(r desired.PilotRecord) error {
 		return fmt.Errorf("nobody says it: give --by, or have git know who you are: git config user.email")
 	}
 	if ended, ok := s.closed(); ok && s.over() && s.known && r.Kind != desired.RecordFeedback {
-		return fmt.Errorf("pilot %s has ended: %s %s", s.Name, ended.Outcome, ended.At)
+		return fmt.Errorf("pilot %s has ended: %s %s; what is to go on is a new pilot: pomona pilot NAME request", s.Name, ended.Outcome, ended.At)
 	}
 	who, anybody := s.whoMay(r)
 	if anybody {

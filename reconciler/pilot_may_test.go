@@ -28,7 +28,7 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		"closed too early":         {closure(cora, "promoted"), halt, "", "cora@example.org closed it as promoted"},
 		"closed once more":         {closure(cora, "promoted"), closure("", "withdrawn"), "", "cora@example.org closed it as promoted"},
 		"closed":                   {closure(cora, "withdrawn"), halt, "", "the pilot has ended, if that record counts: cora@example.org closed it as withdrawn"},
-		"closed, as is known":      {closure(cora, "withdrawn"), halt, "pilot p has ended: withdrawn", ""},
+		"closed, as is known":      {closure(cora, "withdrawn"), halt, "pilot p has ended: withdrawn 2026-05-02T00:00:00Z; what is to go on is a new pilot: pomona pilot NAME request", ""},
 		"rejected by nobody of it": {rejection(mallory), approve, "", "mallory@example.org rejected update fix"},
 		"rejected":                 {rejection(cora), approve, "update fix has been rejected", ""},
 	} {
@@ -54,6 +54,52 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 			continue
 		}
 		if err != nil || !strings.Contains(strings.Join(said.Warnings, "\n"), c.told) {
+			t.Errorf("%s: %v, %q, want to be told %q", name, err, said.Warnings, c.told)
+		}
+	}
+}
+
+// Who does what in a pilot that has ended nobody says any more; and what only seems to have ended can be told to go on.
+func TestAPilotThatHasEndedIsToldSo(t *testing.T) {
+	const cora = "cora@example.org"
+	now := time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)
+	seen := func(roles *desired.PilotRoles, records ...desired.PilotRecord) PilotSeen {
+		p := desired.Pilot{Scope: desired.PilotOfSites, Owner: cora, Expires: "2026-12-31", Roles: roles, Records: map[string]desired.PilotRecord{}}
+		p.Records["agreed"] = p.Agreement(cora, "2026-05-01T00:00:00Z")
+		for i, r := range records {
+			r.By, r.At, r.Reason = cora, now.Add(time.Duration(i-9)*time.Hour).Format(time.RFC3339), "enough of it"
+			p.Records[r.Kind] = r
+		}
+		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), "p", desired.Site{Pilots: map[string]desired.Pilot{"p": p}}, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	roles := &desired.PilotRoles{Coordinator: cora, Developer: "dave@example.org", Authoriser: "anna@example.org"}
+	halt, closure := desired.PilotRecord{Kind: desired.RecordHalt}, desired.PilotRecord{Kind: desired.RecordClosure, Outcome: "withdrawn"}
+	staff := StaffPilot{Tracker: "https://example.org/1"}
+	resume := RecordPilot{desired.PilotRecord{Kind: desired.RecordResume, Reason: "it is mended now"}}
+	for name, c := range map[string]struct {
+		seen          PilotSeen
+		known         bool
+		says          PilotWord
+		refused, told string
+	}{
+		"staff":                               {seen(roles, closure), false, staff, "", "the pilot has ended, if that record counts: cora@example.org closed it as withdrawn"},
+		"staff, as is known":                  {seen(roles, closure), true, staff, "pilot p has ended: withdrawn", ""},
+		"staff nobody, as is known":           {seen(nil, closure), true, staff, "pilot p has ended: withdrawn", ""},
+		"resume what was halted":              {seen(roles, halt, closure), false, resume, "", "the pilot has ended, if that record counts"},
+		"resume what was not":                 {seen(roles, closure), false, resume, "there is nothing to resume", ""},
+		"resume what was halted, as is known": {seen(roles, halt, closure), true, resume, "pilot p has ended", ""},
+	} {
+		c.seen.known = c.known
+		said, err := c.says.say(c.seen)
+		if c.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("%s: %v, want %q", name, err, c.refused)
+			}
+		} else if err != nil || !strings.Contains(strings.Join(said.Warnings, "\n"), c.told) {
 			t.Errorf("%s: %v, %q, want to be told %q", name, err, said.Warnings, c.told)
 		}
 	}

@@ -643,6 +643,16 @@ func (p *piloting) goes() {
 	p.git("commit", "-qm", "the pilot is over")
 }
 
+// used is what is wrong with the site as its files are now, beside the root.
+func (p *piloting) used() string {
+	p.t.Helper()
+	r := *p.Reconciler
+	r.Records = reconciler.ReadRecords(p.Root, p.Log)
+	_, problems, err := r.Validate(p.t.Context(), worktree(p.t, p.dir), nil, nil)
+	must(p.t, err)
+	return problems.Error()
+}
+
 func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	p := newPiloting(t)
 	p.settled()
@@ -652,15 +662,27 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	p.records(authoriser, authoriser, "authorisation", fmt.Sprintf("subject: %q\n\tdecision: \"deny\", reason: \"positions jump by a millimetre\"", p.subject()))
 	p.settled()
 	p.gets("denied", "1.0.0", "1.0.0")
+	if got := p.used(); strings.Contains(got, "was there before") {
+		t.Errorf("what is published has been there before: %s", got)
+	}
 	p.goes()
 	p.settled()
 	gone := p.head()
+	a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: p.Loader, Log: p.Log, Now: p.Now}, By: owner, Dry: true, Known: reconciler.ReadRecords(p.Root, p.Log)}
+	ask := reconciler.RequestPilot{Pilot: desired.Pilot{Scope: desired.PilotOfFECs, Owner: owner}}
+	if _, err := a.Say(t.Context(), "try", ask); err == nil || !strings.Contains(err.Error(), "a pilot try was there before, and what was proven of it stays: choose another name") {
+		t.Errorf("the name is asked for once more: %v", err)
+	}
 	for i := range p.n - 1 { // all but the denial
 		p.git("checkout", gone+"~1", "--", fmt.Sprintf("record%d.cue", i+1))
 	}
 	p.git("checkout", gone+"~1", "--", "pilots.cue", "agreement*.cue")
 	p.git("commit", "-qm", "once more")
 	again := p.head()
+	back := "a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name"
+	if got := p.used(); !strings.Contains(got, ".cue:3:9: pilots.try: "+back) {
+		t.Errorf("whoever looks at the site beside the root finds %q", got)
+	}
 	_, err := p.Reconcile(t.Context())
 	if err == nil || !strings.Contains(err.Error(), ".cue:3:9: pilots.try: ") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
 		t.Errorf("a pilot that comes back: %v", err)
@@ -747,7 +769,7 @@ func TestWhatAFECGetsOfPilotsIsExplained(t *testing.T) {
 	explained := func(at string) string {
 		t.Helper()
 		r := *p.Reconciler
-		r.Branch = ""
+		r.Branch, r.Records, r.Proofs = "", nil, nil // as the command has it
 		x, err := r.Explain(t.Context(), at)
 		must(t, err)
 		var b strings.Builder

@@ -507,10 +507,31 @@ func (s PilotSeen) checkResume(*desired.PilotRecord) ([]string, error) {
 	switch {
 	case s.Now.State == plan.PilotHalted:
 		return nil, nil
+	case s.over() && !s.known && s.halted(): // if it has not ended, it is
+		return nil, nil
 	case s.Pilot.Scope == desired.PilotOfFECs && !s.known:
 		return []string{"the pilot is not halted, as far as its records say: whether failures of FECs have halted it knows the service, and --root ROOT tells"}, nil
 	}
 	return nil, fmt.Errorf("pilot %s is %s, and not halted: there is nothing to resume", s.Name, s.Now.State)
+}
+
+// halted says whether somebody has halted the pilot and nobody has had it go on.
+func (s PilotSeen) halted() bool {
+	last, ok := s.last(func(o desired.PilotRecord) bool {
+		return (o.Kind == desired.RecordHalt || o.Kind == desired.RecordResume) && s.counts(o)
+	})
+	return ok && last.Kind == desired.RecordHalt
+}
+
+// idle says of a halt that it stops nothing, and what does, by how the pilot is with it.
+func (s PilotSeen) idle(r desired.PilotRecord) []string {
+	if r.Kind != desired.RecordHalt || s.Now.State == plan.PilotHalted || s.over() {
+		return nil
+	}
+	if s.Now.State == plan.PilotExpired {
+		return []string{"it stops nothing: " + s.Now.Why}
+	}
+	return []string{fmt.Sprintf("it stops nothing: the pilot is %s, so that nobody can have it yet; what is not to go out is denied, pomona pilot %[2]s deny, or withdrawn, pomona pilot %[2]s close withdrawn", s.Now.State, s.Name)}
 }
 
 // ReportPilot is a report in which one verdict may stand for all checks that it does not name.

@@ -309,19 +309,52 @@ func Malformed(err error) error {
 // Validate evaluates a site and finds everything that is wrong with it, also with what payloads fetches for it; without
 // payloads, nothing is fetched. A host that is unavailable gives a *remote.Unavailable, if the site has no problem anyway.
 func Validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, payloads *fetch.Fetcher, now time.Time) (desired.Site, desired.Problems, error) {
-	loaded, problems, err := check(ctx, src, loader, verdicts, now)
+	loaded, problems, err := validate(ctx, src, loader, verdicts, payloads, now)
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
+	return loaded.Site, problems, nil
+}
+
+// Validate is likewise beside a root: it finds also what its service would refuse, because a name was used before.
+func (r *Reconciler) Validate(ctx context.Context, src artifact.Source, verdicts *build.Verdicts, payloads *fetch.Fetcher) (desired.Site, desired.Problems, error) {
+	loaded, problems, err := validate(ctx, src, r.Loader, verdicts, payloads, r.Now())
+	if err != nil {
+		return desired.Site{}, nil, err
+	}
+	published := r.published().Commit
+	if published == "" || len(loaded.Site.Pilots)+len(loaded.Site.Prerequisites) == 0 {
+		return loaded.Site, problems, nil
+	}
+	before, err := r.publishedBefore(ctx, published)
+	if err != nil {
+		r.Log.Warn("not known which pilots and prerequisites were there before: the published commit cannot be read", "commit", published, "because", err)
+		return loaded.Site, problems, ctx.Err()
+	}
+	back, err := r.returned(ctx, before, wanted{loaded: loaded, site: loaded.Site, stated: loaded.Site})
+	if err == nil {
+		back, err = loaded.Locate(ctx, back)
+	}
+	if err != nil {
+		return desired.Site{}, nil, fmt.Errorf("look for names that were used: %w", err)
+	}
+	return loaded.Site, append(problems, back...).Sorted(), nil
+}
+
+func validate(ctx context.Context, src artifact.Source, loader *load.Loader, verdicts *build.Verdicts, payloads *fetch.Fetcher, now time.Time) (*load.Loaded, desired.Problems, error) {
+	loaded, problems, err := check(ctx, src, loader, verdicts, now)
+	if err != nil {
+		return nil, nil, err
+	}
 	more, err := checkElsewhere(ctx, loaded, payloads, len(problems.Blocking()) > 0)
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("check payloads: %w", err)
+		return nil, nil, fmt.Errorf("check payloads: %w", err)
 	}
 	located, err := loaded.Locate(ctx, more.WithoutEchoes(problems, nil, false))
 	if err != nil {
-		return desired.Site{}, nil, fmt.Errorf("locate problems: %w", err)
+		return nil, nil, fmt.Errorf("locate problems: %w", err)
 	}
-	return loaded.Site, append(problems, located...).Sorted(), nil
+	return loaded, append(problems, located...).Sorted(), nil
 }
 
 // check is Validate of what the repository alone holds.

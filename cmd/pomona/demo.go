@@ -164,7 +164,7 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", cache, nil, log); err != nil {
+	if d.site, _, err = validate(ctx, d.path("site"), "HEAD", "", cache, nil, log); err != nil {
 		return nil, err
 	}
 	d.say("3. Validated it, built %d parts, published the tree in %s in %s.", rep.Built, r.Root, rep.Elapsed.Round(time.Millisecond))

@@ -171,7 +171,7 @@ func (f *devFlags) open(cmd *cobra.Command, fecs []string) (*bench, error) {
 // read reads the site, where it lies or from elsewhere.
 func (f *devFlags) read(ctx context.Context, cache string, log *slog.Logger) (desired.Site, desired.Problems, error) {
 	if !repo.IsAddress(f.site) {
-		return validate(ctx, f.site, f.rev, cache, nil, log)
+		return validate(ctx, f.site, f.rev, "", cache, nil, log)
 	}
 	client, err := f.payloads.client("")
 	if err != nil {
@@ -187,7 +187,7 @@ func (f *devFlags) read(ctx context.Context, cache string, log *slog.Logger) (de
 	if err != nil {
 		return desired.Site{}, nil, fmt.Errorf("read site %q: %w", f.site, err)
 	}
-	return validate(ctx, dir, tip.ID, cache, nil, log)
+	return validate(ctx, dir, tip.ID, "", cache, nil, log)
 }
 
 // known are the files of known hosts: given ones, or those of ssh that there are.

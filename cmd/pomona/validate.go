@@ -48,7 +48,7 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 					return err
 				}
 			}
-			site, problems, err := validate(cmd.Context(), siteDir(args), rev, cache, payloads, log)
+			site, problems, err := validate(cmd.Context(), siteDir(args), rev, root, cache, payloads, log)
 			if err != nil {
 				return err
 			}
@@ -67,14 +67,15 @@ Exit code 0: valid. 1: there are problems. 2: could not run.`,
 	cmd.Flags().StringVar(&rev, "rev", "", "commit, branch or tag; default: the files as they are now")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say how much was evaluated and checked anew")
 	cmd.Flags().BoolVar(&offline, "offline", false, "fetch nothing: payloads outside the repository are not checked")
-	cmd.Flags().StringVar(&root, "root", "", "served directory whose blob store and objects are looked into")
+	cmd.Flags().StringVar(&root, "root", "", "served directory whose blob store and objects are looked into, and whose ledger knows which names were used")
 	f.add(cmd, ownCache)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "one of "+strings.Join(announce.Formats, ", "))
 	return cmd
 }
 
-// validate remembers in folder cache what was evaluated and checked; without payloads nothing is fetched.
-func validate(ctx context.Context, dir, rev, cache string, payloads *fetch.Fetcher, log *slog.Logger) (desired.Site, desired.Problems, error) {
+// validate remembers in folder cache what was evaluated and checked; without payloads nothing is fetched, and without a root nobody knows which names
+// were used.
+func validate(ctx context.Context, dir, rev, root, cache string, payloads *fetch.Fetcher, log *slog.Logger) (desired.Site, desired.Problems, error) {
 	src, done, err := source(ctx, dir, rev)
 	if problems := (desired.Problems)(nil); errors.As(reconciler.Malformed(err), &problems) {
 		return desired.Site{}, problems, nil
@@ -87,7 +88,15 @@ func validate(ctx context.Context, dir, rev, cache string, payloads *fetch.Fetch
 	if err != nil {
 		return desired.Site{}, nil, err
 	}
-	return reconciler.Validate(ctx, src, loader, build.NewVerdicts(cache, log), payloads, time.Now())
+	verdicts := build.NewVerdicts(cache, log)
+	r := &reconciler.Reconciler{Root: root, Loader: loader, Records: reconciler.ReadRecords(root, log), Log: log, Now: time.Now}
+	if root == "" {
+		return reconciler.Validate(ctx, src, loader, verdicts, payloads, time.Now())
+	}
+	if r.Repo, err = repo.Open(dir); err != nil { // without one, there is nothing to compare with what is published
+		return reconciler.Validate(ctx, src, loader, verdicts, payloads, time.Now())
+	}
+	return r.Validate(ctx, src, verdicts, payloads)
 }
 
 // source opens a folder as it is now, or a commit of its repository.

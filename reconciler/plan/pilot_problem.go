@@ -72,6 +72,21 @@ func (j *pilotJudge) speaksForASite(r *pilotRecord) bool {
 	return contact != "" && desired.SamePerson(contact, r.By)
 }
 
+// solve are the ways to say that a problem is none any more; the first can be called as it stands.
+func (j *pilotJudge) solve(problem string) string {
+	ordered, _ := j.p.UpdatesInOrder()
+	for _, name := range slices.Backward(ordered) {
+		if j.p.Updates[name].Kind == desired.UpdateOfPilot {
+			return j.do("problem", problem, "--status fixed --fixed-in", name) + ", or --status workaround or wontfix"
+		}
+	}
+	fixed := "--fixed-in UPDATE"
+	if !j.ofSites() {
+		fixed = "--fixed-in VERSION"
+	}
+	return j.do("problem", problem, "--status workaround") + ", or wontfix, or fixed with " + fixed
+}
+
 // blockerGate holds if no blocker is open.
 func (j *pilotJudge) blockerGate() Gate {
 	g := Gate{Name: "blockers", Verdict: GatePass}
@@ -81,7 +96,7 @@ func (j *pilotJudge) blockerGate() Gate {
 	}
 	if len(names) > 0 {
 		g.Verdict = GateBlocked
-		g.Why = fmt.Sprintf("open: %s; once that is no blocker any more, whoever had it or the coordinator says so: %s", desired.Few(names), j.do("problem", names[0], "--status fixed"))
+		g.Why = fmt.Sprintf("open: %s; once that is no blocker any more, whoever had it or the coordinator says so: %s", desired.Few(names), j.solve(names[0]))
 		if g.Who = j.coordinator(); j.p.Roles != nil {
 			g.Who = []string{j.p.Roles.Developer}
 		}
