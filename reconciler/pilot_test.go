@@ -33,8 +33,8 @@ type piloting struct {
 	prover *reconciler.Prover
 	kicks  int
 	kicked func() // nil: nothing is done then
-	n      int // of records
-	agreed int // of agreements
+	n      int    // of records
+	agreed int    // of agreements
 }
 
 func newPiloting(t *testing.T) *piloting {

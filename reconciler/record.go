@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -230,7 +231,8 @@ func (k *witnesses) approval(ctx context.Context, commit string) witness {
 	if !ok {
 		number, people, err := k.ask(ctx, commit)
 		w = witness{people, fmt.Sprintf("approval of pull request %d", number), err}
-		switch {
+		switch unknown := (*forge.Unknown)(nil); {
+		case errors.As(err, &unknown): // who counts for nobody does not make it silent
 		case err != nil:
 			k.silent, w.people = err, nil
 		case len(people) == 0:
