@@ -64,6 +64,7 @@ const (
 // Proofs remember what a prover has found out. A nil *Proofs knows nothing. It is safe for concurrent use.
 type Proofs struct {
 	signers *repo.Signers // nil: signatures count for nothing
+	asks    bool          // somebody could say who wrote records
 
 	mu     sync.Mutex
 	proven map[recordKey]observed.Proof
@@ -82,7 +83,7 @@ type unproven struct {
 // NewProver completes a prover whose exported fields are set, and has its reconciler believe it.
 func NewProver(p *Prover) *Prover {
 	p.wakes, p.wrote = make(chan struct{}, 1), map[recordKey]writing{}
-	p.Proofs = &Proofs{signers: p.Approvers.Signers, proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
+	p.Proofs = &Proofs{signers: p.Approvers.Signers, asks: p.Approvers.Signers != nil || p.Approvers.Forge != nil, proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
 	p.Observers = append(p.Observers, p)
 	return p
 }
@@ -369,6 +370,9 @@ func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
 	}
 	return nil
 }
+
+// ask says whether somebody could say who wrote records.
+func (p *Proofs) ask() bool { return p != nil && p.asks }
 
 // due says whether a record is to be looked at. By is what a settled doubt may stand by.
 func (p *Proofs) due(k recordKey, now time.Time, by string) bool {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +48,35 @@ func TestAHaltIsEnteredBeforeAnythingElseIsLookedAt(t *testing.T) {
 	must(t, p.prover.Step(t.Context()))
 	if p.kicks == 0 {
 		t.Error("no pass is asked for")
+	}
+}
+
+// TestWhatNobodyKnowsToHaveEndedStays: an unsigned closure ends nothing while the ledger is new either, nor once the prover has looked.
+func TestWhatNobodyKnowsToHaveEndedStays(t *testing.T) {
+	p := deployed(t)
+	p.later(time.Minute)
+	p.records("", coordinator, "closure", `outcome: "withdrawn", reason: "nobody has the time to look at it"`)
+	p.pass()
+	must(t, p.Records.Close())
+	files, err := filepath.Glob(filepath.Join(p.Root, ".pomona", "ledger*"))
+	must(t, err)
+	for _, f := range files {
+		must(t, os.Remove(f))
+	}
+	p = p.restarted()
+	p.pass()
+	p.goes()
+	stays := func(when string) {
+		t.Helper()
+		if _, err := p.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "pilots.try is gone") || p.commitServed() == p.head() {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	stays("nothing is proven yet")
+	must(t, p.prover.Step(t.Context()))
+	stays("nobody wrote the closure")
+	p.believe(false)
+	if _, err := p.Reconcile(t.Context()); err != nil || p.commitServed() != p.head() {
+		t.Errorf("nobody could say who wrote it: %v", err)
 	}
 }
