@@ -29,6 +29,7 @@ func (p *Proofs) granting(records []statedRecord) *Proofs {
 	if p != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		out.asks = p.asks
 		maps.Copy(out.proven, p.proven)
 		maps.Copy(out.doubts, p.doubts)
 	}

@@ -32,8 +32,9 @@ type piloting struct {
 	keys   string // folder, a file for each person
 	prover *reconciler.Prover
 	kicks  int
-	n      int // of records
-	agreed int // of agreements
+	kicked func() // nil: nothing is done then
+	n      int    // of records
+	agreed int    // of agreements
 }
 
 func newPiloting(t *testing.T) *piloting {
@@ -82,7 +83,11 @@ func (p *piloting) believe(signers bool) {
 		must(p.t, err)
 		approvers.Signers = s
 	}
-	p.prover = reconciler.NewProver(&reconciler.Prover{Reconciler: p.Reconciler, Approvers: approvers, Kick: func(context.Context) { p.kicks++ }})
+	p.prover = reconciler.NewProver(&reconciler.Prover{Reconciler: p.Reconciler, Approvers: approvers, Kick: func(context.Context) {
+		if p.kicks++; p.kicked != nil {
+			p.kicked()
+		}
+	}})
 }
 
 // restarted is what comes after the death of a service.

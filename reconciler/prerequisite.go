@@ -21,7 +21,7 @@ func (r *Reconciler) Prerequisites(ctx context.Context, approvers Approvers) ([]
 		return nil, err
 	}
 	here := *r
-	if _, err := NewProver(&Prover{Reconciler: &here, Approvers: approvers}).find(ctx, w); err != nil {
+	if _, err := NewProver(&Prover{Reconciler: &here, Approvers: approvers}).find(ctx, w, nil); err != nil {
 		return nil, err
 	}
 	return here.judgePrerequisites(ctx, w)

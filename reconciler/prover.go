@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,12 +45,26 @@ type Prover struct {
 	Kick      func(context.Context) // makes a pass
 
 	wakes   chan struct{} // at most one is waiting
+	wrote   map[recordKey]writing
 	trouble trouble
 }
+
+// writing is by which commits a record was written down.
+type writing struct {
+	sayings string // of which history that was found out
+	commits []string
+}
+
+// How records are looked at.
+const (
+	maxBatch = 20               // of records that nobody waits for
+	settled  = 10 * time.Minute // for which an answer stands that only another history or other signers change: keys have times, and disks fail
+)
 
 // Proofs remember what a prover has found out. A nil *Proofs knows nothing. It is safe for concurrent use.
 type Proofs struct {
 	signers *repo.Signers // nil: signatures count for nothing
+	asks    bool          // somebody could say who wrote records
 
 	mu     sync.Mutex
 	proven map[recordKey]observed.Proof
@@ -60,12 +76,14 @@ type unproven struct {
 	why   string
 	sure  bool // everybody who could say so was asked, and did not
 	until time.Time
+	by    string // what said so, while it stands until something of that changes; empty: somebody may say otherwise any time
+	given string // sayings and signers, likewise
 }
 
 // NewProver completes a prover whose exported fields are set, and has its reconciler believe it.
 func NewProver(p *Prover) *Prover {
-	p.wakes = make(chan struct{}, 1)
-	p.Proofs = &Proofs{signers: p.Approvers.Signers, proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
+	p.wakes, p.wrote = make(chan struct{}, 1), map[recordKey]writing{}
+	p.Proofs = &Proofs{signers: p.Approvers.Signers, asks: p.Approvers.Signers != nil || p.Approvers.Forge != nil, proven: map[recordKey]observed.Proof{}, doubts: map[recordKey]unproven{}}
 	p.Observers = append(p.Observers, p)
 	return p
 }
@@ -119,61 +137,171 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.find(ctx, w)
+	return p.find(ctx, w, func() bool {
+		now, err := p.Repo.Resolve(p.Branch)
+		return err == nil && now.ID != head.ID
+	})
 }
 
-// find looks once at every record of a commit that is not proven, and says how many it could prove.
-func (p *Prover) find(ctx context.Context, w wanted) (found int, err error) {
+// find looks once at every record of a commit that is not proven, and says how many it could prove. What halts or ends something comes first, and
+// is entered before anything else is looked at. Once it has moved on, what is left waits for the next time.
+func (p *Prover) find(ctx context.Context, w wanted, moved func() bool) (found int, err error) {
 	entered, _ := p.provenRecords(ctx) // what a ledger that cannot be read has is found out once more
+	by := w.commit.ID + " " + p.Approvers.Signers.Stamp()
 	var records []statedRecord
 	for _, s := range recordsOf(w.stated) {
-		if _, proven := entered.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now()) {
+		if _, proven := entered.proofs[s.recordKey]; !proven && p.Proofs.due(s.recordKey, p.Now(), by) {
 			records = append(records, s)
 		}
 	}
 	if len(records) == 0 {
 		return 0, nil
 	}
+	if p.Approvers.Signers == nil && p.Approvers.Forge == nil {
+		for _, s := range records {
+			p.Proofs.doubt(s.recordKey, unproven{why: errNobodyToAsk.Error(), until: p.Now().Add(again)})
+		}
+		return 0, nil
+	}
 	origins := p.origins()
-	wrote, err := origins.sayings(ctx, w.commit, records)
+	sayings, err := origins.sayings(ctx, w.commit, records)
 	if err != nil {
 		return 0, err
 	}
-	var rows []ledger.RecordProof
-	known, at := p.Approvers.witnesses(p.Repo), p.Now() // what is found out at once is known at once
+	said := map[recordKey][]repo.Saying{}
 	for i, s := range records {
-		proof, doubt := p.prove(ctx, s, wrote[i], origins, known)
+		said[s.recordKey] = sayings[i]
+	}
+	p.forget(said)
+	known, at := p.Approvers.witnesses(p.Repo), p.Now() // what one look finds out is known at once
+	for _, batch := range batchesOf(records) {
+		rows, err := p.look(ctx, batch, said, origins, known, by, at)
+		if found += len(rows); err != nil {
+			return found, err
+		}
+		if batch[0].turn != lookLater && len(rows) > 0 && p.Kick != nil {
+			p.Kick(ctx)
+		}
+		if batch[0].turn == lookLater && moved != nil && moved() {
+			p.Passed(Done{})
+			return found, nil
+		}
+	}
+	return found, nil
+}
+
+// look finds out who wrote some records, and enters what it finds.
+func (p *Prover) look(ctx context.Context, records []statedRecord, said map[recordKey][]repo.Saying, o *origins, known *witnesses, by string,
+	at time.Time) (rows []ledger.RecordProof, err error) {
+	proofs := map[recordKey]observed.Proof{}
+	for _, s := range records {
+		given := givenBy(said[s.recordKey], p.Approvers.Signers.Stamp())
+		if p.Proofs.stands(s.recordKey, given, by, p.Now()) {
+			continue
+		}
+		proof, doubt := p.prove(ctx, s, said[s.recordKey], o, known)
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if doubt != nil {
+			if doubt.by != "" {
+				doubt.by, doubt.given = by, given
+			}
 			p.Proofs.doubt(s.recordKey, *doubt)
 			continue
 		}
-		p.Proofs.prove(s.recordKey, proof)
+		proofs[s.recordKey] = proof
 		p.Log.Info("record is proven", "of", s.name, "record", s.record, "by", proof.By, "known", proof.Source)
 		rows = append(rows, ledger.RecordProof{Section: s.section, Name: s.name, Record: s.record, Digest: s.digest, By: proof.By, Source: proof.Source, At: at})
 	}
-	p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, rows) })
-	return len(rows), nil
+	if len(rows) > 0 {
+		p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, rows) })
+	}
+	for key, proof := range proofs { // once the ledger says since when
+		p.Proofs.prove(key, proof)
+	}
+	return rows, nil
+}
+
+// errNobodyToAsk says that a service knows nobody who could say who wrote a record.
+var errNobodyToAsk = errors.New("no signers and no forge are known that could say who wrote it: a service has them in repository.signatures or forge, " +
+	"a command in --allowed-signers or git's gpg.ssh.allowedSignersFile")
+
+// forget forgets by which commits records were written that nobody asks about any more.
+func (p *Prover) forget(asked map[recordKey][]repo.Saying) {
+	maps.DeleteFunc(p.wrote, func(k recordKey, _ writing) bool {
+		_, still := asked[k]
+		return !still
+	})
+}
+
+// givenBy is what an answer about a record depends on.
+func givenBy(sayings []repo.Saying, signers string) string {
+	b, _ := json.Marshal(sayings) // has only what JSON has
+	sum := sha256.Sum256(append(b, signers...))
+	return hex.EncodeToString(sum[:])
+}
+
+// When a record is looked at.
+const (
+	lookFirst    = iota // it may halt or end something, or have it go on
+	lookTogether        // agreements: those that are known at once count by their own time
+	lookLater           // all else
+)
+
+// batchesOf are records in the order in which they are looked at, in parts that are entered together.
+func batchesOf(records []statedRecord) (batches [][]statedRecord) {
+	turns := map[int][]statedRecord{}
+	for _, s := range records {
+		turns[s.turn] = append(turns[s.turn], s)
+	}
+	rest := turns[lookLater]
+	slices.SortStableFunc(rest, func(a, b statedRecord) int { return strings.Compare(a.at, b.at) }) // as their commits are, more or less
+	for _, turn := range []int{lookFirst, lookTogether} {
+		if len(turns[turn]) > 0 {
+			batches = append(batches, turns[turn])
+		}
+	}
+	return slices.AppendSeq(batches, slices.Chunk(rest, maxBatch))
+}
+
+// pilotTurn is when a record of a pilot is looked at.
+func pilotTurn(r desired.PilotRecord) int {
+	switch {
+	case r.Kind == desired.RecordHalt, r.Kind == desired.RecordResume, r.Kind == desired.RecordClosure,
+		r.Kind == desired.RecordAuthorisation && r.Decision == "deny":
+		return lookFirst
+	case r.Kind == desired.RecordAgreement:
+		return lookTogether
+	}
+	return lookLater
+}
+
+// prerequisiteTurn is when a record of a prerequisite is looked at.
+func prerequisiteTurn(r desired.PrerequisiteRecord) int {
+	if r.Kind == desired.RetireRecord {
+		return lookFirst
+	}
+	return lookLater
 }
 
 // statedRecord is a record of a site.
 type statedRecord struct {
 	recordKey
 	by, at string
+	turn   int
 }
 
 // recordsOf are all records of a site.
 func recordsOf(s desired.Site) (all []statedRecord) {
 	for name, p := range s.Pilots {
 		for record, r := range p.Records {
-			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By, r.At})
+			all = append(all, statedRecord{recordKeyOf(pilotSection, name, record, r), r.By, r.At, pilotTurn(r)})
 		}
 	}
 	for name, p := range s.Prerequisites {
 		for record, r := range p.Records {
-			all = append(all, statedRecord{recordKeyOf(prerequisiteSection, name, record, r), r.By, r.At})
+			all = append(all, statedRecord{recordKeyOf(prerequisiteSection, name, record, r), r.By, r.At, prerequisiteTurn(r)})
 		}
 	}
 	slices.SortFunc(all, func(a, b statedRecord) int {
@@ -185,25 +313,36 @@ func recordsOf(s desired.Site) (all []statedRecord) {
 // prove says who wrote a record, or why nobody is known to have. The commit that wrote it down first must say the whole record as it is now: else
 // somebody else may have written the rest of it.
 func (p *Prover) prove(ctx context.Context, s statedRecord, sayings []repo.Saying, o *origins, known *witnesses) (observed.Proof, *unproven) {
-	until := p.Now().Add(again)
-	doubt := func(sure bool, why error) (observed.Proof, *unproven) {
-		return observed.Proof{}, &unproven{why.Error(), sure, until}
+	doubt := func(sure, settles bool, why error) (observed.Proof, *unproven) {
+		d := unproven{why: why.Error(), sure: sure, until: p.Now().Add(again)}
+		if settles {
+			d.until, d.by = p.Now().Add(settled), "history"
+		}
+		return observed.Proof{}, &d
 	}
-	if p.Approvers.Signers == nil && p.Approvers.Forge == nil {
-		return doubt(false, errors.New("no signers and no forge are known that could say who wrote it: a service has them in repository.signatures or forge, "+
-			"a command in --allowed-signers or git's gpg.ssh.allowedSignersFile"))
-	}
-	commits, sure, why := o.of(ctx, s, sayings)
+	commits, sure, why := p.wroteDown(ctx, s, sayings, o)
 	if why != nil {
-		return doubt(sure, why)
+		return doubt(sure, sure, why)
 	}
 	var proof plan.RecordProof
 	for _, commit := range commits {
 		if proof = known.proveCommit(ctx, s.by, commit); proof.Doubt != "" {
-			return doubt(known.silent == nil, errors.New(proof.Doubt))
+			return doubt(known.silent == nil, p.Approvers.Forge == nil, errors.New(proof.Doubt))
 		}
 	}
 	return observed.Proof{By: proof.Who, Source: proof.Source}, nil
+}
+
+// wroteDown are the commits that wrote a record down, as origins say. What they are by the same history is found out once.
+func (p *Prover) wroteDown(ctx context.Context, s statedRecord, sayings []repo.Saying, o *origins) (commits []string, sure bool, why error) {
+	by := givenBy(sayings, "")
+	if was, ok := p.wrote[s.recordKey]; ok && was.sayings == by {
+		return was.commits, false, nil
+	}
+	if commits, sure, why = o.of(ctx, s, sayings); why == nil {
+		p.wrote[s.recordKey] = writing{by, commits}
+	}
+	return commits, sure, why
 }
 
 // provenRecords is what the ledger knows of who wrote records.
@@ -232,11 +371,29 @@ func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
 	return nil
 }
 
-func (p *Proofs) due(k recordKey, now time.Time) bool {
+// ask says whether somebody could say who wrote records.
+func (p *Proofs) ask() bool { return p != nil && p.asks }
+
+// due says whether a record is to be looked at. By is what a settled doubt may stand by.
+func (p *Proofs) due(k recordKey, now time.Time, by string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, proven := p.proven[k]
-	return !proven && !now.Before(p.doubts[k].until)
+	was := p.doubts[k]
+	return !proven && (!now.Before(was.until) || was.by != "" && was.by != by)
+}
+
+// stands says whether a settled doubt still stands, since nothing has changed that it was given by; then by something else now.
+func (p *Proofs) stands(k recordKey, given, by string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.doubts[k]
+	if was.by == "" || was.given != given || !now.Before(was.until) {
+		return false
+	}
+	was.by = by
+	p.doubts[k] = was
+	return true
 }
 
 func (p *Proofs) prove(k recordKey, proof observed.Proof) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/forge"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
@@ -44,12 +45,14 @@ func (r *Reconciler) rewritten(ctx context.Context, before desired.Site, commit 
 	return r.refuse(ctx, w, desired.Rewritten(before, w.site, r.statesOf(ctx, commit)), before)
 }
 
-// statesOf is how far pilots and prerequisites of a commit are, worked out once somebody asks. Of what the ledger has nothing proven, nobody knows.
+// statesOf is how far pilots and prerequisites of a commit are, worked out once somebody asks. Where somebody could say who wrote records, what nobody
+// knows to have ended has not; elsewhere nobody knows how far something is of which the ledger has nothing proven.
 func (r *Reconciler) statesOf(ctx context.Context, commit string) func(section, name string) string {
 	states := sync.OnceValue(func() map[[2]string]string {
 		states := map[[2]string]string{}
 		known, _ := r.provenRecords(ctx) // a ledger that cannot be read knows nothing
-		if len(known.proofs) == 0 {
+		asks := r.Proofs.ask()
+		if len(known.proofs) == 0 && !asks {
 			return states
 		}
 		w, err := r.load(ctx, commit)
@@ -66,10 +69,16 @@ func (r *Reconciler) statesOf(ctx context.Context, commit string) func(section, 
 				states[[2]string{prerequisiteSection, now.Name}] = now.State
 			}
 		}
-		maps.DeleteFunc(states, func(of [2]string, _ string) bool { return !known.proves(of) })
+		maps.DeleteFunc(states, func(of [2]string, _ string) bool { return !asks && !known.proves(of) })
 		return states
 	})
-	return func(section, name string) string { return states()[[2]string{section, name}] }
+	return func(section, name string) string {
+		state := states()[[2]string{section, name}]
+		if state == "" && r.Proofs.ask() {
+			return desired.NotKnown
+		}
+		return state
+	}
 }
 
 // proves says whether anything is proven of something in a section.
@@ -230,7 +239,8 @@ func (k *witnesses) approval(ctx context.Context, commit string) witness {
 	if !ok {
 		number, people, err := k.ask(ctx, commit)
 		w = witness{people, fmt.Sprintf("approval of pull request %d", number), err}
-		switch {
+		switch unknown := (*forge.Unknown)(nil); {
+		case errors.As(err, &unknown): // who counts for nobody does not make it silent
 		case err != nil:
 			k.silent, w.people = err, nil
 		case len(people) == 0:

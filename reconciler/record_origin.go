@@ -12,10 +12,14 @@ import (
 // maxSayings is how many commits are read to find the one that wrote a record down.
 const maxSayings = 500
 
+// maxThen is of how many commits it is remembered what they say: records of one commit, and of those beside it, are asked about one after another.
+const maxThen = 64
+
 // origins find the commits that wrote records down first. Who brings a record back, moves or formats it has not written it.
 type origins struct {
 	*Reconciler
-	then map[string]said // by commit
+	then  map[string]said // by commit
+	order []string        // in which then has been filled
 }
 
 // said is what a commit says.
@@ -24,7 +28,7 @@ type said struct {
 	invalid bool // as a site: it may not say all
 }
 
-func (r *Reconciler) origins() *origins { return &origins{r, map[string]said{}} }
+func (r *Reconciler) origins() *origins { return &origins{Reconciler: r, then: map[string]said{}} }
 
 // sayings are, for each record, the commits that had it in their files otherwise than their parents.
 func (o *origins) sayings(ctx context.Context, from repo.Commit, records []statedRecord) ([][]repo.Saying, error) {
@@ -108,6 +112,15 @@ func (o *origins) says(ctx context.Context, commit string) (said, error) {
 			now.keys[each.recordKey] = true
 		}
 	}
-	o.then[commit] = now
+	o.remember(commit, now)
 	return now, nil
+}
+
+// remember remembers what a commit says, and forgets what has been remembered longest.
+func (o *origins) remember(commit string, now said) {
+	if o.order = append(o.order, commit); len(o.order) > maxThen {
+		delete(o.then, o.order[0])
+		o.order = o.order[1:]
+	}
+	o.then[commit] = now
 }

@@ -57,6 +57,14 @@ func TestACommitIsByWhoeverApprovedIt(t *testing.T) {
 			t.Errorf("%s: it is asked %d times", w.name, sum)
 		}
 	}
+	f := approving{people: map[string][]string{"a1": {"bo"}, "u1": nil}, err: &forge.Unknown{Number: 7, Logins: []string{"eve@github"}}, asked: map[string]int{}}
+	known := Approvers{Forge: f}.witnesses(nil)
+	if p := known.proveCommit(t.Context(), by, "u1"); !strings.Contains(p.Doubt, "approved by eve@github, and nobody knows who that is") || known.silent != nil {
+		t.Errorf("by somebody without an address: %+v", p)
+	}
+	if p := known.proveCommit(t.Context(), by, "a1"); p.Who != "bo" {
+		t.Errorf("by him beside somebody without an address: %+v", p)
+	}
 	if p := (Approvers{}).witnesses(nil).proveCommit(t.Context(), by, "a1"); !strings.Contains(p.Doubt, "no signers and no forge") {
 		t.Errorf("without any: %+v", p)
 	}

@@ -17,7 +17,8 @@ import (
 // openForge opens the forge where a configured site is reviewed. Nothing is asked yet, but its secrets must be readable.
 func openForge(site string, conf desired.ServedSite) (forge.Forge, error) {
 	f := conf.Forge
-	o := forge.Options{API: f.API, Repository: f.Repository, Branch: conf.Repository.TheBranch(), Site: site, Hook: f.Hook, Link: f.Link, People: f.People}
+	o := forge.Options{API: f.API, Repository: f.Repository, Branch: conf.Repository.TheBranch(), Site: site, Hook: f.Hook, Link: f.Link, People: f.People,
+		Addresses: conf.Repository.Signatures != nil}
 	secret := f.Token
 	if f.App != nil {
 		secret = f.App.Key

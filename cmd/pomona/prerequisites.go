@@ -123,12 +123,13 @@ func (f *prerequisiteFlags) approvers(cmd *cobra.Command) (a reconciler.Approver
 		}
 	}
 	if f.forgeAt != "" {
-		a.Forge, err = f.forge()
+		a.Forge, err = f.forge(a.Signers != nil)
 	}
 	return a, err
 }
 
-func (f *prerequisiteFlags) forge() (forge.Forge, error) {
+// forge says who approved what. Beside signers, people are known by their addresses alone.
+func (f *prerequisiteFlags) forge(signers bool) (forge.Forge, error) {
 	o, kind, err := f.change.forgeOf(f.forgeAt)
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func (f *prerequisiteFlags) forge() (forge.Forge, error) {
 	if o.Token, err = f.change.tokens(o.API, remote.New(remote.Options{Credentials: credentials})); err != nil {
 		return nil, err
 	}
-	o.People = f.people
+	o.People, o.Addresses = f.people, signers
 	return forge.New(kind, o)
 }
 

@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
+// NotKnown is the state of something of which it should be known whether it has ended, and is not: it stays.
+const NotKnown = "not known to have ended"
+
 // Rewritten are the records of pilots and prerequisites that one commit of a site has and a later one says otherwise or not at all:
-// evidence is added, never changed. What has ended may go with all its records: state says how far something of a section was then; empty: nobody knows,
-// and its records alone tell.
+// evidence is added, never changed. What has ended may go with all its records: state says how far something of a section was then; empty: nobody
+// could, and its records alone tell.
 func Rewritten(before, now Site, state func(section, name string) string) Problems {
 	var ps Problems
 	ps = append(ps, rewritten("pilots", before.Pilots, now.Pilots, Pilot.records, stays(state, "pilots", Pilot.Ended, "closed", "denied", "expired"))...)

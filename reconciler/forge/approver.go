@@ -39,18 +39,42 @@ func (o *opinions) approvers() []string {
 	return slices.DeleteFunc(o.names, func(login string) bool { return !o.last[login] })
 }
 
-// people are logins as people.
-func (o Options) people(logins []string, kind string) (people []string) {
+// Unknown is that some who have approved a pull request count for nobody, since Options.People does not name them: each may be somebody who is known
+// by an address too.
+type Unknown struct {
+	Number int
+	Logins []string // each LOGIN@KIND
+}
+
+// Error implements error.
+func (u *Unknown) Error() string {
+	return fmt.Sprintf("pull request %d is approved by %s, and nobody knows who that is: add the login to forge: people of the service, or to --forge-person",
+		u.Number, strings.Join(u.Logins, ", "))
+}
+
+// people are logins as people. Where people have addresses, a login without counts for nobody.
+func (o Options) people(number int, logins []string, kind string) (people []string, err error) {
+	unknown := Unknown{Number: number}
 	for _, login := range logins {
-		person := login + "@" + kind
-		for known, address := range o.People {
+		address := ""
+		for known, of := range o.People {
 			if strings.EqualFold(known, login) { // as forges compare them
-				person = address
+				address = of
 			}
 		}
-		people = append(people, person)
+		switch {
+		case address != "":
+			people = append(people, address)
+		case len(o.People) > 0 || o.Addresses:
+			unknown.Logins = append(unknown.Logins, login+"@"+kind)
+		default:
+			people = append(people, login+"@"+kind)
+		}
 	}
-	return people
+	if len(unknown.Logins) > 0 {
+		return people, &unknown
+	}
+	return people, nil
 }
 
 // mayWrite says whether somebody may write to the repository now. Whoever is a member of its organization need not.
@@ -103,7 +127,8 @@ func (g *GitHub) Approvers(ctx context.Context, commit string) (number int, peop
 	if err != nil {
 		return 0, nil, g.failed(ctx, what, err)
 	}
-	return merged.GetNumber(), g.options.people(logins, "github"), nil
+	people, err = g.options.people(merged.GetNumber(), logins, "github")
+	return merged.GetNumber(), people, err
 }
 
 // giteaReview is a review as Gitea sends it. Official is one of somebody who may write.
@@ -144,5 +169,6 @@ func (g *Gitea) Approvers(ctx context.Context, commit string) (number int, peopl
 	if err != nil {
 		return 0, nil, fmt.Errorf("pull request %d: %w", p.Number, g.http.failed(ctx, what, err))
 	}
-	return p.Number, g.options.people(o.approvers(), "gitea"), nil
+	people, err = g.options.people(p.Number, o.approvers(), "gitea")
+	return p.Number, people, err
 }

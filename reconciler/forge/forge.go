@@ -33,8 +33,9 @@ type Forge interface {
 	// OpenChange opens a pull request for a branch that was pushed, and gives its address; one that is open already is kept.
 	OpenChange(ctx context.Context, c Change) (url string, err error)
 	// Approvers are those who have approved, as it was merged, the pull request that brought a commit, and its number; only those who may
-	// write to the repository, each by the address that Options.People has for the login, else as LOGIN@KIND: what is before the @ of
-	// somebody's address anybody may take for a login. Who has changed his mind has not approved. Number 0: no merged one brought it.
+	// write to the repository, each by the address that Options.People has for the login. Who has none counts for nobody, and an *Unknown says so beside
+	// the others; without any addresses they are LOGIN@KIND: what is before the @ of somebody's address anybody may take for a login. Who has changed his
+	// mind has not approved. Number 0: no merged one brought it.
 	Approvers(ctx context.Context, commit string) (number int, people []string, err error)
 }
 
@@ -137,6 +138,7 @@ type Options struct {
 	App        *App              // nil: the token is a user's. GitHub only
 	Site       string            // tells comments of several sites in one repository apart
 	People     map[string]string // addresses of people, by their login there
+	Addresses  bool              // people are known by addresses elsewhere too, as signers: a login without one counts for nobody, also if none has one
 	Hook       string            // address of our webhook, to find its deliveries; empty: the only one. An App has its own
 	Link       string            // of a page that says what a cut comment does not; may be empty
 	TLS        *tls.Config       // nil: the machine's certificates

@@ -295,7 +295,7 @@ func (m *Mirror) takeAgain(ctx context.Context, tip plumbing.Hash, was error) er
 }
 
 func (m *Mirror) refusal(tip plumbing.Hash, err error) refusal {
-	return refusal{tip, m.named, m.o.Signers.stamp(), m.doubt != nil, err}
+	return refusal{tip, m.named, m.o.Signers.Stamp(), m.doubt != nil, err}
 }
 
 // take fetches a commit, makes sure that it is whole, judges it and accepts it. What is not whole is cloned anew once.

@@ -118,8 +118,8 @@ func (s *Signers) stampOf() string {
 	return all.String()
 }
 
-// stamp changes when the keys do.
-func (s *Signers) stamp() string {
+// Stamp changes when the keys do.
+func (s *Signers) Stamp() string {
 	if s == nil {
 		return ""
 	}
