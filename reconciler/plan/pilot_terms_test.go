@@ -198,9 +198,46 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
 			l.record("halt-1", coordinator, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 		}, plan.PilotHalted, []string{"", ""}},
-		"halted by an outsider": {func(l *life) {
+		"halted by anybody": {func(l *life) { // who can break the terms can name himself in them
 			l.record("halt-1", outsider, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"halted by a tester who is no longer named": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Testers = []string{"tim@example.org"} })
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"halted by nobody knows whom": {func(l *life) {
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			delete(l.f.Proofs, "halt-1")
 		}, plan.PilotCalled, []string{s, ""}},
+		"it goes on by who has named himself": {func(l *life) {
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
+			l.record("resume-1", outsider, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"it goes on by who was coordinator once": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = "cleo@example.org" })
+			l.agrees("agreement-2", owner)
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+			l.p.Audience = []string{"all@example.org"}
+		}, plan.PilotHalted, []string{"", ""}},
+		"more may fail": {func(l *life) {
+			l.p.Rollout = &desired.Rollout{Waves: slices.Clone(l.p.Rollout.Waves)}
+			l.p.Rollout.Waves[0].MaxFailures = 9
+			l.runs("fec1", "init-failed", "2.0")
+		}, plan.PilotHalted, []string{"", ""}},
+		"nobody authorised what failed": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Authoriser = "max@example.org" })
+			l.runs("fec1", "fallback", "1.0")
+		}, plan.PilotHalted, []string{"", ""}},
+		"it failed before it went on": {func(l *life) {
+			l.runs("fec1", "init-failed", "2.0")
+			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotCalled, []string{s, ""}},
+		"it was seen to fail": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Authoriser = "max@example.org" })
+			l.f.Tripped, l.f.TrippedWhy = l.now, "fec1 failed with it"
+		}, plan.PilotHalted, []string{"", ""}},
 		"it went on long ago": {func(l *life) {
 			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
@@ -226,6 +263,9 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 		got := plan.Unagreed(n.Place, &was, n.Unagreed)
 		if n.Unagreed == "" || got.State != c.state || !slices.Equal(got.Waves, c.gets) || got.Withheld != n.Unagreed {
 			t.Errorf("%s: it is %s, unagreed %q, its place %+v, want %s %v", name, n.State, n.Unagreed, got, c.state, c.gets)
+		}
+		if failed := slices.ContainsFunc(l.f.FECs, observed.PilotFEC.Failed) && c.state == plan.PilotHalted; failed != (n.Trip != "") || failed != !n.TripAt.IsZero() {
+			t.Errorf("%s: to be remembered is %q of %s", name, n.Trip, n.TripAt)
 		}
 		if none := plan.Unagreed(n.Place, nil, n.Unagreed); slices.Contains(none.Waves, s) || len(none.Snapshots) > 0 {
 			t.Errorf("%s: without anything published it gets %+v", name, none)
