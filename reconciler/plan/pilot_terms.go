@@ -221,6 +221,63 @@ func (c *pilotCase) failedSince(from, now time.Time) (t pilotTrouble) {
 	return t
 }
 
+// ended has what was seen to end a pilot end it still, whoever the terms name now, and whatever there is now to be ended.
+func (c *pilotCase) ended() {
+	for _, state := range []string{PilotDenied, PilotClosed} {
+		since, seen := c.f.Since[state]
+		if !seen {
+			continue
+		}
+		var was []*pilotRecord
+		counts := false
+		for _, r := range c.records {
+			if c.unproven(r) != "" || r.at.IsZero() || r.known.Truncate(time.Second).After(since) || !c.ends(state, r, since) {
+				continue
+			}
+			was, counts = append(was, r), counts || r.doubt == "" && !r.void
+		}
+		if counts {
+			continue
+		}
+		for _, r := range was {
+			r.doubt, r.void = "", false
+			delete(c.doubts, r.name)
+			c.void = slices.DeleteFunc(c.void, func(name string) bool { return name == r.name })
+		}
+	}
+}
+
+// ends says whether a record may have ended a pilot in a state by a time: who was its authoriser then, nobody knows any more; for who could close it, the
+// last agreement by then is asked.
+func (c *pilotCase) ends(state string, r *pilotRecord, by time.Time) bool {
+	if state == PilotDenied {
+		return denies(r) && (!r.void || c.wasFrozen(r.Subject))
+	}
+	if r.Kind != desired.RecordClosure {
+		return false
+	}
+	var last *pilotRecord
+	for _, a := range c.terms.chain {
+		if !a.known.Truncate(time.Second).After(by) {
+			last = a
+		}
+	}
+	switch {
+	case r.Outcome == "withdrawn":
+		return last == nil || last.namesAgreeing(r.By)
+	case last == nil:
+		return false
+	}
+	return last.Coordinator != "" && samePerson(last.Coordinator, r.By)
+}
+
+// wasFrozen says whether somebody has frozen packages, who may have been the coordinator then.
+func (c *pilotCase) wasFrozen(subject string) bool {
+	return slices.ContainsFunc(c.records, func(r *pilotRecord) bool {
+		return r.Kind == desired.RecordFreeze && r.Subject == subject && c.unproven(r) == ""
+	})
+}
+
 // over says whether a record may end a pilot in a state: it was seen to do so while the terms were agreed, whatever they say now, or anyway.
 func (c *pilotCase) over(state string, r *pilotRecord) bool {
 	since, seen := c.f.Since[state]

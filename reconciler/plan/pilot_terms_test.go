@@ -364,6 +364,93 @@ func TestWhatHasEndedStaysSoWhateverItsTermsSay(t *testing.T) {
 	}
 }
 
+// TestWhatHasEndedDoesNotComeBackByOnePerson who names himself and agrees to that alone, once its end was seen.
+func TestWhatHasEndedDoesNotComeBackByOnePerson(t *testing.T) {
+	const withdrawn = "withdrawn: " + sentence
+	replace := func(who string) func(*life) { // in every role but the developer's
+		return func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Coordinator, r.Authoriser, r.Testers = who, who, []string{who} })
+			l.agrees("agreement-2", who)
+			s := l.f.Subject
+			l.record("freeze-2", who, desired.RecordFreeze, desired.PilotRecord{Subject: s})
+			l.record("report-2", who, desired.RecordReport, desired.PilotRecord{Subject: s, Compat: "backward-compatible", Checks: passes(nil)})
+			l.record("authorisation-2", who, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "ok"})
+			l.record("notes-2", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new"})
+			l.wait(time.Hour)
+		}
+	}
+	deny := func(l *life) {
+		l.record("deny-1", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: l.f.Subject, Decision: "deny", Reason: sentence})
+	}
+	closes := func(name, by, outcome string) func(*life) {
+		return func(l *life) {
+			l.record(name, by, desired.RecordClosure, desired.PilotRecord{Outcome: outcome, Reason: sentence})
+		}
+	}
+	other := func(l *life) { l.f.Subject = "sha256:" + strings.Repeat("b", 64) }
+	for name, c := range map[string]struct {
+		ends       []func(*life)
+		state, why string
+		then       func(*life)
+		comes      bool // back
+	}{
+		"denied":           {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, replace(coordinator), false},
+		"denied by others": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, replace(owner), false},
+		"denied, and offered otherwise": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence,
+			func(l *life) { other(l); replace(owner)(l) }, false},
+		"withdrawn": {[]func(*life){closes("closure-1", coordinator, "withdrawn")}, plan.PilotClosed, withdrawn, replace(owner), false},
+		"withdrawn by its owner": {[]func(*life){closes("closure-1", owner, "withdrawn")}, plan.PilotClosed, withdrawn, func(l *life) {
+			l.p.Owner = coordinator
+			replace(coordinator)(l)
+		}, false},
+		"an outsider wanted it withdrawn": {[]func(*life){closes("closure-0", outsider, "withdrawn"), closes("closure-1", coordinator, "withdrawn")}, plan.PilotClosed, withdrawn, replace(owner), false},
+		"nobody has seen it denied": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			delete(l.f.Since, plan.PilotDenied)
+			replace(coordinator)(l)
+		}, true},
+		"proven after it was seen": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			l.f.ProvenAt = map[string]time.Time{"deny-1": l.now.Add(time.Hour)}
+			replace(coordinator)(l)
+		}, true},
+		"not proven any more": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			delete(l.f.Proofs, "deny-1")
+			replace(coordinator)(l)
+		}, true},
+	} {
+		l := agreed()
+		for _, end := range c.ends {
+			end(l)
+		}
+		l.f.Since[c.state] = l.now
+		if n := l.judge(); n.State != c.state || n.Why != c.why {
+			t.Errorf("%s: it is %s: %s", name, n.State, n.Why)
+		}
+		c.then(l)
+		n := l.judge()
+		if c.comes != (n.State != c.state) || !c.comes && slices.Contains(n.Place.Waves, l.f.Subject) || !c.comes && n.Why != c.why || n.Unagreed != "" {
+			t.Errorf("%s: it becomes %s (%s), unagreed %q, and waves get %v", name, n.State, n.Why, n.Unagreed, n.Place.Waves)
+		}
+		if !c.comes && (slices.Contains(n.Doubted, n.Record) || slices.Contains(n.Void, n.Record)) {
+			t.Errorf("%s: %s counts, and is doubted %v or void %v", name, n.Record, n.Doubts, n.Void)
+		}
+	}
+	l := newSitePilot().closed() // an earlier record of somebody who could not does not count instead
+	l.silent = true
+	l.agrees("agreement-1", owner)
+	l.change("agreement-1", func(r *desired.PilotRecord) { r.At = pilotDawn.Format(time.RFC3339) })
+	closes("closure-0", outsider, "withdrawn")(l)
+	l.change("closure-0", func(r *desired.PilotRecord) { r.At = pilotDawn.Add(time.Hour).Format(time.RFC3339) })
+	closes("closure-9", owner, "promoted")(l)
+	l.change("closure-9", func(r *desired.PilotRecord) { r.At = pilotDawn.Add(2 * time.Hour).Format(time.RFC3339) })
+	l.f.Since = map[string]time.Time{plan.PilotClosed: l.now}
+	was := l.judge()
+	l.as(func(r *desired.PilotRoles) { r.Coordinator = owner })
+	l.agrees("agreement-2", owner)
+	if n := l.judge(); n.State != plan.PilotClosed || !strings.HasPrefix(n.Why, "promoted") || was.Why != n.Why {
+		t.Errorf("it was closed, %s, and is %s, %s: %s", was.Why, n.State, n.Why, n.Record)
+	}
+}
+
 // TestNobodyIsToldWhatIsNotAgreed but that it is halted.
 func TestNobodyIsToldWhatIsNotAgreed(t *testing.T) {
 	l := newSitePilot().called()
