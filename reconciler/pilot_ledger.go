@@ -224,7 +224,8 @@ func (k pilotLedger) seen(name string, f *plan.PilotFacts, was *tree.PilotPlace,
 	}
 }
 
-// seePilots enters what is to be remembered of pilots as they are now, and forgets those that are gone.
+// seePilots enters what is to be remembered of pilots as they are now. What was seen of one that is not there stays: it may come back, with all that was
+// said of it.
 func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
 	if j.w.commit.ID == "" {
 		return // the pass ended before it judged
@@ -236,16 +237,9 @@ func (r *Reconciler) seePilots(ctx context.Context, j pilotsJudged) {
 		}
 		at := r.Now().UTC().Truncate(time.Second)
 		var seen, forget []ledger.PilotSight
-		there := map[string]bool{}
 		for _, now := range j.now {
-			there[now.Name] = true
 			more, gone := pilotSights(now, slices.DeleteFunc(slices.Clone(all), func(s ledger.PilotSight) bool { return s.Pilot != now.Name }), at)
 			seen, forget = append(seen, more...), append(forget, gone...)
-		}
-		for _, s := range all {
-			if !there[s.Pilot] {
-				forget = append(forget, s)
-			}
 		}
 		return l.SeePilots(ctx, seen, forget)
 	})

@@ -177,7 +177,7 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 				continue
 			}
 			audience := p.Audience
-			if b.Kind == observed.BroadcastOverdue { // is no business of participants
+			if b.Kind == observed.BroadcastOverdue || n.Unagreed != "" { // is no business of participants, or nobody knows who they are
 				audience = nil
 			}
 			of, err := t.Ways.Of(b, audience)

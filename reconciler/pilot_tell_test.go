@@ -391,6 +391,30 @@ func TestWhatNobodySawIsNotPublished(t *testing.T) {
 	}
 }
 
+// TestWhoATermThatIsNotAgreedNamesIsNotTold asks no server that it names either.
+func TestWhoATermThatIsNotAgreedNamesIsNotTold(t *testing.T) {
+	now := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	for _, why := range []string{"", "nobody has agreed"} {
+		p := &post{}
+		teller := tellerOf(t, rootOf(t), p, &now)
+		unagreed := func(n *plan.PilotNow) { n.Unagreed = why }
+		if err := teller.does(t.Context(), judged(plan.PilotRequested)); err != nil { // broadcasts begin
+			t.Fatal(err)
+		}
+		if err := teller.does(t.Context(), judged(plan.PilotHalted, unagreed)); err != nil {
+			t.Fatal(err)
+		}
+		if told := slices.Contains(p.got, "audience: cream halt 1"); told != (why == "") || !slices.Contains(p.got, "mail: cream halt 1") {
+			t.Errorf("unagreed %q: told is %v", why, p.got)
+		}
+		site := desired.Pilot{Scope: desired.PilotOfSites, InfoSys: &desired.InfoSys{Server: "ldap://127.0.0.1:1"}}
+		n := plan.PilotNow{State: plan.PilotHalted, Unagreed: why, Sites: []plan.SiteNow{{Site: "alpha", State: "installed"}}}
+		if asked := plan.Probed(n, site); (len(asked) == 1) != (why == "") {
+			t.Errorf("unagreed %q: asked is for %v", why, asked)
+		}
+	}
+}
+
 // TestATellerRestsUntilThereIsSomethingToTell: until a pass, until the moment at which something is due, and else for a minute.
 func TestATellerRestsUntilThereIsSomethingToTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -468,8 +468,8 @@ func TestAPromotedPilotStaysUntilTheSiteSaysMore(t *testing.T) {
 	p.gets("its file is gone", "1.0.0", "1.0.0")
 	must(t, p.Records.Use(t.Context(), func(l *ledger.Ledger) error {
 		sights, err := l.PilotSights(t.Context())
-		if len(sights) > 0 {
-			t.Errorf("what is gone is remembered: %+v", sights)
+		if !slices.ContainsFunc(sights, func(s ledger.PilotSight) bool { return s.What == plan.PilotClosed }) {
+			t.Errorf("of what is gone is remembered: %+v", sights)
 		}
 		return err
 	}))
@@ -712,6 +712,46 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	p.pass()
 	if p.commitServed() != again {
 		t.Error("an operator has accepted it, and it is not published")
+	}
+}
+
+// TestAPilotThatComesBackIsHaltedAsItWas has too many fail, and the pilot away for a while.
+func TestAPilotThatComesBackIsHaltedAsItWas(t *testing.T) {
+	for name, away := range map[string]func(*piloting){
+		"removed once it had expired": func(p *piloting) {
+			p.later(60 * 24 * time.Hour)
+			p.settled()
+			back := p.Now
+			p.goes()
+			p.settled()
+			p.Now = func() time.Time { return back().Add(-60 * 24 * time.Hour) } // so it has a later last day
+			p.git("checkout", "HEAD~1", "--", ".")
+			p.git("commit", "-qm", "once more, with all that was said of it")
+		},
+		"back before it, and forward again": func(p *piloting) {
+			head := p.head()
+			p.git("reset", "-q", "--hard", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "pilots.cue")+"~1")
+			p.pass()
+			if p.commitServed() == head {
+				t.Error("the way back is not published")
+			}
+			p.git("reset", "-q", "--hard", head)
+		},
+	} {
+		p := deployed(t)
+		p.later(time.Minute)
+		p.says("kgp2cu01", "init-failed")
+		p.settled()
+		p.later(time.Minute)
+		p.says("kgp2cu01", "running")
+		p.settled()
+		p.gets("too many have failed", "1.0.0", "1.0.0")
+		away(p)
+		p.settled()
+		if p.commitServed() != p.head() {
+			t.Errorf("%s: it is not published", name)
+		}
+		p.gets(name, "1.0.0", "1.0.0")
 	}
 }
 

@@ -16,6 +16,11 @@ type PilotFEC struct {
 	Since   time.Time `json:"since,omitzero"` // it runs that
 }
 
+// Failed says whether it could not run what it was given.
+func (f PilotFEC) Failed() bool {
+	return f.State == "init-failed" || f.State == "fallback" || f.State == "failed"
+}
+
 // PilotProbe is what the information system said of a site's resources, as it was asked last.
 type PilotProbe struct {
 	Pilot string    `json:"pilot"`

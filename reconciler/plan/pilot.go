@@ -134,6 +134,7 @@ type ProblemNow struct {
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 	c := newPilotCase(name, p, f)
 	c.agree(now)
+	c.ended()
 	for i, r := range c.records {
 		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) {
 			continue

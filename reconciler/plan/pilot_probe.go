@@ -2,9 +2,10 @@ package plan
 
 import "github.com/pomona-gitops/pomona/reconciler/desired"
 
-// Probed are the sites whose resources the information system is to be asked for: those that run a pilot that is deployed and not over.
+// Probed are the sites whose resources the information system is to be asked for: those that run a pilot that is deployed and not over. While its
+// terms are not agreed, no server is asked that they name.
 func Probed(now PilotNow, p desired.Pilot) (sites []string) {
-	if p.Scope != desired.PilotOfSites || p.InfoSys == nil || p.InfoSys.Server == "" {
+	if now.Unagreed != "" || p.Scope != desired.PilotOfSites || p.InfoSys == nil || p.InfoSys.Server == "" {
 		return nil
 	}
 	switch now.State {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,13 +70,18 @@ func (c *pilotCase) agree(now time.Time) {
 	}
 }
 
-// trust has those who could let a pilot go on at any time have done so, and those withdraw it who may agree, also if the terms do not name them now.
+// trust has anybody whose record is proven halt a pilot while its terms are not agreed: who can break these can name himself in them anyway. Only whom
+// the last agreement names lets it go on, and who may agree withdraws it, also if the terms do not name them now.
 func (c *pilotCase) trust() {
+	last := c.terms.last()
 	for _, r := range c.records {
-		could := slices.ContainsFunc(c.terms.chain, func(a *pilotRecord) bool { return a.namesAgreeing(r.By) })
-		if c.unproven(r) == "" && (r.Kind == desired.RecordResume && could || c.withdraws(r)) {
+		switch {
+		case c.unproven(r) != "":
+		case r.Kind == desired.RecordHalt, r.Kind == desired.RecordResume && last != nil && last.namesAgreeing(r.By), c.withdraws(r):
 			r.doubt = ""
 			delete(c.doubts, r.name)
+		case r.Kind == desired.RecordResume && last != nil && r.doubt == "":
+			c.doubtful(r, fmt.Sprintf("%s: %s is neither the owner nor the coordinator whom %s names", r.name, r.By, last.name))
 		}
 	}
 }
@@ -140,44 +146,136 @@ func (c *pilotCase) doubtful(r *pilotRecord, why string) {
 	c.doubts[r.name] = strings.TrimPrefix(why, r.name+": ")
 }
 
-// unagreed is a pilot whose terms are not agreed: nothing brings it further. What ends or halts it does, as if they were; and a halt counts also if
+// unagreed is a pilot whose terms are not agreed: nothing brings it further. What ends or halts it does, as if they were; and it is halted also if
 // nobody knows any more what there is to halt, since those who brought it there are not named now.
 func (c *pilotCase) unagreed(now time.Time) PilotNow {
 	c.lenient = true
-	if j := c.judge(c.records, now, nil); j.now.State == PilotHalted || j.now.State == PilotExpired {
-		return j.now
-	}
-	c.lenient = false
 	j := c.judge(c.records, now, nil)
-	if h := c.haltedAnyway(now); h != nil && j.now.State != PilotExpired {
-		j.now.State, j.now.Why = PilotHalted, fmt.Sprintf("%s halted it: %s", h.By, h.Reason)
+	stopped := j.now.State == PilotHalted || j.now.State == PilotExpired
+	if !stopped {
+		c.lenient = false
+		j = c.judge(c.records, now, nil)
+	}
+	why, failed := c.haltedAnyway(now)
+	if failed.why != "" {
+		j.now.Trip, j.now.TripAt = failed.why, failed.at
+	}
+	if why != "" && !stopped && j.now.State != PilotExpired && j.now.State != PilotDenied {
+		j.now.State, j.now.Why = PilotHalted, why
 		j.now.Gates = append(j.now.Gates, j.resumeGate())
 		j.place()
 	}
 	return j.now
 }
 
-// haltedAnyway is the last halt of what has been opened by whom the terms, agreed or not, or the last agreement name, if nobody has let the pilot go on
-// since; nil: none.
-func (c *pilotCase) haltedAnyway(now time.Time) (halted *pilotRecord) {
-	var opened time.Time
+// haltedAnyway is why a pilot that has been opened is halted whatever its terms say, if nobody has let it go on since: by the last halt, by FECs that the
+// ledger saw fail, or by those that fail now, which are to be remembered.
+func (c *pilotCase) haltedAnyway(now time.Time) (why string, failed pilotTrouble) {
+	var opened, resumed time.Time
 	for _, at := range c.f.Opened {
 		if opened.IsZero() || at.Before(opened) {
 			opened = at
 		}
 	}
+	if opened.IsZero() {
+		return "", failed
+	}
 	for _, r := range c.records {
-		if r.known.After(now) || c.unproven(r) != "" || opened.IsZero() || r.at.Before(opened) {
-			continue
-		}
-		switch last := c.terms.last(); {
-		case r.Kind == desired.RecordHalt && !r.void && (r.doubt == "" || last != nil && last.namesAgreeing(r.By)):
-			halted = r
-		case r.Kind == desired.RecordResume && r.doubt == "":
-			halted = nil
+		switch {
+		case r.known.After(now) || r.doubt != "" || r.at.Before(opened):
+		case r.Kind == desired.RecordHalt && !r.void:
+			why = fmt.Sprintf("%s halted it: %s", r.By, r.Reason)
+		case r.Kind == desired.RecordResume:
+			why, resumed = "", r.at
 		}
 	}
-	return halted
+	if resumed.After(opened) {
+		opened = resumed
+	}
+	failed = c.failedSince(opened, now)
+	why = cmp.Or(why, failed.why)
+	if at := c.f.Tripped; !at.IsZero() && !at.After(now) && !resumed.After(at) {
+		why = cmp.Or(why, c.f.TrippedWhy, "too many failed with it")
+	}
+	return why, failed
+}
+
+// failedSince are FECs that have failed since a time: how many may, nobody has agreed.
+func (c *pilotCase) failedSince(from, now time.Time) (t pilotTrouble) {
+	var names []string
+	for _, f := range c.f.FECs {
+		if !f.Failed() || f.Since.After(now) || !f.Since.IsZero() && f.Since.Before(from) {
+			continue
+		}
+		names = append(names, f.FEC)
+		switch {
+		case f.Since.IsZero():
+			t.at = now // whenever somebody looks: whoever lets it go on after that knew of it
+		case f.Since.After(t.at):
+			t.at = f.Since
+		}
+	}
+	if slices.Sort(names); len(names) > 0 {
+		t.why = fmt.Sprintf("%s failed with it: nobody has agreed how many may", desired.Few(names))
+	}
+	return t
+}
+
+// ended has what was seen to end a pilot end it still, whoever the terms name now, and whatever there is now to be ended.
+func (c *pilotCase) ended() {
+	for _, state := range []string{PilotDenied, PilotClosed} {
+		since, seen := c.f.Since[state]
+		if !seen {
+			continue
+		}
+		var was []*pilotRecord
+		counts := false
+		for _, r := range c.records {
+			if c.unproven(r) != "" || r.at.IsZero() || r.known.Truncate(time.Second).After(since) || !c.ends(state, r, since) {
+				continue
+			}
+			was, counts = append(was, r), counts || r.doubt == "" && !r.void
+		}
+		if counts {
+			continue
+		}
+		for _, r := range was {
+			r.doubt, r.void = "", false
+			delete(c.doubts, r.name)
+			c.void = slices.DeleteFunc(c.void, func(name string) bool { return name == r.name })
+		}
+	}
+}
+
+// ends says whether a record may have ended a pilot in a state by a time: who was its authoriser then, nobody knows any more; for who could close it, the
+// last agreement by then is asked.
+func (c *pilotCase) ends(state string, r *pilotRecord, by time.Time) bool {
+	if state == PilotDenied {
+		return denies(r) && (!r.void || c.wasFrozen(r.Subject))
+	}
+	if r.Kind != desired.RecordClosure {
+		return false
+	}
+	var last *pilotRecord
+	for _, a := range c.terms.chain {
+		if !a.known.Truncate(time.Second).After(by) {
+			last = a
+		}
+	}
+	switch {
+	case r.Outcome == "withdrawn":
+		return last == nil || last.namesAgreeing(r.By)
+	case last == nil:
+		return false
+	}
+	return last.Coordinator != "" && samePerson(last.Coordinator, r.By)
+}
+
+// wasFrozen says whether somebody has frozen packages, who may have been the coordinator then.
+func (c *pilotCase) wasFrozen(subject string) bool {
+	return slices.ContainsFunc(c.records, func(r *pilotRecord) bool {
+		return r.Kind == desired.RecordFreeze && r.Subject == subject && c.unproven(r) == ""
+	})
 }
 
 // over says whether a record may end a pilot in a state: it was seen to do so while the terms were agreed, whatever they say now, or anyway.
@@ -196,7 +294,7 @@ func Unagreed(now tree.PilotPlace, published *tree.PilotPlace, why string) tree.
 	stay := *published
 	stay.Withheld = why
 	switch {
-	case stay.State == PilotClosed, stay.State == PilotDenied, now.State != PilotHalted && now.State != PilotExpired:
+	case stay.State == PilotClosed, stay.State == PilotDenied, !slices.Contains([]string{PilotHalted, PilotExpired, PilotDenied}, now.State):
 		return stay
 	}
 	stay.State, stay.Published, stay.Sites = now.State, false, nil

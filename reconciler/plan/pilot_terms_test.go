@@ -198,9 +198,46 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
 			l.record("halt-1", coordinator, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 		}, plan.PilotHalted, []string{"", ""}},
-		"halted by an outsider": {func(l *life) {
+		"halted by anybody": {func(l *life) { // who can break the terms can name himself in them
 			l.record("halt-1", outsider, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"halted by a tester who is no longer named": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Testers = []string{"tim@example.org"} })
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"halted by nobody knows whom": {func(l *life) {
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			delete(l.f.Proofs, "halt-1")
 		}, plan.PilotCalled, []string{s, ""}},
+		"it goes on by who has named himself": {func(l *life) {
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
+			l.record("resume-1", outsider, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotHalted, []string{"", ""}},
+		"it goes on by who was coordinator once": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = "cleo@example.org" })
+			l.agrees("agreement-2", owner)
+			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+			l.p.Audience = []string{"all@example.org"}
+		}, plan.PilotHalted, []string{"", ""}},
+		"more may fail": {func(l *life) {
+			l.p.Rollout = &desired.Rollout{Waves: slices.Clone(l.p.Rollout.Waves)}
+			l.p.Rollout.Waves[0].MaxFailures = 9
+			l.runs("fec1", "init-failed", "2.0")
+		}, plan.PilotHalted, []string{"", ""}},
+		"nobody authorised what failed": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Authoriser = "max@example.org" })
+			l.runs("fec1", "fallback", "1.0")
+		}, plan.PilotHalted, []string{"", ""}},
+		"it failed before it went on": {func(l *life) {
+			l.runs("fec1", "init-failed", "2.0")
+			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		}, plan.PilotCalled, []string{s, ""}},
+		"it was seen to fail": {func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Authoriser = "max@example.org" })
+			l.f.Tripped, l.f.TrippedWhy = l.now, "fec1 failed with it"
+		}, plan.PilotHalted, []string{"", ""}},
 		"it went on long ago": {func(l *life) {
 			l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
@@ -226,6 +263,9 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 		got := plan.Unagreed(n.Place, &was, n.Unagreed)
 		if n.Unagreed == "" || got.State != c.state || !slices.Equal(got.Waves, c.gets) || got.Withheld != n.Unagreed {
 			t.Errorf("%s: it is %s, unagreed %q, its place %+v, want %s %v", name, n.State, n.Unagreed, got, c.state, c.gets)
+		}
+		if failed := slices.ContainsFunc(l.f.FECs, observed.PilotFEC.Failed) && c.state == plan.PilotHalted; failed != (n.Trip != "") || failed != !n.TripAt.IsZero() {
+			t.Errorf("%s: to be remembered is %q of %s", name, n.Trip, n.TripAt)
 		}
 		if none := plan.Unagreed(n.Place, nil, n.Unagreed); slices.Contains(none.Waves, s) || len(none.Snapshots) > 0 {
 			t.Errorf("%s: without anything published it gets %+v", name, none)
@@ -321,6 +361,93 @@ func TestWhatHasEndedStaysSoWhateverItsTermsSay(t *testing.T) {
 	d.f.Since = map[string]time.Time{plan.PilotDenied: d.now}
 	if n := d.judge(); n.State != plan.PilotDenied {
 		t.Errorf("it is %s", n.State)
+	}
+}
+
+// TestWhatHasEndedDoesNotComeBackByOnePerson who names himself and agrees to that alone, once its end was seen.
+func TestWhatHasEndedDoesNotComeBackByOnePerson(t *testing.T) {
+	const withdrawn = "withdrawn: " + sentence
+	replace := func(who string) func(*life) { // in every role but the developer's
+		return func(l *life) {
+			l.as(func(r *desired.PilotRoles) { r.Coordinator, r.Authoriser, r.Testers = who, who, []string{who} })
+			l.agrees("agreement-2", who)
+			s := l.f.Subject
+			l.record("freeze-2", who, desired.RecordFreeze, desired.PilotRecord{Subject: s})
+			l.record("report-2", who, desired.RecordReport, desired.PilotRecord{Subject: s, Compat: "backward-compatible", Checks: passes(nil)})
+			l.record("authorisation-2", who, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "ok"})
+			l.record("notes-2", developer, desired.RecordNotes, desired.PilotRecord{Subject: s, Text: "new"})
+			l.wait(time.Hour)
+		}
+	}
+	deny := func(l *life) {
+		l.record("deny-1", authoriser, desired.RecordAuthorisation, desired.PilotRecord{Subject: l.f.Subject, Decision: "deny", Reason: sentence})
+	}
+	closes := func(name, by, outcome string) func(*life) {
+		return func(l *life) {
+			l.record(name, by, desired.RecordClosure, desired.PilotRecord{Outcome: outcome, Reason: sentence})
+		}
+	}
+	other := func(l *life) { l.f.Subject = "sha256:" + strings.Repeat("b", 64) }
+	for name, c := range map[string]struct {
+		ends       []func(*life)
+		state, why string
+		then       func(*life)
+		comes      bool // back
+	}{
+		"denied":           {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, replace(coordinator), false},
+		"denied by others": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, replace(owner), false},
+		"denied, and offered otherwise": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence,
+			func(l *life) { other(l); replace(owner)(l) }, false},
+		"withdrawn": {[]func(*life){closes("closure-1", coordinator, "withdrawn")}, plan.PilotClosed, withdrawn, replace(owner), false},
+		"withdrawn by its owner": {[]func(*life){closes("closure-1", owner, "withdrawn")}, plan.PilotClosed, withdrawn, func(l *life) {
+			l.p.Owner = coordinator
+			replace(coordinator)(l)
+		}, false},
+		"an outsider wanted it withdrawn": {[]func(*life){closes("closure-0", outsider, "withdrawn"), closes("closure-1", coordinator, "withdrawn")}, plan.PilotClosed, withdrawn, replace(owner), false},
+		"nobody has seen it denied": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			delete(l.f.Since, plan.PilotDenied)
+			replace(coordinator)(l)
+		}, true},
+		"proven after it was seen": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			l.f.ProvenAt = map[string]time.Time{"deny-1": l.now.Add(time.Hour)}
+			replace(coordinator)(l)
+		}, true},
+		"not proven any more": {[]func(*life){deny}, plan.PilotDenied, authoriser + " denied it: " + sentence, func(l *life) {
+			delete(l.f.Proofs, "deny-1")
+			replace(coordinator)(l)
+		}, true},
+	} {
+		l := agreed()
+		for _, end := range c.ends {
+			end(l)
+		}
+		l.f.Since[c.state] = l.now
+		if n := l.judge(); n.State != c.state || n.Why != c.why {
+			t.Errorf("%s: it is %s: %s", name, n.State, n.Why)
+		}
+		c.then(l)
+		n := l.judge()
+		if c.comes != (n.State != c.state) || !c.comes && slices.Contains(n.Place.Waves, l.f.Subject) || !c.comes && n.Why != c.why || n.Unagreed != "" {
+			t.Errorf("%s: it becomes %s (%s), unagreed %q, and waves get %v", name, n.State, n.Why, n.Unagreed, n.Place.Waves)
+		}
+		if !c.comes && (slices.Contains(n.Doubted, n.Record) || slices.Contains(n.Void, n.Record)) {
+			t.Errorf("%s: %s counts, and is doubted %v or void %v", name, n.Record, n.Doubts, n.Void)
+		}
+	}
+	l := newSitePilot().closed() // an earlier record of somebody who could not does not count instead
+	l.silent = true
+	l.agrees("agreement-1", owner)
+	l.change("agreement-1", func(r *desired.PilotRecord) { r.At = pilotDawn.Format(time.RFC3339) })
+	closes("closure-0", outsider, "withdrawn")(l)
+	l.change("closure-0", func(r *desired.PilotRecord) { r.At = pilotDawn.Add(time.Hour).Format(time.RFC3339) })
+	closes("closure-9", owner, "promoted")(l)
+	l.change("closure-9", func(r *desired.PilotRecord) { r.At = pilotDawn.Add(2 * time.Hour).Format(time.RFC3339) })
+	l.f.Since = map[string]time.Time{plan.PilotClosed: l.now}
+	was := l.judge()
+	l.as(func(r *desired.PilotRoles) { r.Coordinator = owner })
+	l.agrees("agreement-2", owner)
+	if n := l.judge(); n.State != plan.PilotClosed || !strings.HasPrefix(n.Why, "promoted") || was.Why != n.Why {
+		t.Errorf("it was closed, %s, and is %s, %s: %s", was.Why, n.State, n.Why, n.Record)
 	}
 }
 

@@ -247,7 +247,7 @@ func (j *pilotJudge) failedFECs(w *waveCourse) {
 	var last time.Time // whenever somebody looks: whoever lets it go on after that knew of it
 	for i, m := range w.members {
 		f, ok := j.fec(m.name)
-		if !ok || !slices.Contains([]string{"init-failed", "fallback", "failed"}, f.State) || f.Since.After(j.at) {
+		if !ok || !f.Failed() || f.Since.After(j.at) {
 			continue
 		}
 		if f.Since.IsZero() || !f.Since.Before(w.opens[0]) && !f.Since.Before(j.trouble.resumed) {
