@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -101,17 +102,17 @@ func (s *sayings) look(at *object.Commit, out [][]Saying) error {
 	if err != nil {
 		return err
 	}
-	was := make([][]wording, len(parents))
-	for i, p := range parents {
-		if was[i], err = s.tree(p.TreeHash); err != nil {
+	differ := changed(now, nil)
+	for _, p := range parents {
+		was, err := s.tree(p.TreeHash)
+		if err != nil {
 			return err
 		}
+		here := changed(now, was)
+		maps.DeleteFunc(differ, func(words int, _ bool) bool { return !here[words] })
 	}
-	for i := range s.words {
+	for i := range differ {
 		own := of(now, i)
-		if len(own) == 0 || slices.ContainsFunc(was, func(w []wording) bool { return slices.Equal(of(w, i), own) }) {
-			continue
-		}
 		say := Saying{Commit: at.Hash.String()}
 		for _, h := range at.ParentHashes {
 			say.Parents = append(say.Parents, h.String())
@@ -122,6 +123,30 @@ func (s *sayings) look(at *object.Commit, out [][]Saying) error {
 		out[i] = append(out[i], say)
 	}
 	return nil
+}
+
+// changed are the lists of words of which other files have all than before, or the same otherwise.
+func changed(now, was []wording) map[int]bool {
+	for len(now) > 0 && len(was) > 0 && now[0] == was[0] {
+		now, was = now[1:], was[1:]
+	}
+	for len(now) > 0 && len(was) > 0 && now[len(now)-1] == was[len(was)-1] {
+		now, was = now[:len(now)-1], was[:len(was)-1]
+	}
+	lists, before := map[int]bool{}, map[wording]bool{}
+	for _, w := range was {
+		before[w] = true
+	}
+	for _, w := range now {
+		if !before[w] {
+			lists[w.words] = true
+		}
+		delete(before, w)
+	}
+	for w := range before {
+		lists[w.words] = true
+	}
+	return lists
 }
 
 // of are the files with the words of one list.
