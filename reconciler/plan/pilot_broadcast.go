@@ -56,7 +56,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	case slices.Contains(states, now.State) && halts > resumes && agreed:
 		add(observed.BroadcastResume, strconv.Itoa(halts))
 	case now.State == PilotExpired:
-		add(observed.BroadcastExpired, p.Expires)
+		add(observed.BroadcastExpired, cmp.Or(now.LastDay, p.Expires))
 	case now.State == PilotClosed, now.State == PilotDenied:
 		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}
