@@ -131,11 +131,11 @@ func TestWhoWritesThemselvesIntoAPilotMovesNothing(t *testing.T) {
 	p.edit("pilots/psc-2-0/people.cue", authorises, outsider)
 	p.record(outsider, "authorisation", s+`, decision: "ok"`)
 	p.record(develops, "notes", s+`, text: "ramps do not overshoot"`)
-	var now struct{ Terms string }
+	var now struct{ Terms, Expires string }
 	if err := json.Unmarshal([]byte(must(t, "pilot", "psc-2-0", p.site+"/", "-o", "json")), &now); err != nil {
 		t.Fatal(err)
 	}
-	p.record(outsider, "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q", now.Terms, owns, coordinates))
+	p.record(outsider, "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q, expires: %q", now.Terms, owns, coordinates, now.Expires))
 	p.says("mallory@example.org is neither the owner nor the coordinator whom agreement-")
 	p.says("next        staffed: magnets@example.org or cora@example.org: pomona pilot psc-2-0 agree (what the pilot says of itself is not what magnets@example.org agreed to")
 	p.gets("an outsider has authorised it", "1.5.0", "1.4.0")

@@ -754,7 +754,7 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 		t.Fatal(problems, err)
 	}
 	agreed := stated.Pilots["cream"].Agreement("ann@example.org", "")
-	record("ann@example.org", "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q", agreed.Terms, agreed.Owner, agreed.Coordinator))
+	record("ann@example.org", "agreement", fmt.Sprintf("terms: %q, owner: %q, coordinator: %q, expires: %q", agreed.Terms, agreed.Owner, agreed.Coordinator, agreed.Expires))
 	record("cora@example.org", "freeze", about+", closure: exit: 0")
 	var checks []string
 	for _, c := range desired.PilotChecks {

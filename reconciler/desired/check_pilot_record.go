@@ -34,7 +34,7 @@ var recordRules = map[string]recordRule{
 	RecordHalt:          {must: []string{"reason"}, may: []string{"subject", "update", "site"}},
 	RecordResume:        {may: []string{"reason", "subject", "update"}, roles: true},
 	RecordClosure:       {must: []string{"outcome"}, may: []string{"reason", "subject", "text"}},
-	RecordAgreement:     {must: []string{"terms", "owner"}, may: []string{"coordinator", "text"}},
+	RecordAgreement:     {must: []string{"terms", "owner", "expires"}, may: []string{"coordinator", "text"}},
 }
 
 // What a waiver is of, besides a check of the report.

@@ -2,12 +2,19 @@ package desired
 
 import "fmt"
 
-// agreement checks that whoever agrees to what the pilot says of itself names whom that names.
+// agreement checks that whoever agrees to what the pilot says of itself names whom that names, and its last day.
 func (c recordChecker) agreement() {
-	if c.Terms == c.Pilot.Terms() && !c.Names(c.Pilot) {
-		c.problem(c.of(), fmt.Sprintf("this agrees to terms by which the owner and the coordinator are not %s", listedPeople(c.PilotRecord.Owner, c.Coordinator)),
-			fmt.Sprintf("remove it: pomona pilot %s agree writes it as it is to be", c.name))
+	if c.Terms != c.Pilot.Terms() || c.Names(c.Pilot) {
+		return
 	}
+	wrong := fmt.Sprintf("the owner and the coordinator are not %s", listedPeople(c.PilotRecord.Owner, c.Coordinator))
+	if as := c.PilotRecord; as.Expires != c.Pilot.Expires {
+		as.Expires = c.Pilot.Expires
+		if as.Names(c.Pilot) {
+			wrong = fmt.Sprintf("the last day is %s, and not %s", c.Pilot.Expires, c.PilotRecord.Expires)
+		}
+	}
+	c.problem(c.of(), "this agrees to terms by which "+wrong, fmt.Sprintf("remove it: pomona pilot %s agree writes it as it is to be", c.name))
 }
 
 func listedPeople(owner, coordinator string) string {

@@ -712,14 +712,17 @@ func TestPilotAgreements(t *testing.T) {
 	}
 	runPilotCases(t, servicePilot, []pilotCase{
 		{"agreed", agree(func(*desired.PilotRecord) {}), ``},
-		{"to nothing", agree(func(r *desired.PilotRecord) { r.Terms, r.Owner = "", "" }),
-			`pilots.p.records.agree: a record of kind agreement needs owner; add it
+		{"to nothing", agree(func(r *desired.PilotRecord) { r.Terms, r.Owner, r.Expires = "", "", "" }),
+			`pilots.p.records.agree: a record of kind agreement needs expires; add it
+			pilots.p.records.agree: a record of kind agreement needs owner; add it
 			pilots.p.records.agree: a record of kind agreement needs terms; add it
 			warning: pilots.p.scope: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
 		{"to other terms", agree(func(r *desired.PilotRecord) { r.Terms, r.Coordinator = "sha256:"+strings.Repeat("0", 64), "" }),
 			`warning: pilots.p.scope: what this pilot says of itself is not what was agreed to: it goes no further; put it back as it was, or have its owner or coordinator agree: pomona pilot p agree`},
 		{"of other people", agree(func(r *desired.PilotRecord) { r.Coordinator = "mallory@example.org" }),
 			`pilots.p.records.agree: this agrees to terms by which the owner and the coordinator are not vo@example.org and mallory@example.org; remove it: pomona pilot p agree writes it as it is to be`},
+		{"of another last day", agree(func(r *desired.PilotRecord) { r.Expires = "2028-01-01" }),
+			`pilots.p.records.agree: this agrees to terms by which the last day is 2026-09-30, and not 2028-01-01; remove it: pomona pilot p agree writes it as it is to be`},
 		{"of what nobody else names", record("like", func(r *desired.PilotRecord) { r.Terms, r.Owner = "sha256:00", "vo@example.org" }),
 			`pilots.p.records.like.owner: a record of kind feedback has no owner; remove it
 			pilots.p.records.like.terms: a record of kind feedback has no terms; remove it`},

@@ -22,18 +22,18 @@ func (p Pilot) terms() map[string]any { return without(p, "branches", "updates",
 // Terms is the digest of everything that an update says of itself but its packages, likewise.
 func (u PilotUpdate) Terms() string { return digestOf(without(u, "packages")) }
 
-// Names says whether an agreement names those whom the terms of a pilot name.
+// Names says whether an agreement names those whom the terms of a pilot name, and its last day.
 func (r PilotRecord) Names(p Pilot) bool {
 	coordinator := ""
 	if p.Roles != nil {
 		coordinator = p.Roles.Coordinator
 	}
-	return r.Owner == p.Owner && r.Coordinator == coordinator
+	return r.Owner == p.Owner && r.Coordinator == coordinator && r.Expires == p.Expires
 }
 
 // Agreement is a record by which somebody agrees to the terms of a pilot.
 func (p Pilot) Agreement(by, at string) PilotRecord {
-	r := PilotRecord{Kind: RecordAgreement, By: by, At: at, Terms: p.Terms(), Owner: p.Owner}
+	r := PilotRecord{Kind: RecordAgreement, By: by, At: at, Terms: p.Terms(), Owner: p.Owner, Expires: p.Expires}
 	if p.Roles != nil {
 		r.Coordinator = p.Roles.Coordinator
 	}

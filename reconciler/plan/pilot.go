@@ -73,6 +73,7 @@ type PilotNow struct {
 	Doubts  map[string]string `json:"-"`
 	Overdue time.Duration     `json:"overdue,omitempty"`
 	Why     string            `json:"why,omitempty"`    // halted, denied or expired
+	LastDay string            `json:"-"`                // that is agreed
 	Record  string            `json:"record,omitempty"` // that closed or denied it
 	Trip    string            `json:"trip,omitempty"`   // failures that halt it, as they are now: to be remembered
 	TripAt  time.Time         `json:"tripAt,omitzero"`  // the last of them

@@ -56,7 +56,7 @@ func PilotBroadcasts(now PilotNow, p desired.Pilot, told []observed.PilotBroadca
 	case stateNumber(now.State) >= stateNumber(PilotMirrored) && halts > resumes && agreed: // before, nobody can say that it goes on
 		add(observed.BroadcastResume, strconv.Itoa(halts))
 	case now.State == PilotExpired:
-		add(observed.BroadcastExpired, p.Expires)
+		add(observed.BroadcastExpired, cmp.Or(now.LastDay, p.Expires))
 	case now.State == PilotClosed, now.State == PilotDenied:
 		add(observed.BroadcastClosed, strings.TrimSpace(now.State+" "+now.Record))
 	}

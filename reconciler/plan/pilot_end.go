@@ -75,8 +75,9 @@ func (j *pilotJudge) stop() {
 		j.now.State, j.now.Why = PilotHalted, j.trouble.why
 		j.now.Gates = append(j.now.Gates, j.resumeGate())
 	}
-	if desired.Expired(j.p.Expires, j.at) {
-		j.now.State, j.now.Why = PilotExpired, "its last day was "+j.p.Expires
+	j.now.LastDay = j.lastDay()
+	if desired.Expired(j.now.LastDay, j.at) {
+		j.now.State, j.now.Why = PilotExpired, "its last day was "+j.now.LastDay
 	}
 	if r := j.denial(); r != nil && j.over(PilotDenied, r) {
 		j.now.State, j.now.Why, j.now.Record = PilotDenied, fmt.Sprintf("%s denied it: %s", r.By, r.Reason), r.name

@@ -31,7 +31,7 @@ func (c *pilotCase) agree(now time.Time) {
 		switch {
 		case r.Kind != desired.RecordAgreement || r.doubt != "" || r.known.After(now):
 		case r.Terms == t.now && !r.Names(c.p):
-			c.doubtful(r, fmt.Sprintf("%s: it does not name the owner and the coordinator of the terms that it agrees to", r.name))
+			c.doubtful(r, fmt.Sprintf("%s: it does not name the owner, the coordinator and the last day of the terms that it agrees to", r.name))
 		default:
 			open = append(open, r)
 		}
@@ -84,6 +84,14 @@ func (c *pilotCase) trust() {
 			c.doubtful(r, fmt.Sprintf("%s: %s is neither the owner nor the coordinator whom %s names", r.name, r.By, last.name))
 		}
 	}
+}
+
+// lastDay is until when a pilot runs: as long as its terms are not agreed, as the last agreement has it.
+func (c *pilotCase) lastDay() string {
+	if last := c.terms.last(); c.terms.unagreed != "" && last != nil && validDay(last.Expires) {
+		return last.Expires
+	}
+	return c.p.Expires
 }
 
 // withdraws says whether a record withdraws a pilot, by one who may agree to its terms: nobody gets anything by that.

@@ -83,6 +83,11 @@ func TestWhoMayDoWhatIsAgreed(t *testing.T) {
 			l.agrees("agreement-2", owner)
 			l.change("agreement-2", func(r *desired.PilotRecord) { r.Owner = outsider })
 		}, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
+		"of another last day": {func(l *life) {
+			later(l)
+			l.agrees("agreement-2", owner)
+			l.change("agreement-2", func(r *desired.PilotRecord) { r.Expires = "2028-09-30" })
+		}, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
 		"handed over": {func(l *life) {
 			l.p.Owner = "otto@example.org"
 			l.agrees("agreement-2", owner)
@@ -243,7 +248,15 @@ func TestASlipInTheTermsTakesNothingBack(t *testing.T) {
 			l.record("resume-1", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
 			l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
 		}, plan.PilotCalled, []string{s, ""}},
-		"it has expired": {func(l *life) { l.p.Expires = "2026-09-30" }, plan.PilotExpired, []string{"", ""}},
+		"it is to expire": {func(l *life) { l.p.Expires = "2026-09-30" }, plan.PilotCalled, []string{s, ""}},
+		"it has expired":  {func(l *life) { l.wait(365 * 24 * time.Hour) }, plan.PilotExpired, []string{"", ""}},
+		"it is to last":   {func(l *life) { l.wait(365 * 24 * time.Hour); l.p.Expires = "2028-09-30" }, plan.PilotExpired, []string{"", ""}},
+		"it lasts no longer": {func(l *life) {
+			l.p.Expires = "2026-11-30"
+			l.agrees("agreement-2", owner)
+			l.p.Expires = "2028-09-30"
+			l.wait(90 * 24 * time.Hour)
+		}, plan.PilotExpired, []string{"", ""}},
 		"it is denied": {func(l *life) {
 			l.as(func(r *desired.PilotRoles) { r.Authoriser = outsider })
 			l.record("deny-1", outsider, desired.RecordAuthorisation, desired.PilotRecord{Subject: s, Decision: "deny", Reason: sentence})
