@@ -71,7 +71,7 @@ func TestAPilotThatHasEndedIsToldSo(t *testing.T) {
 			r.By, r.At, r.Reason = cora, now.Add(time.Duration(i-9)*time.Hour).Format(time.RFC3339), "enough of it"
 			p.Records[r.Kind] = r
 		}
-		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, "")
+		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
