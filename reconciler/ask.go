@@ -117,6 +117,9 @@ func (a asked) orServed(r *Reconciler) (asked, error) {
 // is the current generation.
 func (r *Reconciler) remembered(n int64, path string) (string, error) {
 	root, err := os.OpenRoot(r.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("open root: served directory %q is not there: correct --root", r.Root)
+	}
 	if err != nil {
 		return "", fmt.Errorf("open root: %w", err)
 	}

@@ -159,6 +159,11 @@ func (x *explanation) unknown(p string, near []string) error {
 	if k, ok := x.retained(p); ok && !k.Keep {
 		return fmt.Errorf("commit %.12s does not serve %q: %s %s is %s", x.commit.ID, p, k.Software, k.Version, k.Reason)
 	}
+	if name, ok := strings.CutPrefix(p, pilotSection+"/"); ok {
+		if name, _, _ = strings.Cut(name, "/"); x.site.Pilots[name].Scope != "" {
+			return fmt.Errorf("commit %.12s serves no %q: how far the pilot is says pomona pilot %s", x.commit.ID, p, name)
+		}
+	}
 	if len(near) == 0 {
 		near = tree.Tops(x.site)
 	}

@@ -71,6 +71,9 @@ func (s PilotSeen) mayAdd() error {
 func (w AddPackages) read() (found map[string]map[string][]desired.RPM, blobs []remote.Blob, err error) {
 	found = map[string]map[string][]desired.RPM{}
 	seen := map[string]bool{}
+	if !isFolder(w.Folder) {
+		return nil, nil, fmt.Errorf("read packages: there is no folder %q", w.Folder)
+	}
 	err = fs.WalkDir(os.DirFS(w.Folder), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -155,7 +158,7 @@ func (w AddUpdate) say(s PilotSeen) (c PilotChange, err error) {
 	for _, branch := range slices.Sorted(maps.Keys(found)) {
 		for _, directory := range slices.Sorted(maps.Keys(found[branch])) {
 			if directory != "" && directory != u.Directory() {
-				return c, fmt.Errorf("%s/%s: an update of kind %s goes to %s alone", branch, directory, u.Kind, u.Directory())
+				return c, fmt.Errorf("%s/%s: an update of kind %s goes to %s alone: move its packages to %[1]s/%[4]s", branch, directory, u.Kind, u.Directory())
 			}
 			u.Packages[branch] = append(u.Packages[branch], found[branch][directory]...)
 		}

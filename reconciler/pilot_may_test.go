@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
 // What somebody wrote who may not, or too early, ends nothing: the pilot's people can still act, and are told of it.
@@ -101,6 +102,29 @@ func TestAPilotThatHasEndedIsToldSo(t *testing.T) {
 			}
 		} else if err != nil || !strings.Contains(strings.Join(said.Warnings, "\n"), c.told) {
 			t.Errorf("%s: %v, %q, want to be told %q", name, err, said.Warnings, c.told)
+		}
+	}
+}
+
+func TestAMirrorThatIsNoneIsToldWhatToDo(t *testing.T) {
+	const cora = "cora@example.org"
+	p := desired.Pilot{Scope: desired.PilotOfFECs, Roles: &desired.PilotRoles{Coordinator: cora, Developer: "dave@example.org", Authoriser: "anna@example.org"}}
+	s := PilotSeen{Name: "p", Pilot: p, By: cora, At: time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)}
+	if _, err := (MirrorPilot{}).say(s); err == nil || !strings.Contains(err.Error(), "pilot p is of FECs: nothing of it is mirrored") {
+		t.Errorf("of FECs: %v", err)
+	}
+	s.Pilot.Scope, s.Pilot.Branches = desired.PilotOfSites, map[string]desired.RPMBranch{"SL9/x86_64": {desired.ReleaseRPMs: {{File: "a-1-1.noarch.rpm"}}}}
+	subject := s.Pilot.Snapshot().Subject()
+	s.Pilot.Records = map[string]desired.PilotRecord{"f": {Kind: desired.RecordFreeze, Subject: subject, By: cora, At: "2026-05-01T00:00:00Z"}}
+	s.mirrorAt = func(string, string) (observed.Differences, error) {
+		return observed.Differences{{Path: "a", What: "missing"}, {Path: "b", What: "missing"}}, nil
+	}
+	for at, want := range map[string]string{
+		"https://example.org/m":                   "a: missing, b: missing\nmirror it again",
+		"https://example.org/repo/pilots/p/snap/": "a: missing, b: missing\nname the snapshot: https://example.org/repo/pilots/p/snap/" + strings.TrimPrefix(subject, "sha256:"),
+	} {
+		if _, err := (MirrorPilot{Record: desired.PilotRecord{Kind: desired.RecordMirror, Location: at}}).say(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", at, err, want)
 		}
 	}
 }

@@ -569,6 +569,9 @@ type MirrorPilot struct {
 }
 
 func (w MirrorPilot) say(s PilotSeen) (c PilotChange, err error) {
+	if s.Pilot.Scope == desired.PilotOfFECs {
+		return c, fmt.Errorf("pilot %[1]s is of FECs: nothing of it is mirrored, its waves open once it is authorised and noted; pomona pilot %[1]s says what is missing", s.Name)
+	}
 	w.Record.Checked = desired.CheckedByDigest
 	if w.OnTrust {
 		w.Record.Checked = desired.CheckedByTrust
@@ -585,9 +588,21 @@ func (w MirrorPilot) say(s PilotSeen) (c PilotChange, err error) {
 		return c, fmt.Errorf("look at mirror: %w", err)
 	}
 	if len(found) > 0 {
-		return c, fmt.Errorf("what lies at %s is not what is frozen:\n%v\nmirror it again, or give --on-trust if it cannot be reached from here", c.Record.Location, found)
+		advice := "mirror it again, or give --on-trust if it cannot be reached from here"
+		if at := strings.TrimSuffix(strings.TrimSpace(c.Record.Location), "/"); strings.HasSuffix(at, "/snap") {
+			advice = fmt.Sprintf("name the snapshot: %s/%s", at, strings.TrimPrefix(c.Record.Subject, "sha256:"))
+		}
+		return c, fmt.Errorf("what lies at %s is not what is frozen:\n  %s\n%s", c.Record.Location, desired.FewOf(linesOf(found), 10), advice)
 	}
 	return c, nil
+}
+
+// linesOf are differences in a line each.
+func linesOf(all observed.Differences) (lines []string) {
+	for _, d := range all {
+		lines = append(lines, d.String())
+	}
+	return lines
 }
 
 // FeedbackForm is a form that a user has filled in: who they are, it says itself.

@@ -151,7 +151,7 @@ func (a *PrerequisiteAuthor) one(ctx context.Context, t *target, loaded *load.Lo
 	}
 	now := "sha256:" + d.String()
 	if e.Of != "" && e.Of != now {
-		return RecordedOne{}, propose.File{}, fmt.Errorf("%s has changed meanwhile: evidence about %.19s does not count for %.19s, which is rendered now", e.Prerequisite, e.Of, now)
+		return RecordedOne{}, propose.File{}, fmt.Errorf("%s has changed meanwhile: evidence about %.19s does not count for %.19s, which is rendered now; look at it as it is, and run it again", e.Prerequisite, e.Of, now)
 	}
 	r := e.Record
 	r.Subject = now

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,23 @@ func TestTheSiteIsOfToday(t *testing.T) {
 		}
 		if seen != 6 {
 			t.Errorf("%d days", seen)
+		}
+	}
+}
+
+// TestTheReadmeNamesEveryFolder that a person may write to.
+func TestTheReadmeNamesEveryFolder(t *testing.T) {
+	readme, err := fs.ReadFile(sitetemplate.FS, "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := fs.ReadDir(sitetemplate.FS, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.IsDir() && e.Name() != "cue.mod" && !strings.HasPrefix(e.Name(), ".") && !strings.Contains(string(readme), "| `"+e.Name()+"/` |") {
+			t.Errorf("it does not name %s/", e.Name())
 		}
 	}
 }

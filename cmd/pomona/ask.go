@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strings"
@@ -62,6 +63,9 @@ func ask(cmd *cobra.Command, root, what string, request any) (serve.Answer, erro
 		return serve.Answer{}, fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
 	}
 	dir, err := os.OpenRoot(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return serve.Answer{}, fmt.Errorf("open root: served directory %q is not there: correct --root", root)
+	}
 	if err != nil {
 		return serve.Answer{}, fmt.Errorf("open root: %w", err)
 	}

@@ -73,7 +73,9 @@ func (f personFlags) person(ctx context.Context, a *reconciler.Author) (by, doub
 	switch {
 	case f.sign == unsigned:
 	case f.sign != "":
-		a.Sign, err = repo.SignSSH(ctx, f.sign, p.SSHProgram)
+		if a.Sign, err = repo.SignSSH(ctx, f.sign, p.SSHProgram); err != nil {
+			err = fmt.Errorf("--sign: %w; name the file of an ssh key, or none", err)
+		}
 	case p.Key != "" || p.Sign:
 		a.Sign, err = p.Signer(ctx)
 	}

@@ -67,6 +67,11 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && cmd.Args != nil && len(words) > 0 {
+			if wrong := cmd.Args(cmd, words); wrong != nil { // a misspelt command: its flags say nothing
+				err = wrong
+			}
+		}
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
 	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), pilotCommand(), devCommand(),

@@ -228,7 +228,11 @@ func (f PrerequisiteFacts) reviewed() Gate {
 			g.Verdict, g.Why = GateInconclusive, "nobody knows who wrote it: "+f.Unsure
 			return
 		}
-		g.said(r)
+		if g.said(r); g.Verdict == GateFail {
+			g.Who = []string{r.By}
+			g.Why = fmt.Sprintf("%s objects: %s", r.By, r.Reason)
+			g.Do = fmt.Sprintf("meet the objection of %s, who then looks again: %s", r.By, g.Do)
+		}
 	})
 }
 

@@ -100,7 +100,7 @@ func TestPrerequisiteGates(t *testing.T) {
 			f.ProvenAt = map[string]time.Time{"integration-1": judgedAt.AddDate(-1, 0, 0)}
 		}, "accepted", "soak: pending: until 2026-05-21T00:00:00Z"},
 		{"proven to be whoever answers", func(f *plan.PrerequisiteFacts) { f.Proofs["review-1"] = plan.RecordProof{Who: "ada"} }, "tested", "review: blocked: bo answers for it: somebody else must review it"},
-		{"review fails", change("review-1", func(r *desired.PrerequisiteRecord) { r.Verdict, r.Reason = "fail", "no" }), "tested", "review: fail: no"},
+		{"review fails", change("review-1", func(r *desired.PrerequisiteRecord) { r.Verdict, r.Reason = "fail", "no" }), "tested", "review: fail: bo objects: no"},
 		{"review inconclusive", change("review-1", func(r *desired.PrerequisiteRecord) { r.Verdict, r.Reason = "inconclusive", "half" }), "tested", "review: inconclusive: half"},
 		{"pages of something else", func(f *plan.PrerequisiteFacts) { f.PagesSame = false }, "tested", "pages and scripts are one: fail: the pages are not of what the scripts do"},
 		{"exception ended", func(f *plan.PrerequisiteFacts) {
