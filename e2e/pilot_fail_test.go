@@ -46,8 +46,7 @@ func TestAPilotThatFailsHaltsItself(t *testing.T) {
 		}
 	}
 	gets("the first wave is open", "2.0.0")
-	fails()
-	h.kills(h.service, 1) // while it tells that it was halted
+	h.kills(h.service, 1, fails) // while it tells that it was halted
 	h.again()
 	h.becomes(pilot, "halted")
 	gets("it was halted", "1.5.0")

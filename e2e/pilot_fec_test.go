@@ -200,6 +200,10 @@ func TestAPilotReachesFECsWaveAfterWave(t *testing.T) {
 
 	p.edit("pilots/psc-2-0/pilot.cue", `expires: +"[0-9-]+"`, fmt.Sprintf("expires: %q", time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly)))
 	p.killed()
+	eventually(t, "the service answers once more", func() bool { return p.answers("one") })
+	p.says("withheld    what the pilot says of itself is not what magnets@example.org agreed to") // and its last day is the one that was agreed
+	p.gets("nobody who may has said that it ends", "2.0.0", "2.0.0")
+	p.agrees(coordinates)
 	p.gets("it has expired", "1.5.0", "1.4.0")
 	must(t, "verify", p.site, "--root", p.root)
 	first.mustBoot()

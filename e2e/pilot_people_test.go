@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,9 +34,9 @@ type listeners struct {
 	url    string // of the webhook
 	mu     sync.Mutex
 	hooked []hooked
-	mails  string // folder
-	coming int    // messages until something happens
-	on     func() // that happens then
+	mails  string                       // folder
+	coming int                          // messages until something happens
+	on     func(sender context.Context) // that happens then
 }
 
 // hooked is what a webhook got.
@@ -51,10 +52,12 @@ func newListeners(t *testing.T) *listeners {
 		got := hooked{Delivery: r.Header.Get("X-Pomona-Delivery")}
 		_ = json.Unmarshal(b, &got)
 		h.mu.Lock()
-		defer h.mu.Unlock()
 		h.hooked = append(h.hooked, got)
-		if h.coming--; h.coming == 0 {
-			h.on()
+		h.coming--
+		reached := h.coming == 0
+		h.mu.Unlock()
+		if reached {
+			h.on(r.Context())
 		}
 	}))
 	t.Cleanup(people.Close)
@@ -195,20 +198,27 @@ func TestPeopleAreToldOfPilotsOnce(t *testing.T) {
 	h := newTownhall(t)
 	want := []string{}
 	var pilots []string
-	for i := range 4 {
-		name := fmt.Sprintf("cream-%d", i)
-		pilots = append(pilots, name)
-		h.declares(name)
-		want = append(want, "hook pilot-overdue "+name)
-	}
-	h.dies(2)
+	h.kills(h.service, 2, func() {
+		for i := range 4 {
+			name := fmt.Sprintf("cream-%d", i)
+			pilots = append(pilots, name)
+			h.declares(name)
+			want = append(want, "hook pilot-overdue "+name)
+		}
+	})
+	*h.service = *serveFile(t, h.file)
 	eventually(t, "everybody is told of pilots that are overdue", func() bool { return len(h.got()) == len(want) })
-	for _, name := range pilots {
-		h.withdraws(name)
-		want = append(want, "hook pilot-closed "+name, "ops@example.org "+name+" is closed: withdrawn", "list@example.org "+name+" is closed: withdrawn")
+	for _, name := range pilots { // else nobody writes to whom the pilot calls its audience
+		must(t, "pilot", name, "agree", "--site", h.site, "--by", "owner@example.org", "--sign", filepath.Join(h.dir, "owner"))
 	}
-	h.dies(1)
-	h.dies(2)
+	h.kills(h.service, 1, func() {
+		for _, name := range pilots {
+			h.withdraws(name)
+			want = append(want, "hook pilot-closed "+name, "ops@example.org "+name+" is closed: withdrawn", "list@example.org "+name+" is closed: withdrawn")
+		}
+	})
+	h.kills(h.service, 2, func() { *h.service = *serveFile(t, h.file) })
+	*h.service = *serveFile(t, h.file)
 	eventually(t, "everybody is told of pilots that are closed", func() bool { return len(h.got()) >= len(want) })
 	got := h.got()
 	slices.Sort(want)
@@ -223,25 +233,20 @@ func TestPeopleAreToldOfPilotsOnce(t *testing.T) {
 	h.isShown()
 }
 
-// dies has the service killed while it sends the nth message from now on, and starts it anew.
-func (h *townhall) dies(nth int) {
-	h.world.t.Helper()
-	h.kills(h.service, nth)
-	*h.service = *serveFile(h.world.t, h.file)
-}
-
-// kills a service while it sends the nth message from now on.
-func (h *listeners) kills(s *service, nth int) {
+// kills a service while it sends the nth of the messages that follow from what happens.
+func (h *listeners) kills(s *service, nth int, happens func()) {
 	h.t.Helper()
-	killed := make(chan bool, 1)
+	reached := make(chan bool, 1)
 	h.mu.Lock()
-	h.coming, h.on = nth, func() {
-		_ = s.cmd.Process.Kill() // it is there: it waits for an answer
-		killed <- true
+	h.coming, h.on = nth, func(sender context.Context) {
+		reached <- true
+		<-sender.Done()
 	}
 	h.mu.Unlock()
-	eventually(h.t, "the service dies", func() bool { return len(killed) == 1 })
-	_ = s.cmd.Wait() // it was killed
+	happens()
+	eventually(h.t, "the message is sent", func() bool { return len(reached) == 1 })
+	_ = s.cmd.Process.Kill() // it is there: it waits for an answer
+	_ = s.cmd.Wait()         // it was killed
 }
 
 // isShown reads what is served of them.
@@ -263,14 +268,14 @@ func (h *townhall) isShown() {
 		}
 		Broadcasts []struct{ Kind, About string }
 	}
-	if err := json.Unmarshal(download(t, at+"cream-1/state.json"), &state); err != nil || state.State != "closed" || len(state.Records) != 1 ||
+	if err := json.Unmarshal(download(t, at+"cream-1/state.json"), &state); err != nil || state.State != "closed" || len(state.Records) != 2 ||
 		state.Records[0].Proof.By != "owner@example.org" || len(state.Broadcasts) != 2 {
 		t.Errorf("%v %+v", err, state)
 	}
 	if feed := string(download(t, at+"feed.atom")); strings.Count(feed, "<entry>") != 8 {
 		t.Errorf("the feed is\n%s", feed)
 	}
-	if n := strings.Count(string(download(t, at+"cream-2/ledger.jsonl")), "\n"); n != 1 {
+	if n := strings.Count(string(download(t, at+"cream-2/ledger.jsonl")), "\n"); n != 2 {
 		t.Errorf("%d records", n)
 	}
 	if _, err := os.Stat(filepath.Join(h.root, "current", "pilots")); err == nil {

@@ -19,13 +19,14 @@ import (
 
 // pilotsJudged is how far the pilots of a commit are at one moment, and what was known of them then.
 type pilotsJudged struct {
-	w      wanted
-	facts  map[string]plan.PilotFacts
-	unsure map[string]string // why something that would take a pilot back is not known, by pilot
-	now    []plan.PilotNow   // by name
-	free   []tree.PilotPlace // where they would be if each could be served
-	places []tree.PilotPlace // that a tree is to have, by name
-	known  pilotLedger       // by which they were judged
+	w       wanted
+	facts   map[string]plan.PilotFacts
+	unsure  map[string]string // why something that would take a pilot back is not known, by pilot
+	now     []plan.PilotNow   // by name
+	unasked []string          // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
+	free    []tree.PilotPlace // where they would be if each could be served
+	places  []tree.PilotPlace // that a tree is to have, by name
+	known   pilotLedger       // by which they were judged
 }
 
 // state takes over what a commit says.
@@ -79,10 +80,11 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
 	known := r.pilotLedger(ctx, j.w.stated)
-	j.now, j.free, j.known = nil, nil, known
+	j.now, j.free, j.unasked, j.known = nil, nil, nil, known
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
-		why := cmp.Or(j.unsure[name], r.proofs(known, name, p, &f))
+		why, unasked := r.proofs(known, name, p, &f)
+		why = cmp.Or(j.unsure[name], why)
 		known.seen(name, &f, placeOf(published, name), published.Published)
 		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
 		now := plan.Pilot(name, p, f, r.Now())
@@ -90,6 +92,9 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 			now = r.unagreed(ctx, j.w, now, published)
 		} else {
 			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
+		}
+		if unasked && now.Unagreed != "" {
+			j.unasked = append(j.unasked, name)
 		}
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)
 	}
@@ -140,7 +145,9 @@ func (r *Reconciler) pilotsMoved(ctx context.Context, before pilotsJudged, in []
 	}
 	now := pilotsJudged{w: before.w, facts: before.facts, unsure: before.unsure}
 	r.judgePilots(ctx, &now, r.published(), in)
-	otherwise := func(a, b plan.PilotNow) bool { return a.State != b.State || (a.Trip == "") != (b.Trip == "") }
+	otherwise := func(a, b plan.PilotNow) bool {
+		return a.State != b.State || (a.Trip == "") != (b.Trip == "") || (a.Unagreed == "") != (b.Unagreed == "")
+	}
 	for i, place := range now.free {
 		was := before.free[i]
 		was.Withheld, place.Withheld = "", ""

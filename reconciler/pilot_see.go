@@ -19,13 +19,14 @@ import (
 
 // judgedPilots are the pilots of a site at one moment, and what they were judged by.
 type judgedPilots struct {
-	site   desired.Site
-	commit string          // that is published; empty: none is
-	now    []plan.PilotNow // by name
-	facts  map[string]plan.PilotFacts
-	free   []tree.PilotPlace // where they are to be, whether they can be served or not
-	unsure map[string]string // why something that would take a pilot back is not known, by pilot
-	unread error             // why the ledger does not say what has become of them
+	site    desired.Site
+	commit  string          // that is published; empty: none is
+	now     []plan.PilotNow // by name
+	facts   map[string]plan.PilotFacts
+	free    []tree.PilotPlace // where they are to be, whether they can be served or not
+	unsure  map[string]string // why something that would take a pilot back is not known, by pilot
+	unasked []string          // as pilotsJudged has them
+	unread  error             // why the ledger does not say what has become of them
 }
 
 // side are the pilots as they are judged of a commit.
@@ -104,7 +105,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 	r.judgePilots(ctx, &j, g, holds)
 	for i, now := range j.now {
 		f := j.facts[now.Name]
-		_ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		_, _ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
 		j.facts[now.Name] = f
 		if r.Withheld != nil {
 			if why, ok := r.Withheld.Load(now.Name); ok {
@@ -112,7 +113,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 			}
 		}
 	}
-	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free, unsure: j.unsure}
+	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free, unsure: j.unsure, unasked: j.unasked}
 	if r.Records != nil && !errors.Is(j.known.err, ledger.ErrNone) {
 		out.unread = j.known.err
 	}

@@ -166,6 +166,9 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 		p := j.site.Pilots[n.Name]
 		shown := report.OfPilot(n, p, j.facts[n.Name], told)
 		all.Pilots = append(all.Pilots, shown)
+		if n.State == plan.PilotClosed && slices.Contains(j.unasked, n.Name) { // nobody knows yet whether its audience is to be told
+			continue
+		}
 		if j.unsure[n.Name] != "" && slices.Contains(pilotStates, n.State) && n.State != plan.PilotClosed { // it may be further, and only looks as if it were not
 			continue
 		}

@@ -184,6 +184,27 @@ func TestNobodyIsToldOfAPilotOfWhichSomethingIsNotKnown(t *testing.T) {
 	}
 }
 
+// TestTheEndOfAPilotWaitsForWhoAgreedToIt: until somebody has found that out, nobody knows whether its audience is to be told.
+func TestTheEndOfAPilotWaitsForWhoAgreedToIt(t *testing.T) {
+	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}
+	unagreed := func(n *plan.PilotNow) { n.Unagreed = "nobody has agreed" }
+	about := judged(plan.PilotClosed, unagreed)
+	about.unasked = []string{"cream"}
+	halted := judged(plan.PilotHalted, unagreed)
+	halted.unasked = []string{"cream"}
+	for i, step := range []struct {
+		j    judgedPilots
+		want int
+	}{{judged(plan.PilotRequested), 0}, {halted, 2}, {about, 2}, {judged(plan.PilotClosed), 5}} {
+		if err := tellerOf(t, root, p, &now).once(t.Context(), step.j); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.got) != step.want {
+			t.Errorf("step %d: people are told %q, want %d", i, p.got, step.want)
+		}
+	}
+}
+
 // TestWhatWasSoWhenBroadcastsBeginIsNotTold begins with a pilot that has come far, in a new ledger.
 func TestWhatWasSoWhenBroadcastsBeginIsNotTold(t *testing.T) {
 	root, now, p := rootOf(t), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), &post{}

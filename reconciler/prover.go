@@ -73,11 +73,12 @@ type Proofs struct {
 
 // unproven is why nobody is known to have written a record.
 type unproven struct {
-	why   string
-	sure  bool // everybody who could say so was asked, and did not
-	until time.Time
-	by    string // what said so, while it stands until something of that changes; empty: somebody may say otherwise any time
-	given string // sayings and signers, likewise
+	why     string
+	sure    bool // everybody who could say so was asked, and did not
+	unasked bool // nobody was, yet
+	until   time.Time
+	by      string // what said so, while it stands until something of that changes; empty: somebody may say otherwise any time
+	given   string // sayings and signers, likewise
 }
 
 // NewProver completes a prover whose exported fields are set, and has its reconciler believe it.
@@ -419,13 +420,14 @@ func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
 	proof, ok := p.proven[k]
 	why, looked := p.doubts[k]
 	if !looked {
-		why = unproven{why: "nobody has found out yet who wrote it"}
+		why = unproven{why: "nobody has found out yet who wrote it", unasked: true}
 	}
 	return proof, ok, why
 }
 
-// proofs adds to what is known of a pilot who wrote its records. Unsure is why that is not known of one of which it may be later.
-func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string) {
+// proofs adds to what is known of a pilot who wrote its records. Unsure is why that is not known of one of which it may be later; unasked: somebody is
+// about to find out.
+func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string, unasked bool) {
 	f.Proofs, f.Doubts, f.ProvenAt = map[string]observed.Proof{}, map[string]string{}, map[string]time.Time{}
 	for _, record := range p.RecordsInOrder() {
 		k := recordKeyOf(pilotSection, name, record, p.Records[record])
@@ -439,9 +441,10 @@ func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *
 			continue
 		}
 		f.Doubts[record] = doubt.why
+		unasked = unasked || doubt.unasked
 		if !doubt.sure {
 			unsure = fmt.Sprintf("record %s: %s", record, doubt.why)
 		}
 	}
-	return unsure
+	return unsure, unasked
 }
