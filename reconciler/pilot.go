@@ -58,16 +58,7 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 	if len(w.stated.Pilots) == 0 {
 		return j
 	}
-	for name, p := range w.stated.Pilots {
-		f := plan.PilotFacts{Subject: w.subjects[name]}
-		if p.Scope == desired.PilotOfFECs {
-			f.Members = plan.PilotMembers(w.stated, p)
-		}
-		if err := r.repositoryFacts(ctx, w, name, &f); err != nil {
-			j.unsure[name] = err.Error()
-		}
-		j.facts[name] = f
-	}
+	r.pilotFacts(ctx, &j, published)
 	r.judgePilots(ctx, &j, published, in)
 	j.places = r.servable(ctx, w, j.free, published.Givens.Pilots, have)
 	j.places = plan.Runnable(w.stated, w.files.Files(), w.subjects, j.places, published.Givens.Pilots, r.Now())
@@ -75,6 +66,44 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 		j.now[i].Place = j.places[i]
 	}
 	return j
+}
+
+// pilotFacts finds what is known of the pilots of a commit beside what the ledger says.
+func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published observed.Generation) {
+	for name, p := range j.w.stated.Pilots {
+		f := plan.PilotFacts{Subject: j.w.subjects[name], Deployed: r.deployed(ctx, j.w, name, published)}
+		if p.Scope == desired.PilotOfFECs {
+			f.Members = plan.PilotMembers(j.w.stated, p)
+		}
+		if err := r.repositoryFacts(ctx, j.w, name, &f); err != nil {
+			j.unsure[name] = err.Error()
+		}
+		j.facts[name] = f
+	}
+}
+
+// deployed is what sites have of a pilot that states something else now: as its published place says or, if it has strayed since, the published commit.
+// Nil: it states what they have, or they have nothing.
+func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, published observed.Generation) *tree.PilotDeployed {
+	was, p := placeOf(published, name), w.stated.Pilots[name]
+	if was == nil {
+		return nil
+	}
+	d, subjects := was.Deployed, plan.DeployedSubjects(p, *was)
+	if len(subjects) == 0 {
+		return nil
+	}
+	if published.Commit != w.commit.ID && !plan.StatesDeployed(d.Of(p), subjects) {
+		if then, err := r.publishedBefore(ctx, published.Commit); err == nil {
+			d = plan.Deployed(d.Of(then.Pilots[name]), subjects)
+		} else {
+			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err)
+		}
+	}
+	if len(plan.Strays(name, p, d)) == 0 {
+		return nil
+	}
+	return d
 }
 
 // judgePilots works out how far pilots are by what the ledger knows now.
@@ -91,7 +120,7 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		if now.Unagreed != "" {
 			now = r.unagreed(ctx, j.w, now, published)
 		} else {
-			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name), why)
+			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why)
 		}
 		if unasked && now.Unagreed != "" {
 			j.unasked = append(j.unasked, name)
@@ -120,12 +149,12 @@ func (r *Reconciler) unagreed(ctx context.Context, w wanted, now plan.PilotNow, 
 }
 
 // stillOffered are the subjects that a pilot may still give: what was published of it with another one is gone.
-func stillOffered(w wanted, name string) []string {
+func stillOffered(w wanted, name string, d *tree.PilotDeployed) []string {
 	p := w.stated.Pilots[name]
 	if p.Scope == desired.PilotOfFECs {
 		return []string{w.subjects[name]}
 	}
-	return slices.Collect(maps.Keys(tree.PilotSnapshots(p)))
+	return slices.Collect(maps.Keys(tree.PilotSnapshots(d.Of(p))))
 }
 
 // placeOf is the place that a pilot has in a generation; nil: none.

@@ -129,10 +129,10 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 		return said, err
 	}
 	seen.unmet = func(subject string) ([]string, bool, error) {
-		return a.unmet(ctx, wanted{site: loaded.Site, files: t.files}, seen.Pilot, subject)
+		return a.unmet(ctx, wanted{site: loaded.Site, files: t.files}, seen.deployed(), subject)
 	}
 	seen.mirrorAt = func(subject, address string) (observed.Differences, error) {
-		return CheckMirror(ctx, seen.Pilot, subject, address)
+		return CheckMirror(ctx, seen.deployed(), subject, address)
 	}
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
@@ -189,6 +189,7 @@ func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files art
 	}
 	f.Subject, _ = seen.subject("") // without one, nothing is frozen
 	if seen.known {
+		f.Deployed = a.deployed(name, p)
 		if err := a.reconciler().repositoryFacts(ctx, w, name, &f); err != nil {
 			seen.unread = err.Error()
 		}
@@ -224,6 +225,15 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	k.seen(seen.Name, f, nil, time.Time{})
 	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
 	return nil
+}
+
+// deployed is what sites have of a pilot that states something else now, as it is published; nil: it states that, or nothing is published.
+func (a *PilotAuthor) deployed(name string, p desired.Pilot) *tree.PilotDeployed {
+	was := placeOf((&Reconciler{Root: a.Known.root}).published(), name)
+	if was == nil || len(plan.Strays(name, p, was.Deployed)) == 0 {
+		return nil
+	}
+	return was.Deployed
 }
 
 // reconciler is one that finds out what the service finds out.
@@ -266,9 +276,12 @@ func afterAll(p desired.Pilot, now time.Time) time.Time {
 	return at
 }
 
+// deployed is the pilot with the packages that sites have, whatever it states of these now.
+func (s PilotSeen) deployed() desired.Pilot { return s.facts.Deployed.Of(s.Pilot) }
+
 // subject is the digest of what a pilot offers first, or after an update.
 func (s PilotSeen) subject(update string) (string, error) {
-	p := s.Pilot
+	p := s.deployed()
 	if p.Scope == desired.PilotOfFECs {
 		subject, ok := desired.ReleaseSubject(s.Site, s.Files, p.Software, p.Version)
 		switch {

@@ -26,7 +26,7 @@ const judges = "1"
 // repositoryFacts adds to what is known of a pilot of sites what its packages say: what they lack, who signed them, and which production updates
 // nodes would never see. What has been judged before is not read again. The error is trouble with this pilot alone.
 func (r *Reconciler) repositoryFacts(ctx context.Context, w wanted, name string, f *plan.PilotFacts) error {
-	p := w.site.Pilots[name]
+	p := f.Deployed.Of(w.site.Pilots[name])
 	if p.Scope != desired.PilotOfSites {
 		return nil
 	}

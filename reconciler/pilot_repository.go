@@ -229,9 +229,10 @@ func (r *Reconciler) servable(ctx context.Context, w wanted, places, before []tr
 			continue
 		}
 		r.Log.Warn("pilot withheld", "pilot", place.Name, "because", err)
-		n := slices.IndexFunc(before, func(p tree.PilotPlace) bool { return p.Name == place.Name })
-		if n >= 0 && r.servesNot(ctx, w, before[n], have) == nil {
-			out[i] = before[n]
+		was := placeIn(before, place.Name)
+		was.Deployed = place.Deployed
+		if was.Name != "" && r.servesNot(ctx, w, was, have) == nil {
+			out[i] = was
 		} else {
 			out[i].Snapshots, out[i].Waves, out[i].Published = nil, make([]string, len(place.Waves)), false
 		}

@@ -91,16 +91,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 	here := *r
 	here.Payloads = r.Payloads.Local()
 	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
-	for name, p := range w.stated.Pilots {
-		f := plan.PilotFacts{Subject: w.subjects[name]}
-		if p.Scope == desired.PilotOfFECs {
-			f.Members = plan.PilotMembers(w.stated, p)
-		}
-		if err := here.repositoryFacts(ctx, w, name, &f); err != nil {
-			j.unsure[name] = err.Error()
-		}
-		j.facts[name] = f
-	}
+	here.pilotFacts(ctx, &j, g)
 	holds, _, _ := r.Records.read(ctx)
 	r.judgePilots(ctx, &j, g, holds)
 	for i, now := range j.now {

@@ -103,8 +103,8 @@ func (s PilotSeen) offered(site string) string {
 
 // running is the digest of the last packages that a site runs; empty: none says so.
 func (s PilotSeen) running() (subject string) {
-	trees, at := s.Pilot.Trees(), map[string]int{}
-	ordered, _ := s.Pilot.UpdatesInOrder()
+	trees, at := s.deployed().Trees(), map[string]int{}
+	ordered, _ := s.deployed().UpdatesInOrder()
 	for i, name := range ordered {
 		at[trees[name].Subject()] = i + 1
 	}

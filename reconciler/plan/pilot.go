@@ -26,8 +26,10 @@ const (
 
 // PilotFacts is what is known of a pilot beyond its declaration.
 type PilotFacts struct {
-	Subject string                    // of the release as the site states it now; empty: nobody knows
-	Proofs  map[string]observed.Proof // by record
+	Subject string // of the release as the site states it now; empty: nobody knows
+	// Deployed is what sites have, if the pilot now states something else: what is known of packages is of these.
+	Deployed *tree.PilotDeployed
+	Proofs   map[string]observed.Proof // by record
 	// ProvenAt is when the ledger first saw each record proven: what it says may have been long before, but nobody could know it. Missing: when it was made.
 	ProvenAt map[string]time.Time
 	Doubts   map[string]string     // by record: why nobody knows that whom it names wrote it
@@ -133,6 +135,14 @@ type ProblemNow struct {
 // Pilot works out how far a pilot is: the furthest state whose gates all hold, unless it was denied, has expired or is halted. What is recorded after
 // it has been closed is not looked at. While the terms are not agreed, nothing brings it further.
 func Pilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
+	judge := func(p desired.Pilot, f PilotFacts) PilotNow { return judgedPilot(name, p, f, now) }
+	if f.Deployed != nil {
+		return deployed(name, p, f, judge)
+	}
+	return judge(p, f)
+}
+
+func judgedPilot(name string, p desired.Pilot, f PilotFacts, now time.Time) PilotNow {
 	c := newPilotCase(name, p, f)
 	c.agree(now)
 	c.ended()

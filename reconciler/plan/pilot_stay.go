@@ -26,7 +26,7 @@ func Stay(now tree.PilotPlace, published *tree.PilotPlace, offered []string, why
 		return now
 	}
 	stay := *published
-	stay.Withheld = why
+	stay.Withheld, stay.Deployed = why, now.Deployed
 	return stay
 }
 

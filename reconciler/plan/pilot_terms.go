@@ -300,7 +300,7 @@ func Unagreed(now tree.PilotPlace, published *tree.PilotPlace, why string) tree.
 		return none
 	}
 	stay := *published
-	stay.Withheld = why
+	stay.Withheld, stay.Deployed = why, now.Deployed
 	switch {
 	case stay.State == PilotClosed, stay.State == PilotDenied, !slices.Contains([]string{PilotHalted, PilotExpired, PilotDenied}, now.State):
 		return stay

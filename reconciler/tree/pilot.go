@@ -2,6 +2,7 @@ package tree
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -23,8 +24,29 @@ type PilotPlace struct {
 	Sites []PilotSite `json:"sites,omitempty"`
 	// Kept is what FECs have of a pilot that stays as it was because its terms are not agreed, whatever these say now of who takes part and gets what.
 	Kept []PilotPin `json:"kept,omitempty"`
+	// Deployed is what sites have of a pilot that now states something else: it stays with them. Nil: it states what they have.
+	Deployed *PilotDeployed `json:"deployed,omitempty"`
 	// Withheld is why a pilot that stays as it was, or is not served at all, is not brought further: another's fault is not every pilot's.
 	Withheld string `json:"withheld,omitempty"`
+}
+
+// PilotDeployed is what a pilot stated of packages when sites got them: those of its first release, and updates that were mirrored.
+type PilotDeployed struct {
+	Branches map[string]desired.RPMBranch   `json:"branches"`
+	Updates  map[string]desired.PilotUpdate `json:"updates,omitempty"`
+}
+
+// Of is a pilot with what is deployed of it, whatever it states of that now, and with its other updates. Of nil, it is as it states.
+func (d *PilotDeployed) Of(p desired.Pilot) desired.Pilot {
+	if d == nil {
+		return p
+	}
+	p.Branches, p.Updates = d.Branches, maps.Clone(p.Updates)
+	if p.Updates == nil {
+		p.Updates = map[string]desired.PilotUpdate{}
+	}
+	maps.Copy(p.Updates, d.Updates)
+	return p
 }
 
 // PilotPin is what a pilot has put on a FEC.

@@ -122,10 +122,10 @@ type repository struct {
 	snapshots map[string]desired.Snapshot // that are served, by digest in hex
 }
 
-// repositoryOf is nothing for pilots of FECs, and as long as nothing of a pilot is to be served. A snapshot that the site does not state
-// any more cannot be laid out.
+// repositoryOf is nothing for pilots of FECs, and as long as nothing of a pilot is to be served. A snapshot that neither the site states
+// nor the place has cannot be laid out.
 func repositoryOf(s desired.Site, place PilotPlace) (repository, bool) {
-	r := repository{site: s, name: place.Name, pilot: s.Pilots[place.Name], place: place, snapshots: map[string]desired.Snapshot{}}
+	r := repository{site: s, name: place.Name, pilot: place.Deployed.Of(s.Pilots[place.Name]), place: place, snapshots: map[string]desired.Snapshot{}}
 	if r.pilot.Scope != desired.PilotOfSites || len(place.Snapshots) == 0 {
 		return r, false
 	}
