@@ -431,6 +431,52 @@ func TestSnapshotsStayAsLongAsAGenerationNamesThem(t *testing.T) {
 	}
 }
 
+// TestASnapshotStaysThoughNobodyStatesIt any more: its branch is gone, and its packages from wherever they came.
+func TestASnapshotStaysThoughNobodyStatesIt(t *testing.T) {
+	g := newGridPilot(t)
+	first := g.pilot.Snapshot()
+	second := g.update("u1", desired.UpdateOfPilot, first, g.add("pilot-svc", "1.1", "", keyOf(t, packagerKey)))
+	g.publish(first, second)
+	place := g.place(first, second)
+	served := func() map[string]string {
+		t.Helper()
+		out := map[string]string{}
+		for _, f := range observeRoot(t, g.root).Index.Folders {
+			if strings.HasPrefix(f.Path, "repo/pilots/") {
+				out[f.Path] = f.Folder.String()
+			}
+		}
+		return out
+	}
+	before := served()
+	place.Deployed = plan.Deployed(g.pilot, place.Snapshots)
+	g.pilot.Updates = map[string]desired.PilotUpdate{}
+	g.pilot.Branches = map[string]desired.RPMBranch{"SL10/x86_64": {desired.ReleaseRPMs: {g.add("pilot-svc", "2.0", "", keyOf(t, packagerKey))}}}
+	g.state("")
+	if err := os.RemoveAll(filepath.Join(g.root, fetch.Blobs)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 { // until nothing else has it
+		r := g.reconciler()
+		r.Now = func() time.Time { return now.Add(time.Duration(i) * 48 * time.Hour) }
+		_, given, err := r.PassWithPilots(t.Context(), []tree.PilotPlace{place})
+		if err != nil || given[0].Withheld != "" {
+			t.Fatalf("%v, withheld %q", err, given[0].Withheld)
+		}
+		if diff := cmp.Diff(before, served()); diff != "" {
+			t.Fatalf("what is served differs (-before +now):\n%s", diff)
+		}
+		if file := "/" + gridBranch + "/RPMS.pilot_updates/pilot-svc-1.1-1.noarch.rpm"; g.current(snapPath(second)+file) != string(g.packages["pilot-svc-1.1-1.noarch.rpm"]) {
+			t.Fatal("a package is gone")
+		}
+	}
+	r := g.reconciler()
+	r.PilotKey = nil
+	if _, given, err := r.PassWithPilots(t.Context(), []tree.PilotPlace{place}); err != nil || given[0].Withheld != "" {
+		t.Errorf("without the key: %v, withheld %q", err, given[0].Withheld)
+	}
+}
+
 // dnf is a client with folders of its own, as the chapter on pilots has it.
 type dnf struct {
 	t    *testing.T
