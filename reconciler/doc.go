@@ -44,7 +44,8 @@
 // and says why; so does one that cannot be served or whose FECs could not run it. Checks and previews of pull requests judge pilots by what is
 // proven already: a record that is new there counts once it is merged and proven. Whoever has neither a service nor its ledger, as pomona plan --base,
 // takes each record as written by whom it names, and says so. Who has a role in a pilot is itself proven: by a chain of agreements to what it
-// says of itself (plan/pilot_terms.go), without which nothing moves but by a halt, a failure or its last day.
+// says of itself (plan/pilot_terms.go), without which nothing moves but by a halt, a failure or its last day; each generation has that chain, and the next goes on from it
+// (pilot_agreed.go).
 //
 // prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
 // out, and prerequisite_people.go knows who wrote what a prerequisite says of itself: none of them reviews it. Who wrote its records finds out prover.go as of

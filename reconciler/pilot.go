@@ -112,6 +112,7 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 	j.now, j.free, j.unasked, j.known = nil, nil, nil, known
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
+		f.Agreed = r.agreedBefore(j.w, published, name)
 		why, unasked := r.proofs(known, name, p, &f)
 		why = cmp.Or(j.unsure[name], why)
 		known.seen(name, &f, placeOf(published, name), published.Published)

@@ -20,6 +20,9 @@ func (AgreePilot) say(s PilotSeen) (c PilotChange, err error) {
 	if err := s.may(r); err != nil {
 		return c, err
 	}
+	if len(s.Now.MayAgree) == 0 {
+		return c, fmt.Errorf("nobody may agree to what pilot %s says of itself: %s", s.Name, s.Now.Unagreed)
+	}
 	if !s.mayAgree() {
 		return c, fmt.Errorf("%s may not agree to what pilot %s says of itself: %s may (say who you are with --by)", s.By, s.Name, strings.Join(s.Now.MayAgree, " or "))
 	}

@@ -98,6 +98,27 @@ func (p *piloting) restarted() *piloting {
 	return again
 }
 
+// lost is what comes after the loss of the ledger.
+func (p *piloting) lost() *piloting {
+	p.t.Helper()
+	must(p.t, p.Records.Close())
+	for _, ext := range []string{"", "-wal", "-shm"} {
+		_ = os.Remove(filepath.Join(p.Root, ".pomona", "ledger.db"+ext)) // there may be none
+	}
+	again := &piloting{follower: follow1(p.t, p.site, p.Root), keys: p.keys, n: p.n, agreed: p.agreed}
+	again.Now = p.Now
+	again.believe(true)
+	return again
+}
+
+// mayAgree are who may agree to the terms.
+func (p *piloting) mayAgree() string {
+	p.t.Helper()
+	now, err := p.Pilots(p.t.Context())
+	must(p.t, err)
+	return strings.Join(now[0].MayAgree, " ")
+}
+
 // subject is the digest of what the pilot offers.
 func (p *piloting) subject() string {
 	p.t.Helper()
@@ -117,8 +138,13 @@ func (p *piloting) stated() desired.Site {
 // agrees has somebody agree to the terms as they are, in a commit that they sign.
 func (p *piloting) agrees(who string) {
 	p.t.Helper()
+	p.agreesAt(who, p.Now())
+}
+
+func (p *piloting) agreesAt(who string, at time.Time) {
+	p.t.Helper()
 	p.agreed++
-	r := p.stated().Pilots["try"].Agreement(who, p.Now().UTC().Format(time.RFC3339))
+	r := p.stated().Pilots["try"].Agreement(who, at.UTC().Format(time.RFC3339))
 	b, err := json.Marshal(r)
 	must(p.t, err)
 	p.write(fmt.Sprintf("agreement%d.cue", p.agreed), fmt.Sprintf("package site\n\npilots: try: records: \"agreement-%d\": %s\n", p.agreed, b))
@@ -360,13 +386,7 @@ func TestWhoeverBringsARecordBackHasNotWrittenIt(t *testing.T) {
 }
 
 func TestWhatIsNotKnownTakesNobodyBack(t *testing.T) {
-	p := deployed(t)
-	must(t, p.Records.Close())
-	for _, ext := range []string{"", "-wal", "-shm"} {
-		_ = os.Remove(filepath.Join(p.Root, ".pomona", "ledger.db"+ext)) // there may be none
-	}
-	lost := &piloting{follower: follow1(t, p.site, p.Root), keys: p.keys, n: p.n, agreed: p.agreed}
-	lost.Now = p.Now
+	lost := deployed(t).lost()
 	lost.believe(false) // its forge is away, say
 	lost.settled()
 	lost.gets("the ledger is lost, and nobody knows who wrote what", "1.1.0", "1.0.0")
@@ -377,6 +397,47 @@ func TestWhatIsNotKnownTakesNobodyBack(t *testing.T) {
 	lost.later(42 * 24 * time.Hour)
 	lost.settled()
 	lost.gets("it expires all the same", "1.0.0", "1.0.0")
+}
+
+// TestALostLedgerMakesNobodyTheOwner who has dated an agreement back, whatever the pilot serves by then.
+func TestALostLedgerMakesNobodyTheOwner(t *testing.T) {
+	for name, far := range map[string]func(*testing.T) *piloting{
+		"deployed": deployed,
+		"agreed": func(t *testing.T) *piloting {
+			p := newPiloting(t)
+			p.agrees(owner)
+			p.settled()
+			return p
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := far(t)
+			first := p.version("kgp2cu01")
+			for _, who := range []string{owner, coordinator, authoriser} {
+				p.change("pilots.cue", who, outsider)
+			}
+			p.agreesAt(outsider, p.Now().Add(-100*24*time.Hour))
+			check := func(when string) {
+				t.Helper()
+				if got := p.mayAgree(); got != owner+" "+coordinator {
+					t.Errorf("%s: %s may agree", when, got)
+				}
+				p.gets(when, first, "1.0.0")
+			}
+			p.settled()
+			check("dated back")
+			p = p.lost()
+			p.pass()
+			check("lost")
+			p.settled()
+			check("lost, and proven anew")
+			p.later(48 * time.Hour)
+			p = p.lost()
+			p.settled()
+			check("lost once more")
+			must(t, verifies(t, p))
+		})
+	}
 }
 
 func TestHeldFECsKeepWhatAPilotPutThere(t *testing.T) {

@@ -429,15 +429,22 @@ func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
 // about to find out.
 func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string, unasked bool) {
 	f.Proofs, f.Doubts, f.ProvenAt = map[string]observed.Proof{}, map[string]string{}, map[string]time.Time{}
+	byGeneration(p, f)
 	for _, record := range p.RecordsInOrder() {
 		k := recordKeyOf(pilotSection, name, record, p.Records[record])
 		if proof, ok := known.proofs[k]; ok {
-			f.Proofs[record], f.ProvenAt[record] = proof, known.proven[k]
+			f.Proofs[record] = proof
+			if at, sooner := f.ProvenAt[record]; !sooner || known.proven[k].Before(at) {
+				f.ProvenAt[record] = known.proven[k]
+			}
 			continue
 		}
 		proof, ok, doubt := r.Proofs.of(k)
 		if ok {
 			f.Proofs[record] = proof
+			continue
+		}
+		if _, ok := f.Proofs[record]; ok {
 			continue
 		}
 		f.Doubts[record] = doubt.why

@@ -250,6 +250,7 @@ type wanted struct {
 	releases map[string][]string
 	expired  []string
 	pilots   []tree.PilotPlace // that give something to somebody, by name
+	agreed   []observed.Agreed // by pilot
 	subjects map[string]string // of what pilots offer, by pilot
 	layout   *tree.Layout
 
@@ -455,7 +456,7 @@ func (r *Reconciler) plan(w wanted, p parts, have *observed.Root, root *os.Root)
 	return plan.Make(plan.Want{
 		Messages: messages, Builds: p.built,
 		Commit: w.commit.ID, GitTree: w.commit.Tree, Pomona: r.Version, Tree: t, Keys: keys, Site: w.theServed(),
-		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots},
+		Givens: observed.Givens{Holds: plan.Recorded(w.holds), Held: append([]observed.Held{}, w.held...), Expired: w.expired, Pilots: w.pilots, Agreed: w.agreed},
 		Head:   w.head, Unheld: unheld, Holds: w.holds, Budget: w.budget, PilotKey: r.pilotKeyID(),
 	}, *have, r.Now()), nil
 }

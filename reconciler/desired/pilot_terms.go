@@ -31,6 +31,9 @@ func (r PilotRecord) Names(p Pilot) bool {
 	return r.Owner == p.Owner && r.Coordinator == coordinator && r.Expires == p.Expires
 }
 
+// Digest is that of everything that a record says, likewise.
+func (r PilotRecord) Digest() string { return digestOf(without(r)) }
+
 // Agreement is a record by which somebody agrees to the terms of a pilot.
 func (p Pilot) Agreement(by, at string) PilotRecord {
 	r := PilotRecord{Kind: RecordAgreement, By: by, At: at, Terms: p.Terms(), Owner: p.Owner, Expires: p.Expires}

@@ -8,6 +8,15 @@ type Proof struct {
 	Source string `json:"source"` // "signature of commit …", "pull request 17"
 }
 
+// Agreed is an agreement to the terms of a pilot that counted when a generation was made: whoever agrees to others goes on from the last of them, also
+// if the ledger does not know any more in which order agreements became known.
+type Agreed struct {
+	Pilot  string    `json:"pilot"`
+	Record string    `json:"record"`
+	Digest string    `json:"digest"` // of what it says
+	Known  time.Time `json:"known"`  // since when it has counted
+}
+
 // PilotFEC is what a FEC that takes part runs of the pilot's software, as far as that is proven: by its token or over pinned ssh.
 type PilotFEC struct {
 	FEC     string    `json:"fec"`

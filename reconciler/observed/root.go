@@ -57,6 +57,8 @@ type Givens struct {
 	Expired []string `json:"expired"` // CUE paths of permissions that have passed, sorted
 	// Pilots are how far pilots have got, by name
 	Pilots []tree.PilotPlace `json:"pilots,omitempty"`
+	// Agreed are the agreements by which that is so, by pilot, the first first; a tree does not depend on them
+	Agreed []Agreed `json:"agreed,omitempty"`
 	// no pull request's check has seen this tree, although they are checked here; changes nothing in it
 	Unchecked bool `json:"unchecked,omitempty"`
 }

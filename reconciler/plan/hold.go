@@ -397,6 +397,18 @@ func Recorded(in []observed.Hold) []observed.Hold {
 	return out
 }
 
+// agreedOtherwise says which agreements a new generation would go on from that the current one does not; empty for none.
+func agreedOtherwise(was, now observed.Givens) (why []string) {
+	for _, a := range now.Agreed {
+		if !slices.ContainsFunc(was.Agreed, func(b observed.Agreed) bool {
+			return a.Pilot == b.Pilot && a.Record == b.Record && a.Digest == b.Digest
+		}) {
+			why = append(why, "what pilot "+a.Pilot+" says of itself is agreed to by "+a.Record)
+		}
+	}
+	return why
+}
+
 // heldOtherwise says which holds a new generation would state otherwise than the current one; empty for none. Which FECs stay
 // needs no generation of its own: as long as none is published, they are those of the one that is.
 func heldOtherwise(was, now observed.Givens) (why []string) {

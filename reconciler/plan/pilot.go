@@ -49,6 +49,7 @@ type PilotFacts struct {
 	// Tripped is when the last of those failures was that the ledger saw halt it (PilotNow.Trip), and TrippedWhy which they are: FECs that have gone back say nothing of them any more.
 	Tripped    time.Time
 	TrippedWhy string
+	Agreed     []observed.Agreed    // as the published generation has them: that chain goes on
 	Announced  map[string]time.Time // updates of which participants have been told, by UpdateNow.About, and when
 }
 
@@ -69,8 +70,10 @@ type PilotNow struct {
 	Terms    string       `json:"terms"`              // digest of what it says of itself
 	Unagreed string       `json:"unagreed,omitempty"` // why that does not count: nothing goes further; empty: it does
 	MayAgree []string     `json:"mayAgree"`           // who may agree to it
-	Void     []string     `json:"void,omitempty"`     // records that are about something else than what is frozen
-	Doubted  []string     `json:"doubted,omitempty"`  // records of which nobody knows that the right person wrote them
+	// Agreed are the agreements that count, the first first.
+	Agreed  []observed.Agreed `json:"agreed,omitempty"`
+	Void    []string          `json:"void,omitempty"`    // records that are about something else than what is frozen
+	Doubted []string          `json:"doubted,omitempty"` // records of which nobody knows that the right person wrote them
 	// Doubts are why, by record.
 	Doubts  map[string]string `json:"-"`
 	Overdue time.Duration     `json:"overdue,omitempty"`
@@ -224,7 +227,7 @@ func (c *pilotCase) judge(made []*pilotRecord, at time.Time, closing *pilotRecor
 	j := &pilotJudge{pilotCase: c, at: at, closing: closing, by: map[recordKey][]*pilotRecord{}, reached: true}
 	j.now = PilotNow{Name: c.name, Scope: c.p.Scope, State: PilotRequested, Subject: c.f.Subject, Gates: []Gate{}, Waves: []PilotWave{}, Updates: []UpdateNow{},
 		Sites: []SiteNow{}, Problems: []ProblemNow{}, Void: c.void, Doubted: sortedKeys(c.doubts), Doubts: c.doubts,
-		Terms: c.terms.now, Unagreed: c.terms.unagreed, MayAgree: c.terms.who}
+		Terms: c.terms.now, Unagreed: c.terms.unagreed, MayAgree: c.terms.who, Agreed: c.agreed()}
 	j.now.Place.Name = c.name
 	for len(made) > 0 && made[len(made)-1].at.After(at) {
 		made = made[:len(made)-1]

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -17,6 +18,7 @@ import (
 type pilotTerms struct {
 	now      string         // digest of the terms as they are
 	chain    []*pilotRecord // agreements that count, the first first
+	lost     string         // why nobody knows what was agreed last; empty: it is known
 	unagreed string         // why the terms as they are do not count; empty: they do
 	who      []string       // who may agree
 	gate     Gate           // to staffed
@@ -37,20 +39,15 @@ func (c *pilotCase) agree(now time.Time) {
 		}
 	}
 	slices.SortStableFunc(open, func(a, b *pilotRecord) int { return a.known.Compare(b.known) }) // of those known at once, the oldest first
-	for {
-		i := slices.IndexFunc(open, t.follows)
-		if i < 0 {
-			break
-		}
-		t.chain = append(t.chain, open[i])
-		open = slices.Delete(open, i, i+1)
-	}
+	open = t.link(open, c.f.Agreed)
 	t.who = t.may(c.p)
 	for _, r := range open {
 		c.doubtful(r, t.stray(r))
 	}
 	t.gate = Gate{Name: "agreement", Verdict: GatePending, Who: t.who, Do: fmt.Sprintf("pomona pilot %s agree", c.name)}
 	switch last := t.last(); {
+	case t.lost != "":
+		t.gate.Why, t.gate.Do = t.lost, "put it back as it was"
 	case last != nil && last.Terms == t.now:
 		t.gate.Verdict, t.gate.Records = GatePass, recordNames(last)
 	case last != nil:
@@ -70,6 +67,38 @@ func (c *pilotCase) agree(now time.Time) {
 	}
 }
 
+// link goes on with the chain that the published generation has, and returns the agreements that are not in it: whatever would have come before came
+// too late.
+func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilotRecord {
+	for i, agreed := range before {
+		at := slices.IndexFunc(open, func(r *pilotRecord) bool { return r.name == agreed.Record && r.Digest() == agreed.Digest })
+		switch {
+		case at >= 0:
+			t.chain = append(t.chain, open[at])
+			open = slices.Delete(open, at, at+1)
+		case i == len(before)-1:
+			t.chain, t.lost = nil, fmt.Sprintf("%s, which was agreed last, is not there any more as it was", agreed.Record)
+			return open
+		}
+	}
+	for {
+		i := slices.IndexFunc(open, t.follows)
+		if i < 0 {
+			return open
+		}
+		t.chain = append(t.chain, open[i])
+		open = slices.Delete(open, i, i+1)
+	}
+}
+
+// agreed is the chain as a generation has it.
+func (c *pilotCase) agreed() (chain []observed.Agreed) {
+	for _, r := range c.terms.chain {
+		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known})
+	}
+	return chain
+}
+
 // trust has anybody whose record is proven halt a pilot while its terms are not agreed: who can break these can name himself in them anyway. Only whom
 // the last agreement names lets it go on, and who may agree withdraws it, also if the terms do not name them now.
 func (c *pilotCase) trust() {
@@ -80,6 +109,8 @@ func (c *pilotCase) trust() {
 		case r.Kind == desired.RecordHalt, r.Kind == desired.RecordResume && last != nil && last.namesAgreeing(r.By), c.withdraws(r):
 			r.doubt = ""
 			delete(c.doubts, r.name)
+		case r.Kind == desired.RecordResume && c.terms.lost != "" && r.doubt == "":
+			c.doubtful(r, fmt.Sprintf("%s: %s", r.name, c.terms.lost))
 		case r.Kind == desired.RecordResume && last != nil && r.doubt == "":
 			c.doubtful(r, fmt.Sprintf("%s: %s is neither the owner nor the coordinator whom %s names", r.name, r.By, last.name))
 		}
@@ -124,6 +155,8 @@ func (r *pilotRecord) namesAgreeing(who string) bool {
 // stray says why an agreement does not count.
 func (t *pilotTerms) stray(r *pilotRecord) string {
 	switch last := t.last(); {
+	case t.lost != "":
+		return fmt.Sprintf("%s: %s", r.name, t.lost)
 	case last == nil:
 		return fmt.Sprintf("%s: %s is not the owner whom it names", r.name, r.By)
 	case !last.namesAgreeing(r.By):
@@ -136,7 +169,10 @@ func (t *pilotTerms) stray(r *pilotRecord) string {
 // may are who may agree: of a pilot to whose terms nobody has agreed, its owner.
 func (t *pilotTerms) may(p desired.Pilot) (who []string) {
 	last := t.last()
-	if last == nil {
+	switch {
+	case t.lost != "":
+		return []string{}
+	case last == nil:
 		return []string{p.Owner}
 	}
 	if who = []string{last.Owner}; last.Coordinator != "" && !samePerson(last.Coordinator, last.Owner) {

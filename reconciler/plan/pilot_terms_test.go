@@ -528,3 +528,73 @@ func TestNobodyElseChangesWhatIsAgreed(t *testing.T) {
 		}
 	})
 }
+
+// TestALostLedgerMakesNobodyTheOwner: whenever it is lost, what the last generation goes on from decides, and not who has dated an agreement back.
+func TestALostLedgerMakesNobodyTheOwner(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := agreed()
+		l.p.Records = maps.Clone(l.p.Records)
+		l.f.Agreed = l.judge().Agreed
+		for i := range rapid.IntRange(0, 3).Draw(t, "handed over") {
+			by := rapid.SampledFrom(l.judge().MayAgree).Draw(t, "by")
+			l.p.Owner = rapid.SampledFrom(people[:5]).Draw(t, "owner")
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = rapid.SampledFrom(people[:5]).Draw(t, "coordinator") })
+			l.agrees("agreement-"+string(rune('2'+i)), by)
+			if rapid.Bool().Draw(t, "published") {
+				l.f.Agreed = l.judge().Agreed
+			}
+		}
+		before, lines := l.judge(), l.p
+		for i := range rapid.IntRange(1, 4).Draw(t, "agreements") {
+			who := append([]string{outsider, outsider}, people...)
+			l.p.Owner = rapid.SampledFrom(who).Draw(t, "owner")
+			l.as(func(r *desired.PilotRoles) { r.Coordinator = rapid.SampledFrom(who).Draw(t, "coordinator") })
+			name := string(rune('a'+i)) + "-agreement"
+			l.agrees(name, outsider)
+			back := time.Duration(rapid.IntRange(0, 1000).Draw(t, "back")) * time.Hour
+			l.change(name, func(r *desired.PilotRecord) { r.At = l.now.Add(-back).Format(time.RFC3339) })
+		}
+		l.f.ProvenAt = map[string]time.Time{}
+		for name := range l.p.Records {
+			l.f.ProvenAt[name] = l.now
+		}
+		for _, a := range l.f.Agreed { // as the reconciler has them
+			l.f.ProvenAt[a.Record] = a.Known
+		}
+		after := l.judge()
+		if !slices.Equal(after.MayAgree, before.MayAgree) || after.Unagreed == "" && after.Terms != before.Terms {
+			t.Errorf("%v may agree, and could %v: %q", after.MayAgree, before.MayAgree, after.Unagreed)
+		}
+		lines.Records = l.p.Records
+		l.p = lines
+		back := l.judge()
+		if back.Unagreed != "" || !reflect.DeepEqual(back.Agreed[:len(l.f.Agreed)], l.f.Agreed) || len(back.Agreed) != len(before.Agreed) {
+			t.Errorf("put back it is %q, by %+v", back.Unagreed, back.Agreed)
+		}
+	})
+}
+
+// TestWhatWasAgreedLastDoesNotGo: without it, nobody knows who may do what.
+func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
+	for name, change := range map[string]func(*life){
+		"gone":      func(l *life) { delete(l.p.Records, "agreement-1") },
+		"otherwise": func(l *life) { l.change("agreement-1", func(r *desired.PilotRecord) { r.Owner = outsider }) },
+		"by another, who is the owner": func(l *life) {
+			delete(l.p.Records, "agreement-1")
+			l.p.Owner = outsider
+			l.agrees("agreement-2", outsider)
+		},
+	} {
+		l := agreed()
+		l.f.Agreed = l.judge().Agreed
+		change(l)
+		l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
+		l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+		l.record("resume-1", outsider, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+		l.record("closure-1", outsider, desired.RecordClosure, desired.PilotRecord{Outcome: "withdrawn", Reason: sentence})
+		n := l.judge()
+		if want := "agreement-1, which was agreed last, is not there any more as it was"; !strings.HasPrefix(n.Unagreed, want) || len(n.MayAgree) > 0 || n.State != plan.PilotHalted {
+			t.Errorf("%s: it is %s, %v may agree: %q", name, n.State, n.MayAgree, n.Unagreed)
+		}
+	}
+}

@@ -141,6 +141,7 @@ func publish(want Want, have observed.Root, changes int, now time.Time) *Publish
 	}
 	if published {
 		pub.Reasons = append(pub.Reasons, heldOtherwise(current.Givens, want.Givens)...)
+		pub.Reasons = append(pub.Reasons, agreedOtherwise(current.Givens, want.Givens)...)
 	}
 	if renewed > 0 {
 		pub.Reasons = append(pub.Reasons, count(renewed, "manifest")+" to renew before expiry")
