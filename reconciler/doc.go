@@ -48,7 +48,8 @@
 // (pilot_agreed.go).
 //
 // prerequisite.go says how far prerequisites are, prerequisite_trial.go tries them on clean machines, prerequisite_record.go writes down what was found
-// out, and prerequisite_people.go knows who wrote what a prerequisite says of itself: none of them reviews it. Who wrote its records finds out prover.go as of
+// out, prerequisite_people.go knows who wrote what a prerequisite says of itself: none of them reviews it, and prerequisite_answers.go who answers for
+// it: nobody does by naming himself. Who wrote its records finds out prover.go as of
 // pilots, by the commit that wrote each down first (record_origin.go). record.go sees that no record is changed or removed, and that no name comes back
 // without what was proven of it.
 //

@@ -15,31 +15,42 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
+// hasReview says whether somebody has reviewed what a prerequisite is rendered into.
+func hasReview(p desired.Prerequisite, digest string) bool {
+	for _, record := range p.Records {
+		if record.Kind == desired.ReviewRecord && record.Subject == digest {
+			return true
+		}
+	}
+	return false
+}
+
 // prerequisiteAuthors adds to what is known of a prerequisite who wrote what it says, once somebody has reviewed that: also whoever a commit only
 // says its author is, as that takes a review away, and never gives one.
-func (r *Reconciler) prerequisiteAuthors(ctx context.Context, w wanted, f *plan.PrerequisiteFacts) error {
-	reviewed := false
-	for _, record := range f.Spec.Records {
-		reviewed = reviewed || record.Kind == desired.ReviewRecord && record.Subject == f.Digest
-	}
-	if !reviewed {
+func (r *Reconciler) prerequisiteAuthors(ctx context.Context, w wanted, known provenRecords, f *plan.PrerequisiteFacts) error {
+	if !hasReview(f.Spec, f.Digest) {
 		return nil
 	}
-	people, err := r.wrote(ctx, w, f.Name)
+	d := r.declared(f.Name)
+	commits, err := d.commits(ctx, w)
+	if err == nil {
+		f.Authors, f.Unproven, err = d.people(commits, known)
+	}
 	if err != nil && ctx.Err() == nil {
 		f.Unsure = err.Error()
 	}
-	f.Authors = people
 	return ctx.Err()
 }
 
 // wrote is who wrote what a commit says of a prerequisite, each with how that is known.
 func (r *Reconciler) wrote(ctx context.Context, w wanted, name string) (map[string]string, error) {
-	d := declared{Reconciler: r, name: name, then: map[string]wanted{}, people: map[string]string{}}
-	if r.Proofs != nil {
-		d.signers = r.Proofs.signers
+	d := r.declared(name)
+	commits, err := d.commits(ctx, w)
+	if err != nil {
+		return nil, err
 	}
-	return d.people, d.look(ctx, w, sayingsOf(w.stated.Prerequisites[name]))
+	people, _, err := d.people(commits, provenRecords{})
+	return people, err
 }
 
 // declared finds out who wrote what a prerequisite says. Whoever moves or formats it has not written it.
@@ -48,11 +59,37 @@ type declared struct {
 	name    string
 	signers *repo.Signers
 	then    map[string]wanted // by commit
-	people  map[string]string
+	looks   int
+	found   map[string]bool // commits
 }
 
-// look finds out who wrote what a commit says under some paths.
+func (r *Reconciler) declared(name string) *declared {
+	d := &declared{Reconciler: r, name: name, then: map[string]wanted{}}
+	if r.Proofs != nil {
+		d.signers = r.Proofs.signers
+	}
+	return d
+}
+
+// commits are those that wrote what a commit says.
+func (d *declared) commits(ctx context.Context, w wanted) ([]string, error) {
+	return d.writers(ctx, w, sayingsOf(w.stated.Prerequisites[d.name]))
+}
+
+// writers are the commits that wrote what a commit says under some paths.
+func (d *declared) writers(ctx context.Context, w wanted, says map[string]any) ([]string, error) {
+	d.found, d.looks = map[string]bool{}, 0
+	if err := d.look(ctx, w, says); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(d.found)), nil
+}
+
+// look finds the commits that wrote what a commit says under some paths.
 func (d *declared) look(ctx context.Context, w wanted, says map[string]any) error {
+	if d.looks++; d.looks > maxSayings {
+		return fmt.Errorf("more than %d commits have moved it", maxSayings)
+	}
 	lines, err := d.lines(ctx, w, says)
 	if err != nil {
 		return err
@@ -93,27 +130,43 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 			maps.DeleteFunc(own, func(path string, _ any) bool { _, ok := same[path]; return ok })
 		}
 		if len(own) > 0 {
-			if err := d.accuse(commit); err != nil {
-				return err
-			}
+			d.found[commit] = true
 		}
 	}
 	return nil
 }
 
-// accuse enters whoever made a commit.
-func (d *declared) accuse(commit string) error {
-	c, err := d.Repo.Commit(commit)
-	if err != nil {
-		return err
-	}
-	d.people[c.Author] = fmt.Sprintf("wrote it, as commit %.12s says", commit)
-	if d.signers != nil {
-		if who, err := d.Repo.SignedBy(commit, d.signers); err == nil {
-			d.people[who] = "wrote it"
+// people are whoever made commits, each with how that is known, and the commits that nobody is known to have signed, each with those who have approved
+// what brought it: who a commit says its author is, anybody can write.
+func (d *declared) people(commits []string, known provenRecords) (people map[string]string, unproven map[string][]string, err error) {
+	people, unproven = map[string]string{}, map[string][]string{}
+	for _, commit := range commits {
+		c, err := d.Repo.Commit(commit)
+		if err != nil {
+			return nil, nil, err
+		}
+		people[c.Author] = fmt.Sprintf("wrote it, as commit %.12s says", commit)
+		var signed, approved []string
+		for _, s := range known.standFor(commit, d.Proofs) {
+			if s.signed {
+				signed = append(signed, s.who)
+			} else {
+				approved = append(approved, s.who)
+			}
+		}
+		if d.signers != nil {
+			if who, err := d.Repo.SignedBy(commit, d.signers); err == nil {
+				signed = append(signed, who)
+			}
+		}
+		for _, who := range signed {
+			people[who] = "wrote it"
+		}
+		if len(signed) == 0 {
+			unproven[commit] = approved
 		}
 	}
-	return nil
+	return people, unproven, nil
 }
 
 // at is what a commit says; nothing, if it is no site that can be read.

@@ -44,12 +44,14 @@ prerequisites: dbus: {
 `
 }
 
-// declares commits the declaration as somebody whom the commit names, and nobody knows.
-func (p *providing) declares(text string) {
+// declares commits the declaration, which its developer signs.
+func (p *providing) declares(text string) { p.declaresAs(developer, text) }
+
+// declaresAs commits a declaration that somebody signs; nobody: that is not signed.
+func (p *providing) declaresAs(signer, text string) {
 	p.t.Helper()
 	p.write("dbus.cue", text)
-	p.git("add", "-A")
-	p.git("commit", "-qm", "declare")
+	p.signed(signer, "declare")
 }
 
 // says has somebody sign a record of another, or nobody sign it.
@@ -177,6 +179,8 @@ func TestNobodyReviewsWhatHeHasWritten(t *testing.T) {
 		{"somebody else", func(*providing) {}, plan.GatePass, ""},
 		{"he has signed a line", func(p *providing) { wrote(p, "mallory@example.org", tester, "of services", "of all services") }, plan.GateBlocked,
 			tester + " wrote it: somebody else must review it"},
+		{"nobody has signed a line", func(p *providing) { wrote(p, "mallory@example.org", "", `"1.14.10-1"`, `"1.14.11-1"`) }, plan.GateInconclusive,
+			"nobody knows who wrote it: commit "},
 		{"a commit names him", func(p *providing) { wrote(p, tester, "", `"1.14.10-1"`, `"1.14.11-1"`) }, plan.GateBlocked, tester + " wrote it, as commit "},
 		{"a day is not what he reviews", func(p *providing) {
 			wrote(p, tester, tester, now.Format(time.DateOnly), now.AddDate(0, 0, -1).Format(time.DateOnly))

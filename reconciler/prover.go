@@ -69,6 +69,7 @@ type Proofs struct {
 	mu     sync.Mutex
 	proven map[recordKey]observed.Proof
 	doubts map[recordKey]unproven
+	people peopleKnown
 }
 
 // unproven is why nobody is known to have written a record.
@@ -144,9 +145,18 @@ func (p *Prover) step(ctx context.Context) (found int, err error) {
 	})
 }
 
-// find looks once at every record of a commit that is not proven, and says how many it could prove. What halts or ends something comes first, and
-// is entered before anything else is looked at. Once it has moved on, what is left waits for the next time.
+// find looks once at every record of a commit that is not proven, and at the people of its prerequisites, and says how much it could prove.
 func (p *Prover) find(ctx context.Context, w wanted, moved func() bool) (found int, err error) {
+	if found, err = p.records(ctx, w, moved); err != nil {
+		return found, err
+	}
+	more, err := p.people(ctx, w)
+	return found + more, err
+}
+
+// records looks once at every record of a commit that is not proven, and says how many it could prove. What halts or ends something comes first, and
+// is entered before anything else is looked at. Once it has moved on, what is left waits for the next time.
+func (p *Prover) records(ctx context.Context, w wanted, moved func() bool) (found int, err error) {
 	entered, _ := p.provenRecords(ctx) // what a ledger that cannot be read has is found out once more
 	by := w.commit.ID + " " + p.Approvers.Signers.Stamp()
 	var records []statedRecord
@@ -350,6 +360,7 @@ func (p *Prover) wroteDown(ctx context.Context, s statedRecord, sayings []repo.S
 type provenRecords struct {
 	proofs map[recordKey]observed.Proof
 	proven map[recordKey]time.Time // when it was first known who wrote it
+	people peopleKnown
 }
 
 func (r *Reconciler) provenRecords(ctx context.Context) (k provenRecords, err error) {
@@ -358,7 +369,7 @@ func (r *Reconciler) provenRecords(ctx context.Context) (k provenRecords, err er
 }
 
 func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
-	*k = provenRecords{map[recordKey]observed.Proof{}, map[recordKey]time.Time{}}
+	*k = provenRecords{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}}
 	for _, section := range []string{pilotSection, prerequisiteSection} {
 		proofs, err := l.RecordProofs(ctx, section)
 		if err != nil {
@@ -368,6 +379,13 @@ func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
 			key := recordKey{p.Section, p.Name, p.Record, p.Digest}
 			k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
 		}
+	}
+	for _, section := range []string{answersSection, commitsSection} {
+		rows, err := l.RecordProofs(ctx, section)
+		if err != nil {
+			return err
+		}
+		k.people.add(rows)
 	}
 	return nil
 }

@@ -41,7 +41,13 @@ type PrerequisiteFacts struct {
 	PagesSame bool              // pages and scripts carry that digest
 	Authors   map[string]string // who wrote what it says, and how that is known
 	Unsure    string            // why not everybody is known who did
-	Proofs    map[string]RecordProof
+	// Unproven are the commits that wrote some of it and that nobody is known to have signed, each with whoever approved what brought it.
+	Unproven map[string][]string
+	// Answers is who answers for it, as somebody has declared it who could; empty: nobody knows.
+	Answers       string
+	Unagreed      string // why that is not whom it names; empty: it is
+	UnagreedLater bool   // that may be otherwise later, whatever anybody does
+	Proofs        map[string]RecordProof
 	// ProvenAt is since when each record is known to be by whom it names: what it says may have been long before. Missing: since it was made.
 	ProvenAt map[string]time.Time
 	Needs    map[string]string // states of what it needs
@@ -53,7 +59,7 @@ type Prerequisite struct {
 	State       string   `json:"state"`
 	Digest      string   `json:"digest,omitempty"`
 	Recommended string   `json:"recommended"`
-	Responsible string   `json:"responsible"`
+	Responsible string   `json:"responsible"` // who answers for it; empty: nobody knows
 	Gates       []Gate   `json:"gates"`
 	Void        []string `json:"void,omitempty"` // records of something that was rendered before
 }
@@ -70,7 +76,7 @@ func (p Prerequisite) Next() (Gate, bool) {
 
 // PrerequisiteOf judges all gates of a prerequisite.
 func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
-	p := Prerequisite{Name: f.Name, State: PrerequisiteProposed, Digest: f.Digest, Recommended: f.Spec.Recommended, Responsible: f.Spec.Responsible}
+	p := Prerequisite{Name: f.Name, State: PrerequisiteProposed, Digest: f.Digest, Recommended: f.Spec.Recommended, Responsible: f.Answers}
 	for _, name := range sortedKeys(f.Spec.Records) {
 		if r := f.Spec.Records[name]; r.Subject != f.Digest && r.Kind != desired.RetireRecord {
 			p.Void = append(p.Void, name)
@@ -86,6 +92,9 @@ func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
 			break
 		}
 		p.State = state
+	}
+	if f.Unagreed != "" {
+		p.Gates = append(p.Gates, f.answers())
 	}
 	switch g := f.retired(); {
 	case g.Verdict.Holds():
@@ -212,17 +221,15 @@ func TrialVerdict(jobs desired.TrialJobs, from string) (GateVerdict, string) {
 	return verdict, why
 }
 
-// reviewed wants that somebody else has read it.
+// reviewed wants that somebody else has read it: whoever answers for it, or is named as that, and whoever wrote any of it, does not.
 func (f PrerequisiteFacts) reviewed() Gate {
 	g := Gate{State: PrerequisiteAccepted, Name: "review", Do: "pomona prerequisites review " + f.Name}
+	own := map[string]string{f.Spec.Responsible: "answers for it", f.Answers: "answers for it"}
+	maps.Copy(own, f.Authors)
 	return f.judged(g, func(r desired.PrerequisiteRecord) bool { return r.Kind == desired.ReviewRecord }, func(g *Gate, r desired.PrerequisiteRecord, proof RecordProof) {
-		own := map[string]string{f.Spec.Responsible: "answers for it"}
-		maps.Copy(own, f.Authors)
-		for _, who := range sortedKeys(own) {
-			if who != "" && (desired.SamePerson(who, proof.Who) || desired.SamePerson(who, r.By)) {
-				g.Verdict, g.Why = GateBlocked, fmt.Sprintf("%s %s: somebody else must review it", r.By, own[who])
-				return
-			}
+		if who := among(own, r, proof); who != "" {
+			g.Verdict, g.Why = GateBlocked, fmt.Sprintf("%s %s: somebody else must review it", r.By, own[who])
+			return
 		}
 		if f.Unsure != "" {
 			g.Verdict, g.Why = GateInconclusive, "nobody knows who wrote it: "+f.Unsure
@@ -233,7 +240,60 @@ func (f PrerequisiteFacts) reviewed() Gate {
 			g.Why = fmt.Sprintf("%s objects: %s", r.By, r.Reason)
 			g.Do = fmt.Sprintf("meet the objection of %s, who then looks again: %s", r.By, g.Do)
 		}
+		if commit := f.unread(r, proof); commit != "" && g.Verdict.Holds() && !f.second(own, r, proof) {
+			g.Verdict, g.Why = GateInconclusive, fmt.Sprintf("nobody knows who wrote it: commit %.12s is not signed by anybody, and %[2]s may have made it", commit, r.By)
+			g.Do = fmt.Sprintf("have somebody else than %s review it too (%s), approve the pull request that brought commit %.12s, or write that in a commit that he signs", r.By, g.Do, commit)
+		}
 	})
+}
+
+// among is whoever of some people a record is by; empty: nobody.
+func among(people map[string]string, r desired.PrerequisiteRecord, proof RecordProof) string {
+	for _, who := range sortedKeys(people) {
+		if who != "" && (desired.SamePerson(who, proof.Who) || desired.SamePerson(who, r.By)) {
+			return who
+		}
+	}
+	return ""
+}
+
+// unread is a commit that wrote some of it, and of which nobody but a reviewer is known to have seen it.
+func (f PrerequisiteFacts) unread(r desired.PrerequisiteRecord, proof RecordProof) string {
+	for _, commit := range sortedKeys(f.Unproven) {
+		if !slices.ContainsFunc(f.Unproven[commit], func(who string) bool { return !desired.SamePerson(who, proof.Who) && !desired.SamePerson(who, r.By) }) {
+			return commit
+		}
+	}
+	return ""
+}
+
+// second says whether one more person has reviewed it, and not objected since.
+func (f PrerequisiteFacts) second(own map[string]string, first desired.PrerequisiteRecord, proof RecordProof) bool {
+	verdicts, at := map[string]string{}, map[string]string{}
+	for _, name := range sortedKeys(f.Spec.Records) {
+		r, by := f.Spec.Records[name], f.Proofs[name]
+		switch {
+		case r.Kind != desired.ReviewRecord, r.Subject != f.Digest, by.Doubt != "", by.Who == "", among(own, r, by) != "":
+		case desired.SamePerson(by.Who, proof.Who), desired.SamePerson(by.Who, first.By), desired.SamePerson(r.By, proof.Who):
+		case r.At >= at[by.Who]:
+			verdicts[by.Who], at[by.Who] = r.Verdict, r.At
+		}
+	}
+	return slices.Contains(slices.Collect(maps.Values(verdicts)), desired.PassVerdict)
+}
+
+// answers is a gate that tells of somebody who is named as answering for it, and does not yet.
+func (f PrerequisiteFacts) answers() Gate {
+	g := Gate{State: PrerequisiteRetired, Name: "who answers for it", Verdict: GateNeedsApproval, Why: f.Unagreed,
+		Do: "have an operator take the commit as it is (pomona kick --accept)"}
+	if f.Answers != "" {
+		g.Who = []string{f.Answers}
+		g.Do = fmt.Sprintf("set it back to %[1]s, who then signs the commit that hands it over, have %[1]s approve the pull request that brought it, or %[2]s", f.Answers, g.Do)
+	}
+	if f.UnagreedLater {
+		g.Do = "look again once it can be known who wrote it"
+	}
+	return g
 }
 
 // said takes over what a record says.
@@ -297,7 +357,7 @@ func (f PrerequisiteFacts) recorded(state, kind, why string) Gate {
 // retired wants that whoever answers for it has said that it is needed no more.
 func (f PrerequisiteFacts) retired() Gate {
 	return f.judged(Gate{State: PrerequisiteRetired, Name: desired.RetireRecord}, func(r desired.PrerequisiteRecord) bool {
-		return r.Kind == desired.RetireRecord && desired.SamePerson(f.Spec.Responsible, r.By)
+		return r.Kind == desired.RetireRecord && f.Answers != "" && desired.SamePerson(f.Answers, r.By)
 	}, func(g *Gate, r desired.PrerequisiteRecord, _ RecordProof) { g.said(r) })
 }
 

@@ -31,7 +31,7 @@ func inProduction() plan.PrerequisiteFacts {
 		return r
 	}
 	f := plan.PrerequisiteFacts{
-		Name: "xml", Digest: renderedNow, PagesSame: true,
+		Name: "xml", Digest: renderedNow, PagesSame: true, Answers: "ada@example.org",
 		Systems: map[string]desired.System{"debian12": {Family: desired.Debian}, "mac": {Family: desired.MacOS}},
 		Spec: desired.Prerequisite{
 			Responsible: "ada@example.org", Recommended: "2", Previous: "1", Supported: []string{"2", "1"}, Needs: []string{"libc"},
@@ -55,6 +55,9 @@ func TestPrerequisiteGates(t *testing.T) {
 	}
 	change := func(name string, change func(*desired.PrerequisiteRecord)) func(*plan.PrerequisiteFacts) {
 		return func(f *plan.PrerequisiteFacts) { add(f, name, name, change) }
+	}
+	unproven := func(approved ...string) func(*plan.PrerequisiteFacts) {
+		return func(f *plan.PrerequisiteFacts) { f.Unproven = map[string][]string{"c1": approved} }
 	}
 	for _, c := range []struct {
 		name   string
@@ -92,6 +95,46 @@ func TestPrerequisiteGates(t *testing.T) {
 			f.Authors = map[string]string{"ada": "wrote it", "Bo <bo@example.org>": "wrote it, as commit 0123 says"}
 		}, "tested", "review: blocked: bo wrote it, as commit 0123 says: somebody else must review it"},
 		{"nobody knows who wrote it", func(f *plan.PrerequisiteFacts) { f.Unsure = "no such commit" }, "tested", "review: inconclusive: nobody knows who wrote it: no such commit"},
+		{"nobody has signed a line", unproven(), "tested", "review: inconclusive: nobody knows who wrote it: commit c1 is not signed by anybody, and bo may have made it"},
+		{"whoever reviews has approved it himself", unproven("bo@example.org"), "tested",
+			"review: inconclusive: nobody knows who wrote it: commit c1 is not signed by anybody, and bo may have made it"},
+		{"a third has approved it", unproven("bo@example.org", "cleo@example.org"), "production", ""},
+		{"nobody has signed a line, and two have reviewed it", func(f *plan.PrerequisiteFacts) {
+			unproven()(f)
+			add(f, "review-1", "review-2", func(r *desired.PrerequisiteRecord) { r.By = "cleo" })
+		}, "production", ""},
+		{"the second one has objected since", func(f *plan.PrerequisiteFacts) {
+			unproven()(f)
+			add(f, "review-1", "review-2", func(r *desired.PrerequisiteRecord) { r.By, r.At = "cleo", "2026-04-01T00:00:00Z" })
+			add(f, "review-1", "review-3", func(r *desired.PrerequisiteRecord) {
+				r.By, r.At, r.Verdict, r.Reason = "cleo", "2026-04-02T00:00:00Z", "fail", "no"
+			})
+		}, "tested", "review: inconclusive: nobody knows who wrote it: commit c1 is not signed by anybody, and bo may have made it"},
+		{"the second one is the first", func(f *plan.PrerequisiteFacts) {
+			unproven()(f)
+			add(f, "review-1", "review-2", func(r *desired.PrerequisiteRecord) { r.At = "2026-05-02T00:00:00Z" })
+		}, "tested", "review: inconclusive: nobody knows who wrote it: commit c1 is not signed by anybody, and bo may have made it"},
+		{"the second one answers for it", func(f *plan.PrerequisiteFacts) {
+			unproven()(f)
+			add(f, "review-1", "review-2", func(r *desired.PrerequisiteRecord) { r.By, r.At = "ada", "2026-04-01T00:00:00Z" })
+		}, "tested", "review: inconclusive: nobody knows who wrote it: commit c1 is not signed by anybody, and bo may have made it"},
+		{"reviewed by whoever answered, and is not named any more", func(f *plan.PrerequisiteFacts) {
+			f.Answers, f.Unagreed = "bo@example.org", "bo has not agreed"
+		}, "tested", "review: blocked: bo answers for it: somebody else must review it"},
+		{"somebody else is named", func(f *plan.PrerequisiteFacts) { f.Spec.Responsible, f.Unagreed = "mallory", "ada has not agreed" }, "production",
+			"who answers for it: needs_approval: ada has not agreed"},
+		{"retired by whom it only names", func(f *plan.PrerequisiteFacts) {
+			f.Spec.Responsible, f.Unagreed = "mallory", "ada has not agreed"
+			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By = "retire", "mallory" })
+		}, "production", "who answers for it: needs_approval: ada has not agreed"},
+		{"retired by who answers still", func(f *plan.PrerequisiteFacts) {
+			f.Spec.Responsible, f.Unagreed = "mallory", "ada has not agreed"
+			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By = "retire", "ada" })
+		}, "retired", ""},
+		{"nobody knows who may retire it", func(f *plan.PrerequisiteFacts) {
+			f.Answers, f.Unagreed = "", "nobody has looked"
+			add(f, "review-1", "retire-1", func(r *desired.PrerequisiteRecord) { r.Kind, r.By = "retire", "ada" })
+		}, "production", "who answers for it: needs_approval: nobody has looked"},
 		{"integrated in the past, as is known since today", func(f *plan.PrerequisiteFacts) {
 			f.ProvenAt = map[string]time.Time{"integration-1": judgedAt.Add(-time.Hour)}
 		}, "accepted", "soak: pending: until 2026-05-27T11:00:00Z"},

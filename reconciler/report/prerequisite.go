@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -28,7 +29,7 @@ func gateText(g plan.Gate) string {
 
 // Prerequisite shows every gate of a prerequisite.
 func Prerequisite(w io.Writer, p plan.Prerequisite) error {
-	fmt.Fprintf(w, "%s %s: %s\nanswers for it: %s\ndigest: %s\n\n", p.Name, p.Recommended, p.State, p.Responsible, p.Digest) // errors come with Flush
+	fmt.Fprintf(w, "%s %s: %s\nanswers for it: %s\ndigest: %s\n\n", p.Name, p.Recommended, p.State, cmp.Or(p.Responsible, "nobody knows"), p.Digest) // errors come with Flush
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FOR\tGATE\tVERDICT\tRECORD\tWHY")
 	for _, g := range p.Gates {

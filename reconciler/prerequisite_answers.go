@@ -1,0 +1,374 @@
+package reconciler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/desired"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/tree"
+)
+
+// What the ledger remembers of people beside records.
+const (
+	answersSection = "prerequisite answers" // who answers for a prerequisite as of a commit
+	commitsSection = "commits"              // who has signed, or approved what brought, a commit that wrote what somebody has reviewed
+)
+
+// Sources of what is known of a commit.
+const (
+	commitSigned   = "signature"
+	commitApproved = "approval"
+)
+
+// answer is who answers for a prerequisite as of a commit.
+type answer struct {
+	who, commit string
+	at          time.Time
+}
+
+// standing is somebody who has signed a commit, or approved what brought it.
+type standing struct {
+	who    string
+	signed bool
+}
+
+// peopleKnown is what is known of people beside records. It is no more than what was proven once.
+type peopleKnown struct {
+	answers map[string][]answer // by prerequisite, the latest known last
+	stand   map[string][]standing
+}
+
+// add enters what is proven.
+func (k *peopleKnown) add(rows []ledger.RecordProof) {
+	if k.answers == nil {
+		k.answers, k.stand = map[string][]answer{}, map[string][]standing{}
+	}
+	for _, row := range rows {
+		switch row.Section {
+		case answersSection:
+			k.answers[row.Name] = append(k.answers[row.Name], answer{row.By, row.Record, row.At})
+			slices.SortStableFunc(k.answers[row.Name], func(a, b answer) int { return a.at.Compare(b.at) })
+		case commitsSection:
+			k.stand[row.Name] = append(k.stand[row.Name], standing{row.By, row.Record == commitSigned})
+		}
+	}
+}
+
+// learn remembers what is proven of people, whatever becomes of the ledger.
+func (p *Proofs) learn(rows []ledger.RecordProof) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.people.add(rows)
+}
+
+// standFor are those who are known to stand for a commit.
+func (k provenRecords) standFor(commit string, p *Proofs) []standing {
+	stand := k.people.stand[commit]
+	if p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		stand = slices.Concat(stand, p.people.stand[commit])
+	}
+	return stand
+}
+
+// answered are all that are known to have answered for a prerequisite, the latest known last.
+func (k provenRecords) answered(name string, p *Proofs) []answer {
+	all := k.people.answers[name]
+	if p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		all = slices.Clone(all)
+		for _, a := range p.people.answers[name] {
+			if !slices.ContainsFunc(all, func(b answer) bool { return a.who == b.who && a.commit == b.commit }) {
+				all = append(all, a)
+			}
+		}
+		slices.SortStableFunc(all, func(a, b answer) int { return a.at.Compare(b.at) })
+	}
+	return all
+}
+
+// answering is who answered last for a prerequisite up to a commit, of those who are known to have. One that history has lost counts if none else does.
+func (r *Reconciler) answering(known provenRecords, w wanted, name string) (last answer, ok bool, err error) {
+	all := known.answered(name, r.Proofs)
+	if len(all) == 0 {
+		return last, false, nil
+	}
+	last = all[len(all)-1]
+	if desired.SamePerson(last.who, w.stated.Prerequisites[name].Responsible) && (len(all) == 1 || all[len(all)-2].at.Before(last.at)) {
+		return last, true, nil
+	}
+	found := false
+	for _, a := range all {
+		past, err := r.reaches(w.commit.ID, a.commit)
+		if err != nil {
+			return last, false, err
+		}
+		later := past && !found
+		if past && found {
+			if later, err = r.reaches(a.commit, last.commit); err != nil {
+				return last, false, err
+			}
+		}
+		if later {
+			last, found = a, true
+		}
+	}
+	return last, true, nil
+}
+
+// reaches is Reaches of commits of which one may have been lost.
+func (r *Reconciler) reaches(from, to string) (bool, error) {
+	if _, err := r.Repo.Commit(to); err != nil {
+		return false, nil
+	}
+	return r.Repo.Reaches(from, to)
+}
+
+// prerequisiteAnswers adds to what is known of a prerequisite who answers for it: whom it names, once whoever answered for it before has handed it over.
+// Where nobody could say who wrote what, that is whom it names.
+func (r *Reconciler) prerequisiteAnswers(known provenRecords, w wanted, f *plan.PrerequisiteFacts) error {
+	named := f.Spec.Responsible
+	last, ok, err := r.answering(known, w, f.Name)
+	switch {
+	case err != nil:
+		return err
+	case ok && desired.SamePerson(last.who, named), !ok && !r.Proofs.ask():
+		f.Answers = named
+		return nil
+	case ok:
+		f.Answers = last.who
+	}
+	_, _, doubt := r.Proofs.of(answerKey(f.Name, named))
+	if f.Unagreed, f.UnagreedLater = doubt.why, !doubt.sure; doubt.unasked || r.Proofs == nil {
+		f.Unagreed = fmt.Sprintf("nobody has found out yet whether %s does", named)
+	}
+	return nil
+}
+
+func answerKey(name, who string) recordKey { return recordKey{answersSection, name, who, ""} }
+
+// people finds out who answers for the prerequisites of a commit, and who stands for what somebody has reviewed; it says how much it could prove.
+func (p *Prover) people(ctx context.Context, w wanted) (found int, err error) {
+	if len(w.stated.Prerequisites) == 0 || p.Approvers.Signers == nil && p.Approvers.Forge == nil {
+		return 0, nil
+	}
+	known, _ := p.provenRecords(ctx) // what a ledger that cannot be read has is found out once more
+	look := peopleLook{p, w, known, p.Approvers.witnesses(p.Repo), map[string]wanted{}, w.commit.ID + " " + p.Approvers.Signers.Stamp(), nil}
+	for _, name := range slices.Sorted(maps.Keys(w.stated.Prerequisites)) {
+		if err := errors.Join(look.answers(ctx, name), look.authors(ctx, name)); err != nil || ctx.Err() != nil {
+			return 0, cmp.Or(ctx.Err(), err)
+		}
+	}
+	if len(look.rows) > 0 {
+		p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, look.rows) })
+		p.Proofs.learn(look.rows)
+	}
+	return len(look.rows), nil
+}
+
+// peopleLook is one look at the people of prerequisites.
+type peopleLook struct {
+	*Prover
+	w     wanted
+	known provenRecords
+	who   *witnesses
+	then  map[string]wanted
+	by    string // what a settled doubt stands by
+	rows  []ledger.RecordProof
+}
+
+func (l *peopleLook) declared(name string) *declared {
+	d := l.Reconciler.declared(name)
+	d.then = l.then
+	return d
+}
+
+// prove has something remembered.
+func (l *peopleLook) prove(section, name, record, digest, who, source string) {
+	l.rows = append(l.rows, ledger.RecordProof{Section: section, Name: name, Record: record, Digest: digest, By: who, Source: source, At: l.Now()})
+	if section == answersSection {
+		l.Log.Info("who answers is known", "for", name, "who", who, "known", source)
+	}
+}
+
+// answers finds out whether whom a prerequisite names answers for it.
+func (l *peopleLook) answers(ctx context.Context, name string) error {
+	named := l.w.stated.Prerequisites[name].Responsible
+	last, ok, err := l.answering(l.known, l.w, name)
+	if err != nil || named == "" || ok && desired.SamePerson(last.who, named) {
+		return err
+	}
+	enter := func(source string) { l.prove(answersSection, name, l.w.commit.ID, "", named, source) }
+	if l.Checks.Named != nil && l.Checks.Named(l.w.commit.ID) {
+		enter("an operator took commit " + l.w.commit.ID)
+		return nil
+	}
+	if !l.Proofs.due(answerKey(name, named), l.Now(), l.by) {
+		return nil
+	}
+	from, d := []answer{last}, l.declared(name)
+	if !ok {
+		from, err = d.firsts(ctx, l.w)
+	}
+	var why error
+	for _, f := range from {
+		if err == nil && why == nil && !desired.SamePerson(f.who, named) {
+			why, err = l.handedOver(ctx, d, l.w, f)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil && why == nil:
+		enter(fmt.Sprintf("commit %.12s names him", l.w.commit.ID))
+		return nil
+	case err == nil && !ok && len(from) == 1: // else it is forgotten who it was
+		l.prove(answersSection, name, from[0].commit, "", from[0].who, fmt.Sprintf("commit %.12s names him first", from[0].commit))
+	}
+	doubt := unproven{why: cmp.Or(err, why).Error(), sure: err == nil && l.who.silent == nil, until: l.Now().Add(again)}
+	if doubt.sure && l.Approvers.Forge == nil {
+		doubt.until, doubt.by = l.Now().Add(settled), l.by
+	}
+	l.Proofs.doubt(answerKey(name, named), doubt)
+	return nil
+}
+
+// handedOver says why whoever answered for a prerequisite has not handed it over to whom a commit names: each commit that wrote that name has to be by him, or
+// by somebody whom he has handed it over to before, and none may be of before he answered.
+func (l *peopleLook) handedOver(ctx context.Context, d *declared, w wanted, from answer) (why, err error) {
+	named := w.stated.Prerequisites[d.name].Responsible
+	commits, err := d.writers(ctx, w, map[string]any{"responsible": named})
+	if err != nil {
+		return nil, err
+	}
+	if len(commits) == 0 {
+		return fmt.Errorf("history does not tell which commit names %s, and %s answered for it before", named, from.who), nil
+	}
+	for _, commit := range commits {
+		if past, err := l.reaches(from.commit, commit); err != nil || past {
+			return fmt.Errorf("commit %.12s names %s, and is of before %s answered for it", commit, named, from.who), err
+		}
+		proof := l.who.proveCommit(ctx, from.who, commit)
+		if proof.Doubt == "" {
+			continue
+		}
+		between, err := l.between(ctx, d, commit, named, from)
+		if err != nil {
+			return nil, err
+		}
+		if !between {
+			return fmt.Errorf("commit %.12s names %s, and %s, who answered for it before, has neither signed that nor approved it: %s", commit, named, from.who, proof.Doubt), nil
+		}
+	}
+	return nil, nil
+}
+
+// between says whether a commit that hands a prerequisite over is by somebody whom it was handed over to before.
+func (l *peopleLook) between(ctx context.Context, d *declared, commit, named string, from answer) (bool, error) {
+	parents, err := l.Repo.Parents(commit)
+	if err != nil {
+		return false, err
+	}
+	for _, parent := range parents {
+		before, err := d.at(ctx, parent)
+		if err != nil {
+			return false, err
+		}
+		who := before.stated.Prerequisites[d.name].Responsible
+		if who == "" || desired.SamePerson(who, named) || desired.SamePerson(who, from.who) || l.who.proveCommit(ctx, who, commit).Doubt != "" {
+			continue
+		}
+		if why, err := l.handedOver(ctx, d, before, from); why == nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// firsts are who answered for a prerequisite where history has it first: one, unless branches of it that nothing joins have declared it.
+func (d *declared) firsts(ctx context.Context, w wanted) (firsts []answer, err error) {
+	changes, err := d.Repo.Changes(w.commit)
+	if err != nil {
+		return nil, err
+	}
+	said, err := changes.Sayings(ctx, [][]string{{d.name, prerequisiteSection}})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range said[0] {
+		later := false
+		for i := 0; i < len(firsts) && !later; i++ {
+			if later, err = d.Repo.Reaches(s.Commit, firsts[i].commit); err != nil {
+				return nil, err
+			}
+		}
+		if later {
+			continue
+		}
+		then, err := d.at(ctx, s.Commit)
+		if err != nil {
+			return nil, err
+		}
+		if p, ok := then.stated.Prerequisites[d.name]; ok {
+			firsts = append(firsts, answer{who: p.Responsible, commit: s.Commit})
+		}
+	}
+	return firsts, nil
+}
+
+// authors finds out who stands for what a prerequisite says, once somebody has reviewed that: keys are taken away, and forges do not answer for ever.
+func (l *peopleLook) authors(ctx context.Context, name string) error {
+	digest, err := tree.PrerequisiteDigest(l.w.stated, name)
+	if err != nil || !hasReview(l.w.stated.Prerequisites[name], "sha256:"+digest.String()) {
+		return nil // gates tell of it
+	}
+	k := recordKey{commitsSection, name, digest.String(), ""}
+	if !l.Proofs.due(k, l.Now(), l.by) {
+		return nil
+	}
+	commits, err := l.declared(name).commits(ctx, l.w)
+	if err != nil {
+		return ctx.Err() // likewise
+	}
+	open := false
+	for _, commit := range commits {
+		stand := l.known.standFor(commit, l.Proofs)
+		if slices.ContainsFunc(stand, func(s standing) bool { return s.signed }) {
+			continue
+		}
+		if signed := l.who.signature(commit); len(signed.people) > 0 {
+			l.stands(commit, commitSigned, signed, stand)
+			continue
+		}
+		open = true
+		l.stands(commit, commitApproved, l.who.approval(ctx, commit), stand)
+	}
+	looked := unproven{why: "looked", until: l.Now().Add(again)}
+	if !open || l.Approvers.Forge == nil {
+		looked.until, looked.by = l.Now().Add(settled), l.by
+	}
+	l.Proofs.doubt(k, looked)
+	return nil
+}
+
+// stands has those remembered who stand for a commit and are not yet known to.
+func (l *peopleLook) stands(commit, how string, w witness, known []standing) {
+	for _, who := range w.people {
+		there := slices.ContainsFunc(l.rows, func(r ledger.RecordProof) bool {
+			return r.Section == commitsSection && r.Name == commit && r.Record == how && r.By == who
+		})
+		if !there && !slices.Contains(known, standing{who, how == commitSigned}) {
+			l.prove(commitsSection, commit, how, strings.ToLower(who), who, w.source)
+		}
+	}
+}
