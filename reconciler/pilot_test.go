@@ -990,6 +990,13 @@ func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
 				t.Fatalf("the slip is not published:\n%s", p.log)
 			}
 			p.gets("with a slip", "1.1.0", "1.0.0")
+			all, err := p.SeePilots(t.Context())
+			must(t, err)
+			for _, now := range all.Pilots {
+				if w := now.Waves[0]; !w.Open || w.Verdict != plan.GateWaiting || w.Why != "it keeps what it has while the pilot is withheld" {
+					t.Errorf("its first wave is %+v", w)
+				}
+			}
 			p.later(48 * time.Hour)
 			p = p.restarted()
 			p.settled()
