@@ -162,7 +162,8 @@ func (r *Reconciler) reviewPilots(ctx context.Context, base, want wanted, have o
 		return err
 	}
 	after := judge.pilots(ctx, want, lastKnown(have), j.in, have)
-	rep.Plan.Pilots, rep.Plan.PilotsFrom = plan.PilotChanges(was.side(base), after.side()), pilotsByCheck
+	until := judge.until(ctx, r.Proofs, after, lastKnown(have), j.in)
+	rep.Plan.Pilots, rep.Plan.PilotsFrom = plan.PilotChangesOnceProven(was.side(base), after.side(), until.side()), pilotsByCheck
 	return nil
 }
 

@@ -121,7 +121,7 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		if now.Unagreed != "" {
 			now = r.unagreed(ctx, j.w, now, published)
 		} else {
-			now.Place = plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why)
+			now = now.As(plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why))
 		}
 		if unasked && now.Unagreed != "" {
 			j.unasked = append(j.unasked, name)

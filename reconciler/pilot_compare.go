@@ -83,14 +83,28 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 	}
 	judge, published, by := r.granted(ctx, was.stated, now.stated)
 	before, after := judge.pilots(ctx, *was, published, nil, signedBySome), judge.pilots(ctx, *now, published, nil, signedBySome)
+	proofs := r.Proofs
 	if by == pilotsGranted {
 		judge.stay(ctx, &after, before)
+		proofs, published = proofs.granting(recordsOf(was.stated)), observed.Generation{Commit: was.commit.ID, Published: judge.Now()}
+		published.Givens.Pilots = before.places
 	}
+	until := judge.until(ctx, proofs, after, published, nil)
 	same := sameRepositories(before, after)
 	was.place(slices.DeleteFunc(slices.Clone(before.places), same))
 	now.place(slices.DeleteFunc(slices.Clone(after.places), same))
 	was.expired, now.expired = plan.Expired(was.site, r.Now()), plan.Expired(now.site, r.Now())
-	return plan.PilotChanges(before.side(), after.side()), by
+	return plan.PilotChangesOnceProven(before.side(), after.side(), until.side()), by
+}
+
+// until are the pilots of a commit as they are until it is proven who wrote the records for which they were judged.
+func (r *Reconciler) until(ctx context.Context, proofs *Proofs, once pilotsJudged, published observed.Generation, in []observed.Hold) pilotsJudged {
+	here := *r
+	here.Proofs = proofs
+	j := pilotsJudged{w: once.w, facts: once.facts, unsure: once.unsure}
+	here.judgePilots(ctx, &j, published, in)
+	j.places = j.free
+	return j
 }
 
 // stay has pilots to whose terms nobody has agreed stay where they were.

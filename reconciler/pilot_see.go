@@ -100,8 +100,9 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 		_, _ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
 		j.facts[now.Name] = f
 		if r.Withheld != nil {
-			if why, ok := r.Withheld.Load(now.Name); ok {
-				j.now[i].Place.Withheld, _ = why.(string)
+			if found, ok := r.Withheld.Load(now.Name); ok {
+				why, _ := found.(string)
+				j.now[i] = now.As(withheld(now, placeOf(g, now.Name), why))
 			}
 		}
 	}
@@ -110,6 +111,16 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 		out.unread = j.known.err
 	}
 	return out, ctx.Err()
+}
+
+// withheld is the place of a pilot that a pass does not bring further, why: as it is published, or none.
+func withheld(now plan.PilotNow, published *tree.PilotPlace, why string) tree.PilotPlace {
+	place := tree.PilotPlace{Name: now.Name}
+	if published != nil {
+		place = *published
+	}
+	place.State, place.Withheld = now.Place.State, why
+	return place
 }
 
 // pilotedFECs are those that take part in pilots that are published and not over; nil: nobody knows.

@@ -543,7 +543,7 @@ func changesOf(t *testing.T, pl plan.Plan) string {
 	must(t, pl.Text(&b))
 	var lines []string
 	for line := range strings.Lines(b.String()) {
-		if strings.Contains(line, "bpm 1.") || strings.Contains(line, "pilot ") || strings.HasPrefix(line, "  note") {
+		if strings.Contains(line, "bpm 1.") || strings.Contains(line, "pilot ") || strings.Contains(line, "until it is proven") || strings.HasPrefix(line, "  note") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
@@ -645,7 +645,7 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	}
 	opens := compare(nil, requested)
 	says(opens, "pilot    try: requested → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)",
-		"note     nobody has looked up who wrote records of pilots")
+		"until it is proven who wrote that: stays requested; withheld: nobody has agreed to what the pilot says of itself: ", "note     nobody has looked up who wrote records of pilots")
 	if c := opens.Pilots[0]; len(c.Records) != 5 || len(c.Doubts) > 0 || !slices.ContainsFunc(c.Holds, func(g plan.Gate) bool { return g.Name == "authorisation" }) {
 		t.Errorf("the change is %+v", c)
 	}
@@ -659,6 +659,9 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	if c := slips.Pilots[0]; len(c.Gives) > 0 {
 		t.Errorf("the change is %+v", c)
 	}
+	p.agrees(owner)
+	says(compare(nil, before), "pilot    try: stays called", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0", "until it is proven who wrote that: called → requested; withheld: what the pilot says of itself is not what "+
+		owner+" agreed to (agreement-1): agreement-2: nobody has found out yet who wrote it; nobody gets anything else")
 	p.git("reset", "-q", "--hard", before)
 	p.change("pilots.cue", `fecs: ["kgp2cu03"]`, `fecs: ["kgp2cu02"]`)
 	p.agrees(owner)
@@ -676,7 +679,8 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	halts := p.head()
 	p.records("", coordinator, "halt", `reason: "positions jump by a millimetre"`)
 	says(compare(nil, halts), "pilot    try: called → halted", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0")
-	says(compare(reconciler.ReadRecords(p.Root, p.Log), halts), "pilot    try: called → halted", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0", "note     new records of pilots count as if written by whom they name; all else")
+	says(compare(reconciler.ReadRecords(p.Root, p.Log), halts), "pilot    try: called → halted", "changed  kgp2cu01: bpm 1.1.0 → 1.0.0",
+		"until it is proven who wrote that: stays called", "note     new records of pilots count as if written by whom they name; all else")
 	gone := p.head()
 	p.records(coordinator, coordinator, "closure", `outcome: "withdrawn", reason: "nobody needs it any more"`)
 	says(compare(nil, gone), "pilot    try: halted → closed: withdrawn: nobody needs it any more")
@@ -1047,6 +1051,13 @@ func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
 				t.Fatalf("the slip is not published:\n%s", p.log)
 			}
 			p.gets("with a slip", "1.1.0", "1.0.0")
+			all, err := p.SeePilots(t.Context())
+			must(t, err)
+			for _, now := range all.Pilots {
+				if w := now.Waves[0]; !w.Open || w.Verdict != plan.GateWaiting || w.Why != "it keeps what it has while the pilot is withheld" {
+					t.Errorf("its first wave is %+v", w)
+				}
+			}
 			p.later(48 * time.Hour)
 			p = p.restarted()
 			p.settled()

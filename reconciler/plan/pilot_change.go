@@ -16,17 +16,19 @@ import (
 // PilotChange is what one commit changes in a pilot, and what follows.
 type PilotChange struct {
 	Name     string            `json:"name"`
-	What     string            `json:"what"`           // added, changed or removed
-	From     string            `json:"from,omitempty"` // state
-	To       string            `json:"to,omitempty"`   // state
-	Why      string            `json:"why,omitempty"`  // it is in that one
-	Records  []string          `json:"records"`        // new ones
-	Doubts   map[string]string `json:"doubts"`         // new records that do not count: why
-	Fields   []string          `json:"fields"`         // of the declaration that are otherwise
-	Holds    []Gate            `json:"holds"`          // gates that hold from now on
-	Fails    []Gate            `json:"fails"`          // that hold no more, or fail
-	Gives    []PilotGift       `json:"gives"`          // what somebody gets that they did not
+	What     string            `json:"what"`               // added, changed or removed
+	From     string            `json:"from,omitempty"`     // state
+	To       string            `json:"to,omitempty"`       // state
+	Why      string            `json:"why,omitempty"`      // it is in that one
+	Records  []string          `json:"records"`            // new ones
+	Unproven string            `json:"unproven,omitempty"` // what becomes of it until it is proven who wrote these, if that is something else
+	Doubts   map[string]string `json:"doubts"`             // new records that do not count: why
+	Fields   []string          `json:"fields"`             // of the declaration that are otherwise
+	Holds    []Gate            `json:"holds"`              // gates that hold from now on
+	Fails    []Gate            `json:"fails"`              // that hold no more, or fail
+	Gives    []PilotGift       `json:"gives"`              // what somebody gets that they did not
 	Withheld string            `json:"withheld,omitempty"`
+	writers  map[string]string // of new records, as they say
 }
 
 // PilotGift is what members of a wave get in the place of what they had.
@@ -57,7 +59,7 @@ func PilotChanges(was, now PilotSide) []PilotChange {
 	before, after := was.versions(), now.versions()
 	for _, name := range sortedKeys(names) {
 		c := PilotChange{Name: name, What: Changed, From: was.Pilots[name].State, To: now.Pilots[name].State, Why: now.Pilots[name].Why,
-			Records: []string{}, Doubts: map[string]string{}, Fields: []string{}, Holds: []Gate{}, Fails: []Gate{}, Gives: []PilotGift{}}
+			Records: []string{}, Doubts: map[string]string{}, Fields: []string{}, Holds: []Gate{}, Fails: []Gate{}, Gives: []PilotGift{}, writers: map[string]string{}}
 		old, there := was.Site.Pilots[name]
 		p, stays := now.Site.Pilots[name]
 		switch {
@@ -85,13 +87,44 @@ func PilotChanges(was, now PilotSide) []PilotChange {
 	return out
 }
 
+// PilotChangesOnceProven are the pilots that one commit changes in another one, by name, once it is proven who wrote its records; and of each what becomes
+// of it until then.
+func PilotChangesOnceProven(was, once, until PilotSide) []PilotChange {
+	changes, before := PilotChanges(was, once), PilotChanges(was, until)
+	for i := range changes {
+		c := &changes[i]
+		u := slices.IndexFunc(before, func(o PilotChange) bool { return o.Name == c.Name })
+		if u < 0 || len(c.Records) == 0 {
+			continue
+		}
+		c.Unproven = c.until(before[u], until.Pilots[c.Name].Unagreed)
+	}
+	return changes
+}
+
+// until is what becomes of a pilot instead, and why it is withheld then; empty: the same.
+func (c PilotChange) until(o PilotChange, unagreed string) string {
+	if c.To == o.To && c.Why == o.Why && reflect.DeepEqual(c.Gives, o.Gives) && (unagreed == "" || unagreed == c.Withheld) {
+		return ""
+	}
+	says := []string{o.Sentence()}
+	if unagreed != "" {
+		says = append(says, "withheld: "+unagreed)
+	}
+	says = append(says, mapped(o.Gives, PilotGift.String)...)
+	if len(c.Gives) > 0 && len(o.Gives) == 0 {
+		says = append(says, "nobody gets anything else")
+	}
+	return strings.Join(says, "; ")
+}
+
 // records are the new ones, and which of them do not count.
 func (c *PilotChange) records(old, p desired.Pilot, now PilotNow) {
 	for _, r := range p.RecordsInOrder() {
 		if was, there := old.Records[r]; there && reflect.DeepEqual(was, p.Records[r]) {
 			continue
 		}
-		c.Records = append(c.Records, r)
+		c.Records, c.writers[r] = append(c.Records, r), p.Records[r].By
 		if slices.Contains(now.Void, r) {
 			c.Doubts[r] = "it is about something else than what is there"
 		} else if slices.Contains(now.Doubted, r) {
@@ -239,7 +272,10 @@ func (c PilotChange) Lines() (lines []string) {
 	}
 	counts := slices.DeleteFunc(slices.Clone(c.Records), func(r string) bool { return c.Doubts[r] != "" })
 	if len(counts) > 0 {
-		lines = append(lines, "by "+strings.Join(counts, ", "))
+		lines = append(lines, "by "+strings.Join(mapped(counts, func(r string) string { return r + " of " + c.writers[r] }), ", "))
+	}
+	if c.Unproven != "" {
+		lines = append(lines, "until it is proven who wrote that: "+c.Unproven)
 	}
 	for _, r := range sortedKeys(c.Doubts) {
 		lines = append(lines, fmt.Sprintf("%s does not count: %s", r, c.Doubts[r]))

@@ -75,11 +75,11 @@ func (j *pilotJudge) declared(name string, holds bool, otherwise string) Gate {
 	return Gate{Name: name, Verdict: GatePending, Why: otherwise, Who: []string{j.p.Owner}, Do: "declare it at pilots." + strconv.Quote(j.name)}
 }
 
-// staffed is a gate that holds by what is declared once somebody is appointed.
+// staffed is a gate that holds by what is declared once somebody is appointed: by the owner, then by the coordinator.
 func (j *pilotJudge) staffed(name string, holds bool, otherwise string) Gate {
 	g := j.declared(name, holds, otherwise)
 	if !holds {
-		g.Do = j.do("staff")
+		g.Who, g.Do = j.coordinator(), j.do("staff")
 	}
 	return g
 }
@@ -100,10 +100,12 @@ func (j *pilotJudge) staffGates() []Gate {
 	}
 	if j.ofSites() {
 		g := j.declared("branches", len(p.Branches) > 0, "there are no packages")
-		if !g.Verdict.Holds() {
-			if g.Do = j.do("add-packages"); roles != nil {
-				g.Who = []string{roles.Developer, roles.Coordinator}
-			}
+		switch {
+		case g.Verdict.Holds():
+		case roles == nil: // whoever brings them has to be appointed first
+			g.Verdict, g.Who, g.Do = GateWaiting, nil, ""
+		default:
+			g.Who, g.Do = []string{roles.Developer, roles.Coordinator}, j.do("add-packages")
 		}
 		return append(gates, g)
 	}

@@ -351,15 +351,19 @@ func Unagreed(now tree.PilotPlace, published *tree.PilotPlace, why string) tree.
 	return stay
 }
 
-// As is a pilot with another place, of which its waves tell.
+// As is a pilot with another place, of which its waves tell: one that is withheld has what it was given, whatever it is judged by.
 func (n PilotNow) As(place tree.PilotPlace) PilotNow {
 	n.Place, n.Waves = place, slices.Clone(n.Waves)
 	for i := range n.Waves {
-		n.Waves[i].Subject = ""
-		if i < len(place.Waves) {
-			n.Waves[i].Subject = place.Waves[i]
+		w, was := &n.Waves[i], n.Waves[i].Subject
+		w.Subject = waveOf(place, i)
+		w.Open = w.Subject != ""
+		if w.Subject == was || place.Withheld == "" {
+			continue
 		}
-		n.Waves[i].Open = n.Waves[i].Subject != ""
+		if w.Verdict, w.Why, w.SoakEnds = GateWaiting, "it gets nothing while the pilot is withheld", (time.Time{}); w.Open {
+			w.Why = "it keeps what it has while the pilot is withheld"
+		}
 	}
 	return n
 }

@@ -34,6 +34,10 @@ func TestWhoseTurnItIs(t *testing.T) {
 	promoted.record("closure", coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: "promoted"})
 	unpacked := newSitePilot()
 	unpacked.p.Branches = nil
+	requested := newSitePilot()
+	requested.p.Branches, requested.p.Roles, requested.p.Tracker = nil, nil, ""
+	untracked := newSitePilot()
+	untracked.p.Tracker = ""
 	unsigned := func(l *life, subject string) *life {
 		l.f.Signed[subject] = "ce-1.0.rpm: nobody has signed it"
 		return l
@@ -63,6 +67,9 @@ func TestWhoseTurnItIs(t *testing.T) {
 		"nobody knows who signed": {unseen, ""},
 		"an unsigned update": {unsigned(fix, fix.subject("fix")), "published published by alpha@example.org, beta@example.org, delta@example.org, gamma@example.org:  | update fix signatures by dev@example.org, carla@example.org: developer: sign them (rpmsign --addsign), pomona pilot cream update ANOTHER add; " +
 			"then coordinator: pomona pilot cream update fix reject; or, unsigned, coordinator: pomona pilot cream waive signatures --update fix"},
+		"nobody is appointed": {requested, "staffed roles by olga@example.org: pomona pilot cream staff | staffed testers by olga@example.org: pomona pilot cream staff | " +
+			"staffed tracker by olga@example.org: pomona pilot cream staff"},
+		"no tracker":              {untracked, "staffed tracker by carla@example.org: pomona pilot cream staff"},
 		"no packages":             {unpacked, "staffed branches by dev@example.org, carla@example.org: pomona pilot cream add-packages"},
 		"a site has not answered": {answered, "deployed call-closed by gamma@example.org: pomona pilot cream join SITE --answer interested"},
 		"a blocker":               {blocked, "deployed blockers by dev@example.org: "},

@@ -381,7 +381,7 @@ func (j *pilotJudge) waveGate(i, step int) Gate {
 func (j *pilotJudge) whyShut(i int) string {
 	switch {
 	case i == 0:
-		return "it is not open yet"
+		return "what comes before it does not hold"
 	case len(j.blocked) > 0:
 		return fmt.Sprintf("wave %d has to run it first, and blockers are open", i)
 	}
