@@ -34,6 +34,7 @@ type crowdDemo struct {
 	failing float64 // share of FECs whose init scripts fail
 	crowd   *crowd.Crowd
 	address string // of the served tree
+	pages   string // address of the pages
 	admin   string
 }
 
@@ -96,6 +97,9 @@ func (d *crowdDemo) prepare() (err error) {
 	if d.admin, err = freeNear("127.0.0.1:8081"); err != nil {
 		return err
 	}
+	if d.pages, err = freeNear("127.0.0.1:8082"); err != nil {
+		return err
+	}
 	key, err := keygen(d.path("key"))
 	if err != nil {
 		return err
@@ -130,7 +134,7 @@ func (d *crowdDemo) makeSite() error {
 		return err
 	}
 	d.say("1. Made a site with %d FECs, a git repository of CUE files, in %s: commit %s.", d.n, d.path("site"), c.ID[:12])
-	if err := writeNew(d.path("pomona.cue"), fmt.Appendf(nil, crowdService, d.admin, d.path("root"), d.address, d.path("site"), d.path("key.sec"),
+	if err := writeNew(d.path("pomona.cue"), fmt.Appendf(nil, crowdService, d.admin, d.pages, d.path("root"), d.address, d.path("site"), d.path("key.sec"),
 		d.path("ssh-key"), d.path("tokens")), 0o644); err != nil {
 		return err
 	}
@@ -139,6 +143,7 @@ func (d *crowdDemo) makeSite() error {
 }
 
 const crowdService = `admin: %q
+pages: listen: %q
 sites: crowd: {
 	root:   %q
 	listen: %q
@@ -188,7 +193,7 @@ func (d *crowdDemo) boot(ctx context.Context, once bool) error {
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	d.say("3. Its service has validated and published the site in %s, and serves it at http://%s/.", time.Since(began).Round(time.Millisecond), d.address)
+	d.say("3. Its service has validated and published the site in %s, and serves it at http://%s/. Look at http://%s/.", time.Since(began).Round(time.Millisecond), d.address, d.pages)
 	d.say("4. Booting %d simulated FECs.\n", d.n)
 	began = time.Now()
 	progress := newProgress(os.Stderr, d.n)

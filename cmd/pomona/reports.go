@@ -70,6 +70,7 @@ func (s *servedRoot) take(known *knownFECs, entered *reconciler.Reports, said se
 	}
 	if s.watch != nil && said.Preview == 0 {
 		s.watch.metrics.Reported(said.FEC, string(said.State))
+		defer s.watch.changes.Tell()
 	}
 	source := "report"
 	if said.Proven {

@@ -17,7 +17,7 @@ func serveCommand() *cobra.Command {
 	var f passFlags
 	var logs logFlags
 	var admin adminFlags
-	var listen, config string
+	var listen, config, pages string
 	var check bool
 	var o serve.Options
 	var poll time.Duration
@@ -97,6 +97,13 @@ When the file changes it is read again; with --check it is only read. Exit code 
 					return err
 				}
 				s.tellOfPilots(name, r, nil)
+				if pages != "" {
+					looked, err := p.listenPages(&desired.Pages{Listen: pages})
+					if err != nil {
+						return err
+					}
+					s.beside = append(s.beside, func(ctx context.Context) error { return p.showPages(ctx, looked, &desired.Pages{Listen: pages}) })
+				}
 				return s.run(ctx, newLoop, l, o)
 			})
 		},
@@ -108,6 +115,7 @@ When the file changes it is read again; with --check it is only read. Exit code 
 	cmd.Flags().StringVar(&config, "config", "", "file that says everything else")
 	cmd.Flags().BoolVar(&check, "check", false, "only find what is wrong with --config")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on")
+	cmd.Flags().StringVar(&pages, "pages", "", "address of the pages for people, not for FECs; without it there are none")
 	cmd.Flags().IntVar(&o.MaxConnections, "max-connections", 4096, "connections at once; more wait")
 	cmd.Flags().DurationVar(&o.ShutdownTimeout, "shutdown-timeout", time.Minute, "how long running downloads may take after SIGTERM")
 	cmd.Flags().StringVar(&tokens, "upload-tokens", "", "file with a token in each line: whoever has one may upload releases; without it nobody may")

@@ -35,7 +35,7 @@ type service struct {
 	log     *slog.Logger
 	process *process
 	hooks   hooks
-	began   desired.Service // whose admin, webhooks and log are in force
+	began   desired.Service // whose admin, webhooks, pages and log are in force
 	now     desired.Service
 	running map[string]*running
 	asked   chan chan struct{} // to read the configuration again; closed when that is done
@@ -90,8 +90,15 @@ func serveConfig(ctx context.Context, file string, check bool, out io.Writer) er
 			return errors.Join(err, admin.Close())
 		}
 	}
+	looked, err := s.process.listenPages(s.now.Pages)
+	if err != nil {
+		return errors.Join(err, admin.Close())
+	}
 	return s.process.tend(ctx, admin, s.reloadNow, func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
+		if looked != nil {
+			g.Go(func() error { return s.process.showPages(ctx, looked, s.now.Pages) })
+		}
 		if heard != nil {
 			g.Go(func() error { return s.hooks.run(ctx, heard, serve.Options{Log: s.log}) })
 		}
@@ -177,8 +184,8 @@ func (s *service) reload(ctx context.Context) {
 	case err != nil:
 		s.log.Error("configuration not read; the last one stays", "err", err)
 	default:
-		if b := s.began; next.Admin != b.Admin || next.Webhooks != b.Webhooks || next.Log != b.Log {
-			s.log.Warn("admin, webhooks or log of the configuration changed: restart the service, which reads them once", "file", s.file)
+		if b := s.began; next.Admin != b.Admin || next.Webhooks != b.Webhooks || next.Log != b.Log || !reflect.DeepEqual(next.Pages, b.Pages) {
+			s.log.Warn("admin, webhooks, pages or log of the configuration changed: restart the service, which reads them once", "file", s.file)
 		}
 		s.now = next
 		s.apply(ctx)

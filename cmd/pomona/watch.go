@@ -220,6 +220,7 @@ type watch struct {
 	loop     atomic.Pointer[reconciler.Loop]
 	passed   atomic.Bool // a pass has ended, well or not
 	status   atomic.Pointer[string]
+	changes  *serve.Changes // of what pages show
 	fetches  announce.Fetches  // one at a time
 	silence  *announce.Silence // of the branch's webhooks; nil: there are none
 	behind   string            // branch of another host that was not fetched since the start; empty: it was
@@ -233,7 +234,7 @@ func newWatch(p *process, site string, r *reconciler.Reconciler, root *os.Root, 
 	registry := prometheus.NewRegistry()
 	w := &watch{
 		site: site, process: p, registry: registry, metrics: announce.NewMetrics(registry, site, reconciler.Stages),
-		pulse: &reconciler.Pulse{}, root: root, repo: r.Repo,
+		changes: &serve.Changes{}, pulse: &reconciler.Pulse{}, root: root, repo: r.Repo,
 	}
 	for _, c := range channels {
 		w.metrics.Channel(c.Name)
@@ -303,6 +304,7 @@ func (w *watch) Passed(done reconciler.Done) {
 		w.notifier.Send(e)
 	}
 	w.passed.Store(true)
+	w.changes.Tell()
 	g := w.served()
 	w.say(fmt.Sprintf("generation %d, commit %.12s; last pass: %s", g.Number, g.Commit, announce.Outcome(done.Report, done.Err)))
 }

@@ -11,12 +11,25 @@ type Service struct {
 	Sites    map[string]ServedSite `json:"sites"`
 	Admin    string                `json:"admin,omitempty"`
 	Webhooks string                `json:"webhooks,omitempty"`
+	Pages    *Pages                `json:"pages,omitempty"`
 	Log      ServiceLog            `json:"log,omitzero"`
 	Notify   map[string]Notifier   `json:"notify,omitempty"`
 }
 
 // AdminAddress is where metrics and health are asked for.
 func (s Service) AdminAddress() string { return cmp.Or(s.Admin, "127.0.0.1:8081") }
+
+// Pages are where people look.
+type Pages struct {
+	Listen string      `json:"listen"`
+	Login  *PagesLogin `json:"login,omitempty"`
+}
+
+// PagesLogin is what says who looks: a header, by a proxy.
+type PagesLogin struct {
+	Header string   `json:"header"`
+	From   []string `json:"from"` // prefixes of the proxies' addresses
+}
 
 // ServiceLog says how a service logs.
 type ServiceLog struct {

@@ -1,0 +1,126 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+)
+
+// Fleet is every FEC that a site publishes, at a glance.
+type Fleet struct {
+	Site      string                 `json:"site"`
+	At        time.Time              `json:"at"`
+	Wanted    string                 `json:"wanted,omitempty"`  // commit that the branch names
+	Published *Revision              `json:"published"`         // nil: nothing is
+	Differs   string                 `json:"differs,omitempty"` // why what is wanted is not published
+	Holds     []observed.Hold        `json:"holds"`             // in force
+	Count     map[plan.Condition]int `json:"count"`             // of FECs that are shown
+	Held      int                    `json:"held"`              // likewise
+	Of        int                    `json:"of"`                // as many there are, shown or not
+	FECs      []FleetFEC             `json:"fecs"`              // by name
+	Trouble   string                 `json:"trouble,omitempty"` // why something is not known
+}
+
+// FleetFEC is one of them. A FEC that runs what is published runs what is wanted too, unless it is held or nothing newer can be published.
+type FleetFEC struct {
+	FECLine
+	Groups   []string          `json:"groups,omitempty"`
+	Location string            `json:"location,omitempty"`
+	Held     string            `json:"held,omitempty"` // by which hold, and why
+	Software map[string]string `json:"software,omitempty"`
+}
+
+// FleetFilter says which FECs are shown; what is empty restricts nothing.
+type FleetFilter struct {
+	Condition, Group, Location, Software, Version string
+	Held                                          bool
+	Text                                          string // in its name, or in why it does not run what is published
+}
+
+// FleetSection is a part of a fleet.
+type FleetSection struct {
+	Name string
+	FECs []FleetFEC
+}
+
+// By says how a fleet is divided.
+const (
+	ByGroup    = "group"
+	ByLocation = "location"
+)
+
+// Only is a fleet with fewer FECs.
+func (f Fleet) Only(filter FleetFilter) Fleet {
+	f.Of = len(f.FECs)
+	f.FECs = slices.DeleteFunc(slices.Clone(f.FECs), func(x FleetFEC) bool { return !filter.takes(x) })
+	f.Count, f.Held = map[plan.Condition]int{}, 0
+	for _, c := range plan.Conditions {
+		f.Count[c] = 0
+	}
+	for _, x := range f.FECs {
+		f.Count[x.Condition]++
+		if x.Held != "" {
+			f.Held++
+		}
+	}
+	return f
+}
+
+func (filter FleetFilter) takes(x FleetFEC) bool {
+	version, has := x.Software[filter.Software]
+	return (filter.Condition == "" || string(x.Condition) == filter.Condition) &&
+		(filter.Group == "" || slices.Contains(x.Groups, filter.Group)) &&
+		(filter.Location == "" || x.Location == filter.Location) &&
+		(filter.Software == "" || has) && (filter.Version == "" || version == filter.Version) &&
+		(!filter.Held || x.Held != "") &&
+		(filter.Text == "" || strings.Contains(x.FEC, filter.Text) || strings.Contains(x.Why, filter.Text))
+}
+
+// Sections divide a fleet: by the first group of each FEC and then its location, or the other way round. Those without come last.
+func (f Fleet) Sections(by string) (sections []FleetSection) {
+	name := func(x FleetFEC) (first, second string) {
+		group := ""
+		if len(x.Groups) > 0 {
+			group = x.Groups[0]
+		}
+		if by == ByLocation {
+			return x.Location, group
+		}
+		return group, x.Location
+	}
+	all := slices.Clone(f.FECs)
+	last := func(a string) int { return map[bool]int{true: 1}[a == ""] }
+	slices.SortStableFunc(all, func(a, b FleetFEC) int {
+		a1, a2 := name(a)
+		b1, b2 := name(b)
+		return cmp.Or(cmp.Compare(last(a1), last(b1)), cmp.Compare(a1, b1), cmp.Compare(last(a2), last(b2)), cmp.Compare(a2, b2))
+	})
+	for _, x := range all {
+		if first, _ := name(x); len(sections) == 0 || sections[len(sections)-1].Name != first {
+			sections = append(sections, FleetSection{Name: first})
+		}
+		s := &sections[len(sections)-1]
+		s.FECs = append(s.FECs, x)
+	}
+	return sections
+}
+
+// Groups are those of all FECs, Locations theirs, in order: what may be filtered by.
+func (f Fleet) Groups() []string { return f.words(func(x FleetFEC) []string { return x.Groups }) }
+
+// Locations are those of all FECs, in order.
+func (f Fleet) Locations() []string {
+	return f.words(func(x FleetFEC) []string { return []string{x.Location} })
+}
+
+func (f Fleet) words(of func(FleetFEC) []string) (all []string) {
+	for _, x := range f.FECs {
+		all = append(all, of(x)...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(s string) bool { return s == "" })
+}

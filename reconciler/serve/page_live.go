@@ -1,0 +1,80 @@
+package serve
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Changes tell those who look at a site that something is otherwise. The zero value is ready; it is safe for concurrent use.
+type Changes struct {
+	mu    sync.Mutex
+	next  chan struct{} // closed at the next change
+	since int64         // how many there were
+}
+
+// Tell says that something is otherwise.
+func (c *Changes) Tell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since++; c.next != nil {
+		close(c.next)
+		c.next = nil
+	}
+}
+
+// after is how many changes there were, and what is closed at the next.
+func (c *Changes) after() (int64, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == nil {
+		c.next = make(chan struct{})
+	}
+	return c.since, c.next
+}
+
+const (
+	eventText = "text/event-stream"
+	eventRest = time.Second      // between two events: many FECs may boot at once
+	eventBeat = 15 * time.Second // without one: whoever has gone is noticed
+)
+
+// changes tells a browser by server-sent events (HTML, section 9.2) when the page that it shows is to be asked for again.
+func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
+	s, ok := p.Site(r.PathValue("site"))
+	if !ok || s == nil || s.Changes == nil {
+		refuse(w, http.StatusNotFound)
+		return
+	}
+	to := http.NewResponseController(w)
+	w.Header().Set("Content-Type", eventText)
+	w.Header().Set("X-Accel-Buffering", "no") // of nginx
+	seen, next := s.Changes.after()
+	say := func(format string, args ...any) bool {
+		_, err := fmt.Fprintf(w, format, args...)
+		return err == nil && to.Flush() == nil
+	}
+	if !say("retry: 2000\n\n") {
+		return
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(eventBeat):
+			if !say(": still there\n\n") {
+				return
+			}
+		case <-next:
+			if seen, next = s.Changes.after(); !say("id: %d\nevent: changed\ndata:\n\n", seen) {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(eventRest):
+			}
+		}
+	}
+}
