@@ -43,6 +43,9 @@ func (fleetShown) Sign(c plan.Condition) string {
 // Few says whether so few are shown that there is room for their names.
 func (x fleetShown) Few() bool { return len(x.FECs) <= 100 }
 
+// Listed says whether those that do not run what is published are so few that they are told of one by one.
+func (x fleetShown) Listed() bool { return x.Few() && x.Count[plan.Runs] < len(x.FECs) }
+
 func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	f, err := s.FEC(r.Context(), r.PathValue("fec"))
 	return shown{"fec", r.PathValue("fec"), f, f}, err

@@ -1,0 +1,206 @@
+package serve_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
+)
+
+// hostile is a name or message that would do something if anybody took it for more than text.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
+
+func fleetOf(n int) report.Fleet {
+	f := report.Fleet{Site: "ring", At: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Published: &report.Revision{Commit: strings.Repeat("a", 40), Generation: 3}, Wanted: strings.Repeat("a", 40)}
+	for i := range n {
+		x := report.FleetFEC{FECLine: report.FECLine{FEC: fmt.Sprintf("scuxl%05d", i), Condition: plan.Runs, Published: 29922625, Running: 29922625},
+			Groups: []string{fmt.Sprintf("group-%02d", i%40)}, Location: fmt.Sprintf("hall %d", i%7), Software: map[string]string{"bpm": fmt.Sprintf("1.%d.0", i%3)}}
+		if i%50 == 1 {
+			x.Condition, x.Why, x.Running = plan.Fails, "init-failed with serial 29922625 at 2026-11-22 14:25 UTC: 50-start failed with status 1", 0
+		}
+		f.FECs = append(f.FECs, x)
+	}
+	return f.Only(report.FleetFilter{})
+}
+
+// looking serves the pages of one site with a fleet.
+func looking(t testing.TB, fleet report.Fleet, login *serve.Login) (*httptest.Server, *serve.Changes) {
+	t.Helper()
+	changes := &serve.Changes{}
+	seen := &serve.SeenSite{Changes: changes,
+		Fleet: func(context.Context) (report.Fleet, error) { return fleet, nil },
+		FEC: func(_ context.Context, name string) (report.FEC, error) {
+			if name == "scuxl00001" {
+				return report.FEC{Name: name, Condition: plan.Fails, Differs: []string{hostile}}, nil
+			}
+			return report.FEC{}, serve.ErrNotThere
+		}}
+	s := httptest.NewServer(serve.Pages{Log: slog.New(slog.DiscardHandler), Login: login, Sites: func() []string { return []string{"ring", "stopped"} },
+		Site: func(name string) (*serve.SeenSite, bool) {
+			return map[string]*serve.SeenSite{"ring": seen}[name], name == "ring" || name == "stopped"
+		}}.Handler())
+	t.Cleanup(s.Close)
+	return s, changes
+}
+
+func look(t testing.TB, method, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() // only read
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestPages(t *testing.T) {
+	s, _ := looking(t, fleetOf(200), nil)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		has          []string
+	}{
+		{"GET", "/", 200, []string{`href="/ring/"`, `href="/stopped/"`}},
+		{"GET", "/ring/", 200, []string{"200 of 200 FECs", "4 failed", "group-39", `class="c failed"`}},
+		{"GET", "/ring/?condition=failed", 200, []string{"4 of 200 FECs", "what differs", "50-start failed"}},
+		{"GET", "/ring/?group=group-05&by=location", 200, []string{"5 of 200 FECs", "hall 3"}},
+		{"GET", "/ring/?software=bpm&version=1.1.0", 200, []string{"67 of 200 FECs"}},
+		{"GET", "/ring/?q=00199", 200, []string{"1 of 200 FECs"}},
+		{"GET", "/ring/fecs/scuxl00001", 200, []string{"&lt;script&gt;"}},
+		{"GET", "/ring/fecs/none", 404, nil},
+		{"GET", "/stopped/", 503, nil},
+		{"GET", "/none/", 404, nil},
+		{"POST", "/ring/", 405, nil},
+		{"DELETE", "/ring/fecs/scuxl00001", 405, nil},
+	} {
+		resp, text := look(t, c.method, s.URL+c.path)
+		if resp.StatusCode != c.status {
+			t.Errorf("%s %s: status %d, want %d", c.method, c.path, resp.StatusCode, c.status)
+		}
+		if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", c.path, policy)
+		}
+		for _, word := range c.has {
+			if !strings.Contains(text, word) {
+				t.Errorf("%s has no %q:\n%s", c.path, word, text)
+			}
+		}
+	}
+}
+
+// TestNoPageRunsWhatItShows: names and messages are others'.
+func TestNoPageRunsWhatItShows(t *testing.T) {
+	f := fleetOf(2)
+	f.FECs[0].FEC, f.FECs[0].Why, f.FECs[0].Groups, f.FECs[0].Location, f.FECs[0].Held = hostile, hostile, []string{hostile}, hostile, hostile
+	f.Differs, f.Trouble, f.Wanted = hostile, hostile, strings.Repeat("b", 40)
+	s, _ := looking(t, f, nil)
+	for _, path := range []string{"/ring/", "/ring/?by=location", "/ring/?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/ring/fecs/scuxl00001"} {
+		if _, text := look(t, "GET", s.URL+path); strings.Contains(text, "<script>alert") || strings.Contains(text, "<img") {
+			t.Errorf("%s runs what it shows:\n%s", path, text)
+		}
+	}
+}
+
+func TestEachPageHasItsJSON(t *testing.T) {
+	s, _ := looking(t, fleetOf(100), nil)
+	resp, text := look(t, "GET", s.URL+"/ring/?condition=failed", "Accept", "application/json")
+	var f report.Fleet
+	if err := json.Unmarshal([]byte(text), &f); err != nil || len(f.FECs) != 2 || f.Of != 100 || f.Count[plan.Fails] != 2 || resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("%v: %s", err, text)
+	}
+	if resp, _ := look(t, "GET", s.URL+"/ring/", "Accept", "text/html,application/json"); !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		t.Errorf("a browser gets %s", resp.Header.Get("Content-Type"))
+	}
+}
+
+func TestOnlyTheProxySaysWhoLooks(t *testing.T) {
+	for name, c := range map[string]struct {
+		from   string
+		header []string
+		status int
+	}{
+		"the proxy":           {"127.0.0.0/8", []string{"X-User", "anna"}, 200},
+		"nobody":              {"127.0.0.0/8", nil, 403},
+		"somebody else's":     {"10.0.0.0/8", []string{"X-User", "anna"}, 403},
+		"another header than": {"127.0.0.0/8", []string{"X-Forwarded-User", "anna"}, 403},
+	} {
+		s, _ := looking(t, fleetOf(1), &serve.Login{Header: "X-User", From: []netip.Prefix{netip.MustParsePrefix(c.from)}})
+		resp, text := look(t, "GET", s.URL+"/ring/", c.header...)
+		if resp.StatusCode != c.status || (c.status == 200) != strings.Contains(text, "<p>anna</p>") {
+			t.Errorf("%s: status %d\n%s", name, resp.StatusCode, text)
+		}
+	}
+}
+
+func TestWhoLooksIsToldOfChanges(t *testing.T) {
+	s, changes := looking(t, fleetOf(1), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/ring/changes", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() // the context ends it
+	lines := bufio.NewScanner(resp.Body)
+	if !lines.Scan() || lines.Text() != "retry: 2000" || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%q %v", lines.Text(), resp.Header)
+	}
+	for range 3 {
+		changes.Tell()
+	}
+	var got []string
+	for lines.Scan() && len(got) < 3 {
+		if lines.Text() != "" {
+			got = append(got, lines.Text())
+		}
+	}
+	if !strings.HasPrefix(got[0], "id: ") || got[1] != "event: changed" {
+		t.Errorf("%q", got)
+	}
+}
+
+func BenchmarkFleetPage(b *testing.B) {
+	for _, n := range []int{2000, 20000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			fleet := fleetOf(n)
+			seen := &serve.SeenSite{Fleet: func(context.Context) (report.Fleet, error) { return fleet, nil }}
+			h := serve.Pages{Log: slog.New(slog.DiscardHandler), Site: func(string) (*serve.SeenSite, bool) { return seen, true }}.Handler()
+			r := httptest.NewRequest(http.MethodGet, "/ring/", http.NoBody)
+			r.Header.Set("Accept-Encoding", "gzip")
+			size := 0
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				size = w.Body.Len()
+			}
+			b.ReportMetric(float64(size)/1000, "kB")
+		})
+	}
+}
