@@ -27,6 +27,7 @@ type pilotsJudged struct {
 	free    []tree.PilotPlace // where they would be if each could be served
 	places  []tree.PilotPlace // that a tree is to have, by name
 	known   pilotLedger       // by which they were judged
+	nothing map[string]string // why no record counts of a pilot, by name
 }
 
 // state takes over what a commit says.
@@ -109,11 +110,12 @@ func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, publis
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
 	known := r.pilotLedger(ctx, j.w.stated)
-	j.now, j.free, j.unasked, j.known = nil, nil, nil, known
+	j.now, j.free, j.unasked, j.known, j.nothing = nil, nil, nil, known, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		f.Agreed = r.agreedBefore(j.w, published, name)
-		why, unasked := r.proofs(known, name, p, &f)
+		nothing := r.newcomer(known, name, p, placeOf(published, name))
+		why, unasked := r.proofs(known, nothing, name, p, &f)
 		why = cmp.Or(j.unsure[name], why)
 		known.seen(name, &f, placeOf(published, name), published.Published)
 		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
@@ -122,6 +124,9 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 			now = r.unagreed(ctx, j.w, now, published)
 		} else {
 			now = now.As(plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why))
+		}
+		if nothing != "" {
+			now.Place.Withheld, j.nothing[name] = nothing, nothing
 		}
 		if unasked && now.Unagreed != "" {
 			j.unasked = append(j.unasked, name)

@@ -223,7 +223,7 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	in, _, _ := a.Known.read(ctx)
 	published := (&Reconciler{Root: a.Known.root}).published()
 	f.Agreed = agreedIn(published, seen.Name)
-	r.proofs(k, seen.Name, seen.Pilot, f)
+	r.proofs(k, usurps(k.provenRecords, pilotSection, seen.Name, seen.Pilot.Records), seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})
 	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
 	return nil

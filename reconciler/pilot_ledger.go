@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -192,6 +193,14 @@ func (k pilotLedger) unproven(members [][]string) (names []string) {
 		}
 	}
 	return names
+}
+
+// newcomer is why no record of a pilot counts, whoever wrote it: its name is another's or, of one of which nothing is published, may be.
+func (r *Reconciler) newcomer(known pilotLedger, name string, p desired.Pilot, was *tree.PilotPlace) string {
+	if known.err == nil || r.Records == nil || r.Records.readOnly || was != nil {
+		return usurps(known.provenRecords, pilotSection, name, p.Records)
+	}
+	return fmt.Sprintf("nobody knows whether a pilot of this name was there before, since the ledger cannot be read: %v; it goes on once that can", known.err)
 }
 
 // seen adds what was seen of a pilot before. If the ledger has nothing of it, what is published says what had opened, and whether it was halted.

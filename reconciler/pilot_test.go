@@ -753,12 +753,27 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	if got := p.used(); !strings.Contains(got, ".cue:3:9: pilots.try: "+back) {
 		t.Errorf("whoever looks at the site beside the root finds %q", got)
 	}
-	_, err := p.Reconcile(t.Context())
-	if err == nil || !strings.Contains(err.Error(), ".cue:3:9: pilots.try: ") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
-		t.Errorf("a pilot that comes back: %v", err)
+	if _, err := p.Review(t.Context(), gone); err == nil || !strings.Contains(err.Error(), back) {
+		t.Errorf("a proposal that brings it back: %v", err)
 	}
-	if p.commitServed() != gone {
-		t.Error("it is published")
+	withheld := func() {
+		t.Helper()
+		p.settled()
+		p.gets("it comes back", "1.0.0", "1.0.0")
+		if now, err := p.Pilots(t.Context()); err != nil || len(now) != 1 || now[0].Place.Withheld != back || now[0].State != plan.PilotRequested || p.commitServed() != p.head() {
+			t.Errorf("%v: a pilot that comes back: %+v, of %s", err, now, p.commitServed())
+		}
+	}
+	withheld()
+	p = p.restarted()
+	p.write("README", "nothing to do with it")
+	p.signed("", "something else")
+	withheld()
+	p.git("rm", "-q", "pilots.cue", "record*.cue", "agreement*.cue")
+	p.git("commit", "-qm", "it gets another name")
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("it may not go")
 	}
 	p.git("reset", "-q", "--hard", gone+"~1")
 	p.settled()
@@ -1145,4 +1160,53 @@ func TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun(t *testing.T) {
 	if _, err := say(p.Records, halt); err == nil || !strings.Contains(err.Error(), "pilot try has ended: withdrawn") {
 		t.Errorf("it has ended: %v", err)
 	}
+}
+
+// TestWhatWasNeverPublishedTakesNoName away, proven or not.
+func TestWhatWasNeverPublishedTakesNoName(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	must(t, p.prover.Step(t.Context()))
+	p.goes()
+	p.settled()
+	p.git("checkout", "HEAD~1", "--", ".")
+	p.git("rm", "-qf", "record1.cue")
+	p.git("commit", "-qm", "once more, and without a freeze")
+	if got := p.used(); strings.Contains(got, "was there before") {
+		t.Errorf("whoever looks at the site beside the root finds %q", got)
+	}
+	p.settled()
+	if now, err := p.Pilots(t.Context()); err != nil || len(now) != 1 || now[0].Place.Withheld != "" || now[0].State != plan.PilotStaffed || p.commitServed() != p.head() {
+		t.Errorf("%v: %+v, of %s", err, now, p.commitServed())
+	}
+}
+
+// TestANewPilotWaitsForTheLedgerAlone while that cannot be read.
+func TestANewPilotWaitsForTheLedgerAlone(t *testing.T) {
+	p := newPiloting(t)
+	pilot, err := os.ReadFile(filepath.Join(p.dir, "pilots.cue"))
+	must(t, err)
+	p.git("rm", "-q", "pilots.cue")
+	p.git("commit", "-qm", "no pilot yet")
+	p.settled()
+	was, broken := p.Records, t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(broken, ".pomona"), 0o755), os.WriteFile(filepath.Join(broken, ".pomona/ledger-place"), []byte("nowhere"), 0o600))
+	p.Records = reconciler.NewRecords(broken, p.Log)
+	p.write("pilots.cue", string(pilot))
+	p.git("add", "-A")
+	p.mirrored()
+	for i := range 2 {
+		p.settled()
+		p.gets("the ledger cannot be read", "1.0.0", "1.0.0")
+		now, err := p.Pilots(t.Context())
+		if err != nil || len(now) != 1 || !strings.Contains(now[0].Place.Withheld, "nobody knows whether a pilot of this name was there before") || p.commitServed() != p.head() {
+			t.Errorf("%v: %+v, of %s", err, now, p.commitServed())
+		}
+		p.write("README", fmt.Sprint("nothing to do with it ", i))
+		p.signed("", "something else")
+	}
+	p.Records = was
+	p.settled()
+	p.gets("the ledger can be read", "1.1.0", "1.0.0")
 }

@@ -332,7 +332,7 @@ func (r *Reconciler) Validate(ctx context.Context, src artifact.Source, verdicts
 		r.Log.Warn("not known which pilots and prerequisites were there before: the published commit cannot be read", "commit", published, "because", err)
 		return loaded.Site, problems, ctx.Err()
 	}
-	back, err := r.returned(ctx, before, wanted{loaded: loaded, site: loaded.Site, stated: loaded.Site})
+	back, err := r.returned(ctx, before, wanted{stated: loaded.Site}, true)
 	if err == nil {
 		back, err = loaded.Locate(ctx, back)
 	}
