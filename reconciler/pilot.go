@@ -21,13 +21,14 @@ import (
 type pilotsJudged struct {
 	w       wanted
 	facts   map[string]plan.PilotFacts
-	unsure  map[string]string // why something that would take a pilot back is not known, by pilot
-	now     []plan.PilotNow   // by name
-	unasked []string          // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
-	free    []tree.PilotPlace // where they would be if each could be served
-	places  []tree.PilotPlace // that a tree is to have, by name
-	known   pilotLedger       // by which they were judged
-	nothing map[string]string // why no record counts of a pilot, by name
+	had     map[string][]tree.PilotPin // FECs that were given what a pilot offers
+	unsure  map[string]string          // why something that would take a pilot back is not known, by pilot
+	now     []plan.PilotNow            // by name
+	unasked []string                   // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
+	free    []tree.PilotPlace          // where they would be if each could be served
+	places  []tree.PilotPlace          // that a tree is to have, by name
+	known   pilotLedger                // by which they were judged
+	nothing map[string]string          // why no record counts of a pilot, by name
 }
 
 // state takes over what a commit says.
@@ -64,6 +65,7 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 	j.places = r.servable(ctx, w, j.free, published.Givens.Pilots, have)
 	j.places = plan.Runnable(w.stated, w.files.Files(), w.subjects, j.places, published.Givens.Pilots, r.Now())
 	for i := range j.now {
+		j.places[i].Had = plan.Had(w.stated, j.places[i], j.had[j.now[i].Name])
 		j.now[i].Place = j.places[i]
 	}
 	return j
@@ -71,10 +73,12 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 
 // pilotFacts finds what is known of the pilots of a commit beside what the ledger says.
 func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published observed.Generation) {
+	j.had = map[string][]tree.PilotPin{}
 	for name, p := range j.w.stated.Pilots {
 		f := plan.PilotFacts{Subject: j.w.subjects[name], Deployed: r.deployed(ctx, j.w, name, published)}
 		if p.Scope == desired.PilotOfFECs {
-			f.Members = plan.PilotMembers(j.w.stated, p)
+			j.had[name] = r.had(ctx, j.w, published, name)
+			f.Members, f.Left = plan.PilotTakes(j.w.stated, p, j.had[name])
 		}
 		if err := r.repositoryFacts(ctx, j.w, name, &f); err != nil {
 			j.unsure[name] = err.Error()
@@ -107,9 +111,34 @@ func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, publis
 	return d
 }
 
+// had are the FECs that have been given what a pilot of FECs offers, as far as the published generation tells.
+func (r *Reconciler) had(ctx context.Context, w wanted, published observed.Generation, name string) []tree.PilotPin {
+	was := placeOf(published, name)
+	if was == nil {
+		return nil
+	}
+	then := w.stated
+	if was.Kept == nil && published.Commit != "" && published.Commit != w.commit.ID {
+		if loaded, err := r.load(ctx, published.Commit); err == nil {
+			then = loaded.stated
+		} else {
+			r.Log.Warn("FECs that were given a pilot's release are those of the wanted commit", "pilot", name, "because", err)
+		}
+	}
+	return plan.PilotHad(then, *was)
+}
+
+// fecs are those that take part, each with the software that it does so with.
+func (j pilotsJudged) fecs() (all []runKey) {
+	for name, p := range j.w.stated.Pilots {
+		all = append(all, runsOf(p, j.facts[name].Members)...)
+	}
+	return all
+}
+
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
-	known := r.pilotLedger(ctx, j.w.stated)
+	known := r.pilotLedger(ctx, j.fecs())
 	j.now, j.free, j.unasked, j.known, j.nothing = nil, nil, nil, known, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
@@ -185,7 +214,7 @@ func (r *Reconciler) pilotsMoved(ctx context.Context, before pilotsJudged, in []
 	}
 	for i, place := range now.free {
 		was := before.free[i]
-		was.Withheld, place.Withheld = "", ""
+		was.Withheld, place.Withheld, was.Had, place.Had = "", "", nil, nil
 		if otherwise(before.now[i], now.now[i]) || !reflect.DeepEqual(was, place) {
 			return true
 		}

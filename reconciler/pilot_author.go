@@ -212,7 +212,11 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 		return nil
 	}
 	r := a.reconciler()
-	k := r.pilotLedger(ctx, seen.Site)
+	published := (&Reconciler{Root: a.Known.root}).published()
+	if was := placeOf(published, seen.Name); was != nil {
+		f.Members, f.Left = plan.PilotTakes(seen.Site, seen.Pilot, plan.PilotHad(seen.Site, *was))
+	}
+	k := r.pilotLedger(ctx, runsOf(seen.Pilot, f.Members))
 	switch {
 	case errors.Is(k.err, ledger.ErrNone):
 		return nil // no service has run there yet
@@ -221,7 +225,6 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	}
 	seen.used = k.proves([2]string{pilotSection, seen.Name})
 	in, _, _ := a.Known.read(ctx)
-	published := (&Reconciler{Root: a.Known.root}).published()
 	f.Agreed = agreedIn(published, seen.Name)
 	r.proofs(k, usurps(k.provenRecords, pilotSection, seen.Name, seen.Pilot.Records), seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})

@@ -66,7 +66,7 @@ func (r *Reconciler) granting(records []statedRecord) *Reconciler {
 func (r *Reconciler) granted(ctx context.Context, was, now desired.Site) (judge *Reconciler, published observed.Generation, by string) {
 	here := *r
 	here.Keys = nil // nothing is signed
-	if r.Root != "" && r.pilotLedger(ctx, desired.Site{}).err == nil {
+	if r.Root != "" && r.pilotLedger(ctx, nil).err == nil {
 		return here.granting(newRecords(was, now)), r.published(), pilotsByLedger
 	}
 	here.Records = nil

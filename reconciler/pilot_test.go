@@ -1210,3 +1210,103 @@ func TestANewPilotWaitsForTheLedgerAlone(t *testing.T) {
 	p.settled()
 	p.gets("the ledger can be read", "1.1.0", "1.0.0")
 }
+
+// grouped is a pilot whose first wave is a group of two FECs, both of which were given it; the first runs it.
+func grouped(t *testing.T) *piloting {
+	t.Helper()
+	p := newPiloting(t)
+	p.change("fecs/fecs.cue", `host:     "scuxl0001"`, `host:     "scuxl0001", groups: ["ring"]`)
+	p.change("fecs/fecs.cue", `bpm: version: "1.1.0"`, `bpm: version: "1.0.0"`)
+	p.change("pilots.cue", `fecs: ["kgp2cu01"]`, `groups: ["ring"]`)
+	p.mirrored()
+	p.settled()
+	if got := p.version("kgp2cu02"); got != "1.1.0" {
+		t.Fatalf("the other FEC of the group gets %s\n%s", got, p.log)
+	}
+	p.later(time.Hour)
+	p.says("kgp2cu01", "running")
+	p.settled()
+	return p
+}
+
+// TestWhoLeavesAGroupCountsStill in the wave in which it was given the release, as long as it is a FEC of the site.
+func TestWhoLeavesAGroupCountsStill(t *testing.T) {
+	leaves := func(p *piloting) { p.change("fecs/fecs.cue", "\t\t"+`groups: ["ring"]`+"\n", "\n") }
+	leavesFor := func(software string) func(*piloting) {
+		return func(p *piloting) {
+			p.change("fecs/fecs.cue", `software: bpm: version: "1.0.0"`+"\n\t\tinit: \"10-env\"", software+"\n\t\tinit: \"10-env\"")
+		}
+	}
+	for name, c := range map[string]struct {
+		goes  func(*piloting)
+		gets  string
+		opens bool
+	}{
+		"the group":    {leaves, "1.0.0", false},
+		"the software": {leavesFor(""), "", false},
+		"the site": {func(p *piloting) {
+			b, err := os.ReadFile(filepath.Join(p.dir, "fecs/fecs.cue"))
+			must(t, err)
+			s := string(b)
+			i, j := strings.Index(s, "\tkgp2cu02:"), strings.Index(s, "\tkgp2cu03:")
+			p.change("fecs/fecs.cue", s[i:j], "")
+		}, "", true},
+		"the group while it is halted": {func(p *piloting) {
+			p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+			p.settled()
+			leaves(p)
+			p.settled()
+			p.later(time.Minute)
+			p.records(coordinator, coordinator, "resume", `reason: "it was the cable of the test bench"`)
+			p.settled()
+			p.says("kgp2cu01", "running")
+		}, "1.0.0", false},
+		"the group for that of the next wave": {func(p *piloting) {
+			p.change("pilots.cue", `{fecs: ["kgp2cu03"]}`, `{fecs: ["kgp2cu03"], groups: ["late"]}`)
+			p.change("site.cue", "groups: ring: {}", "groups: {ring: {}, late: {}}")
+			p.agrees(owner)
+			p.settled()
+			p.change("fecs/fecs.cue", "\t\t"+`groups: ["ring"]`+"\n", `groups: ["late"]`+"\n")
+		}, "1.0.0", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := grouped(t)
+			c.goes(p)
+			p.settled()
+			p.later(48 * time.Hour)
+			p = p.restarted()
+			p.settled()
+			if second := p.version("kgp2cu03"); (second == "1.1.0") != c.opens {
+				now, err := p.Pilots(t.Context())
+				must(t, err)
+				t.Errorf("the second wave gets %s: %+v\n%s", second, now[0].Waves, p.log)
+			}
+			if c.opens {
+				return
+			}
+			if got := p.version("kgp2cu02"); got != c.gets {
+				t.Errorf("it gets %q", got)
+			}
+			must(t, verifies(t, p))
+			p.says("kgp2cu02", "init-failed")
+			p.settled()
+			p.gets("it fails", "1.0.0", "1.0.0")
+		})
+	}
+	p := grouped(t)
+	leaves(p)
+	p.settled()
+	now, err := p.Pilots(t.Context())
+	must(t, err)
+	if why := now[0].Waves[0].Why; !strings.Contains(why, "kgp2cu02 has proven nothing, which was given it and has been taken out of the wave: put it back") {
+		t.Errorf("the first wave waits: %s", why)
+	}
+	p.git("revert", "--no-edit", "HEAD")
+	p.settled()
+	p.later(time.Hour)
+	p.says("kgp2cu02", "running")
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	p.gets("it is back, and runs it", "1.1.0", "1.1.0")
+}

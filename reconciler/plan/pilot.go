@@ -36,7 +36,8 @@ type PilotFacts struct {
 	FECs     []observed.PilotFEC   // of FECs that take part, those of which something is proven
 	Reported []string              // FECs that say what they run, and prove nothing
 	Probes   []observed.PilotProbe // of sites
-	Members  [][]string            // of FECs: who belongs to each wave, sorted
+	Members  [][]string            // of FECs: who counts in each wave, sorted
+	Left     []string              // of them, those that were given it, and belong to the wave no more
 	// Masked are the packages of each production update that pilot nodes would never be offered; an update that is missing: nobody knows.
 	Masked map[string][]string
 	// Unmet is what packages of each subject require and nobody provides, as Pomona worked it out; a subject that is missing: nobody knows.
