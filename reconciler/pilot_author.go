@@ -174,9 +174,10 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 // the record that is being written.
 func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
 	p := w.site.Pilots[name]
-	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At}
+	last := afterAll(p, a.Now().UTC().Truncate(time.Second))
+	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At, when: later(a.Now(), last)}
 	if a.At.IsZero() {
-		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
+		seen.At = last
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: w.site.PilotMembers(p)}
 	if err := a.know(ctx, &seen, &f); err != nil {
@@ -201,7 +202,7 @@ func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files art
 			f.Masked[update] = []string{}
 		}
 	}
-	seen.facts, seen.when = f, later(a.Now(), seen.At)
+	seen.facts, seen.when = f, later(seen.when, seen.At)
 	seen.Now = plan.Pilot(name, p, f, seen.when)
 	return seen, nil
 }

@@ -17,6 +17,7 @@ import (
 const (
 	pilotsGranted  = "nobody has looked up who wrote records of pilots: each counts as if written by whom it names; what FECs have proven to run is not known here"
 	pilotsByLedger = "new records of pilots count as if written by whom they name; all else of pilots is as the ledger of --root has it"
+	pilotsByPass   = "a record counts once the service has found out who wrote it"
 	pilotsByCheck  = "new records of pilots count as if written by whom they name: after the merge each does once that is proven; all else of pilots is as the service knows it"
 )
 
@@ -95,6 +96,36 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 	now.place(slices.DeleteFunc(slices.Clone(after.places), same))
 	was.expired, now.expired = plan.Expired(was.site, r.Now()), plan.Expired(now.site, r.Now())
 	return plan.PilotChangesOnceProven(before.side(), after.side(), until.side()), by
+}
+
+// planPilots says what becomes of pilots by the next pass, beside what is published.
+func (r *Reconciler) planPilots(ctx context.Context, now pilotsJudged, have observed.Root, p *plan.Plan) {
+	if p.Publish == nil && len(p.Refused) == 0 {
+		return
+	}
+	current, base := lastKnown(have), wanted{}
+	if current.Commit != "" {
+		var err error
+		if base, err = r.load(ctx, current.Commit); err != nil {
+			r.Log.Warn("nobody knows what becomes of pilots", "because", err)
+			return
+		}
+	}
+	if len(base.stated.Pilots)+len(now.w.stated.Pilots) == 0 {
+		return
+	}
+	was, err := r.seenOf(ctx, base, current)
+	if err != nil {
+		return // the plan is given up
+	}
+	side := was.side(base)
+	side.Places = current.Givens.Pilots
+	for _, place := range side.Places {
+		pilot := side.Pilots[place.Name]
+		pilot.State = place.State
+		side.Pilots[place.Name] = pilot
+	}
+	p.Pilots, p.PilotsFrom = plan.PilotChanges(side, now.side()), pilotsByPass
 }
 
 // until are the pilots of a commit as they are until it is proven who wrote the records for which they were judged.

@@ -686,6 +686,38 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	says(compare(nil, gone), "pilot    try: halted → closed: withdrawn: nobody needs it any more")
 }
 
+// TestAPlanShowsWhatBecomesOfPilots by the next pass: by what the ledger knows, which is what FECs get by it.
+func TestAPlanShowsWhatBecomesOfPilots(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	says := func(when string, all ...string) plan.Plan {
+		t.Helper()
+		rep, err := p.Plan(t.Context())
+		must(t, err)
+		got := changesOf(t, rep.Plan)
+		for _, want := range all {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: it does not say %q:\n%s", when, want, got)
+			}
+		}
+		return rep.Plan
+	}
+	merged := says("merged", "pilot    try: stays requested", "note     a record counts once the service has found out who wrote it")
+	if c := merged.Pilots[0]; len(c.Records) != 5 || len(c.Doubts) != 5 || len(c.Gives) > 0 {
+		t.Errorf("the change is %+v", c)
+	}
+	must(t, p.prover.Step(t.Context()))
+	says("proven", "pilot    try: requested → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)")
+	p.settled()
+	if none := says("published"); len(none.Pilots) > 0 {
+		t.Errorf("nothing becomes otherwise: %+v", none.Pilots)
+	}
+	p.records(coordinator, coordinator, "halt", `reason: "positions jump by a millimetre"`)
+	must(t, p.prover.Step(t.Context()))
+	says("halted", "pilot    try: called → halted", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
+}
+
 func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
 	p := deployed(t)
 	before := p.head()

@@ -213,6 +213,7 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	r.planPilots(ctx, j.pilots, have, &rep.Plan)
 	rep.Plan.Repair = plan.RepairOf(damage)
 	if rep.Plan.Prune.Sweep && len(damage) == 0 && root != nil { // of a damaged root nobody can tell yet
 		if rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan); err != nil {

@@ -191,6 +191,7 @@ type pilotJudge struct {
 	first   pilotExam
 	steps   []pilotStep // what has been mirrored, in its order
 	lives   []siteLife
+	ran     []time.Time // by step: when a site first had installed that, or what came after; zero: none has
 	courses []waveCourse
 	blocked []ProblemNow
 	trouble pilotTrouble

@@ -124,7 +124,7 @@ func (j *pilotJudge) closeGates() (gates []Gate) {
 }
 
 // criterionGate holds if somebody has found that a criterion is met, and nobody otherwise since: of the last packages of the pilot itself, with or
-// without what production nodes get too.
+// without what production nodes get too, that a site had.
 func (j *pilotJudge) criterionGate(name string) Gate {
 	g := j.first.gate("criterion "+name, j.coordinator(), "criterion", name)
 	g.Why = "nobody has said whether it is met"
@@ -140,6 +140,10 @@ func (j *pilotJudge) criterionGate(name string) Gate {
 		case step < 0 || r.at.Before(j.steps[step].at):
 			if last == nil && g.Verdict == GatePending {
 				g.Why = r.name + " was written before anybody could have installed it"
+			}
+		case j.ofSites() && (j.ran[step].IsZero() || r.at.Before(j.ran[step])):
+			if last == nil && g.Verdict == GatePending {
+				g.Why = r.name + " is about what no site had installed by then"
 			}
 		case step < measured:
 			if last == nil && g.Verdict == GatePending {

@@ -442,3 +442,34 @@ func TestWhatIsSaidOfOnePackageCountsForNoOther(t *testing.T) {
 		}
 	}
 }
+
+// TestACriterionIsOfWhatASiteHad when it was measured.
+func TestACriterionIsOfWhatASiteHad(t *testing.T) {
+	met := func(l *life, name, subject string) {
+		l.record(name, coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: subject, Criterion: "speed", Met: "yes"})
+	}
+	is := func(when string, l *life, verdict plan.GateVerdict, why string) {
+		t.Helper()
+		if g := find(t, l.judge().Gates, "closed/criterion speed"); g.Verdict != verdict && (g.Verdict != plan.GateWaiting || verdict != plan.GatePending) || g.Why != why {
+			t.Errorf("%s: criterion is %s (%s)", when, g.Verdict, g.Why)
+		}
+	}
+	l := newSitePilot().called()
+	met(l, "criterion-1", l.f.Subject)
+	is("before any site had it", l, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	l = newSitePilot().deployed()
+	is("before anybody says so", l, plan.GatePending, "nobody has said whether it is met")
+	l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", l.f.Subject)
+	fixed := l.subject("fix")
+	l.mirrorsUpdate("fix", fixed)
+	early := l.clone()
+	met(early, "criterion-1", fixed)
+	is("of an update that no site has", early, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	early.installs("alpha", "installed", fixed)
+	is("of one that a site had later", early, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	met(early, "criterion-2", fixed)
+	is("measured again", early, plan.GatePass, "")
+	l.installs("alpha", "installed", fixed)
+	met(l, "criterion-1", fixed)
+	is("of an update that a site has", l, plan.GatePass, "")
+}

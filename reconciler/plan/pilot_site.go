@@ -28,6 +28,7 @@ func (j *pilotJudge) judgeSites() {
 		j.lives = append(j.lives, siteLife{since: make([]time.Time, len(j.steps)),
 			SiteNow: SiteNow{Site: site, Wave: max(s.Wave, 1), Contact: s.Contact, Answer: "no-answer", State: "none"}})
 	}
+	j.ran = make([]time.Time, len(j.steps))
 	called := j.calledAt()
 	failed := map[string]bool{}
 	for _, r := range j.made {
@@ -102,6 +103,9 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 		for k := range l.since[:step+1] {
 			if l.since[k].IsZero() || r.known.Before(l.since[k]) {
 				l.since[k] = r.known
+			}
+			if j.ran[k].IsZero() || r.at.Before(j.ran[k]) {
+				j.ran[k] = r.at
 			}
 		}
 		from = step + 1
