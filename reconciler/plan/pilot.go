@@ -151,7 +151,7 @@ func judgedPilot(name string, p desired.Pilot, f PilotFacts, now time.Time) Pilo
 	c.agree(now)
 	c.ended()
 	for i, r := range c.records {
-		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) || !c.mayClose(r) {
 			continue
 		}
 		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
@@ -180,6 +180,7 @@ type pilotCase struct {
 	terms   pilotTerms
 	lenient bool                         // judge as if the terms were agreed
 	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
+	met     *time.Time                   // metAt, once somebody has asked
 }
 
 // pilotJudge judges a pilot as it is at one time.

@@ -225,6 +225,41 @@ func (j *pilotJudge) closes(r *pilotRecord) bool {
 	return j.now.State == PilotPublished && j.reached || seen && !since.Before(r.at)
 }
 
+// mayClose says whether it is worth while to judge whether a record closes the pilot: somebody may have closed it again and again, without what that wants.
+func (c *pilotCase) mayClose(r *pilotRecord) bool {
+	since, seen := c.f.Since[PilotClosed]
+	switch {
+	case r.void:
+		return false
+	case r.Outcome == "withdrawn", seen && !since.Before(r.at):
+		return true
+	}
+	if c.met == nil {
+		at := c.metAt()
+		c.met = &at
+	}
+	return !c.met.IsZero() && !c.met.After(r.known)
+}
+
+// metAt is when somebody had first said of each criterion that it is met; zero: of one, nobody has.
+func (c *pilotCase) metAt() time.Time {
+	first := map[string]time.Time{}
+	for _, r := range c.records { // the oldest first
+		if _, ok := first[r.Criterion]; !ok && r.Kind == desired.RecordCriterion && r.Met == "yes" && !r.void && r.doubt == "" {
+			first[r.Criterion] = r.at
+		}
+	}
+	last := always
+	for name := range c.p.Success {
+		at, ok := first[name]
+		if !ok {
+			return time.Time{}
+		}
+		last = later(last, at)
+	}
+	return last
+}
+
 // end is a pilot that a record has closed.
 func (j *pilotJudge) end(r *pilotRecord) PilotNow {
 	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0, time.Time{}

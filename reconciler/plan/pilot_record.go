@@ -86,7 +86,7 @@ func (c *pilotCase) unproven(r *pilotRecord) string {
 
 // unfit says why whom a record names may not write it. Installed are sites that had installed the pilot by then.
 func (c *pilotCase) unfit(r *pilotRecord, installed map[string]bool) string {
-	may, as := c.p.Writers(r.PilotRecord, installed)
+	may, as := c.p.Writers(&r.PilotRecord, installed)
 	switch roles := c.p.Roles; {
 	case as == "":
 		return ""

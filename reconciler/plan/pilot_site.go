@@ -21,11 +21,13 @@ type siteLife struct {
 
 // judgeSites follows what sites said, and what was halted and resumed meanwhile, from the oldest record on.
 func (j *pilotJudge) judgeSites() {
-	at := map[string]int{}
-	for _, site := range j.sites {
-		at[site] = len(j.lives)
+	at, n := make(map[string]int, len(j.sites)), len(j.steps)
+	j.lives, j.now.Sites = make([]siteLife, 0, len(j.sites)), make([]SiteNow, 0, len(j.sites))
+	since := make([]time.Time, n*len(j.sites))
+	for i, site := range j.sites {
+		at[site] = i
 		s := j.p.Sites[site]
-		j.lives = append(j.lives, siteLife{since: make([]time.Time, len(j.steps)),
+		j.lives = append(j.lives, siteLife{since: since[i*n : (i+1)*n : (i+1)*n],
 			SiteNow: SiteNow{Site: site, Wave: max(s.Wave, 1), Contact: s.Contact, Answer: "no-answer", State: "none"}})
 	}
 	j.ran = make([]time.Time, len(j.steps))

@@ -38,7 +38,7 @@ func (c *pilotCase) agree(now time.Time) {
 			open = append(open, r)
 		}
 	}
-	slices.SortStableFunc(open, func(a, b *pilotRecord) int { return a.known.Compare(b.known) }) // of those known at once, the oldest first
+	slices.SortStableFunc(open, t.order)
 	open = t.link(open, c.f.Agreed)
 	t.who = t.may(c.p)
 	for _, r := range open {
@@ -96,6 +96,18 @@ func (c *pilotCase) agreed() (chain []observed.Agreed) {
 		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known})
 	}
 	return chain
+}
+
+// order has agreements in the order in which they became known: of those known at once, the oldest first, and of those of one second, that to the terms as
+// they are last.
+func (t *pilotTerms) order(a, b *pilotRecord) int {
+	switch then := cmp.Or(a.known.Compare(b.known), a.at.Compare(b.at)); {
+	case then != 0 || (a.Terms == t.now) == (b.Terms == t.now):
+		return then
+	case a.Terms == t.now:
+		return 1
+	}
+	return -1
 }
 
 // trust has anybody whose record is proven halt a pilot while its terms are not agreed: who can break these can name himself in them anyway. Only whom

@@ -23,6 +23,14 @@ func (l *life) agrees(name, by string) {
 	l.record(name, by, desired.RecordAgreement, l.p.Agreement(by, ""))
 }
 
+// agreesTwice has its owner agree to the terms, change them and agree to them again, within a second.
+func (l *life) agreesTwice(first, second string) {
+	l.agrees(first, owner)
+	l.as(func(r *desired.PilotRoles) { r.Testers = append(slices.Clone(r.Testers), "zoe@example.org") })
+	l.wait(-time.Hour)
+	l.agrees(second, owner)
+}
+
 // agreed is a pilot of FECs whose first wave is open, and whose owner has agreed to its terms.
 func agreed() *life {
 	l := newFECPilot()
@@ -62,16 +70,18 @@ func TestWhoMayDoWhatIsAgreed(t *testing.T) {
 		doubted string // records
 		who     string
 	}{
-		"agreed":          {func(*life) {}, plan.GatePass, "", owner + " " + coordinator},
-		"by nobody":       {func(l *life) { delete(l.p.Records, "agreement-1") }, plan.GatePending, "", owner},
-		"by nobody known": {func(l *life) { delete(l.f.Proofs, "agreement-1") }, plan.GateNeedsApproval, "agreement-1", owner},
-		"of other terms":  {later, plan.GatePending, "", owner + " " + coordinator},
-		"by an outsider":  {func(l *life) { later(l); l.agrees("agreement-2", outsider) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
-		"by a tester":     {func(l *life) { later(l); l.agrees("agreement-2", tester) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
-		"by its owner":    {func(l *life) { later(l); l.agrees("agreement-2", owner) }, plan.GatePass, "", owner + " " + coordinator},
-		"by coordinator":  {func(l *life) { later(l); l.agrees("agreement-2", coordinator) }, plan.GatePass, "", owner + " " + coordinator},
-		"put back":        {func(l *life) { was := l.p.Roles; later(l); l.p.Roles = was }, plan.GatePass, "", owner + " " + coordinator},
-		"of the future":   {func(l *life) { later(l); l.agrees("agreement-2", owner); l.wait(-time.Minute) }, plan.GatePending, "", owner + " " + coordinator},
+		"agreed":                               {func(*life) {}, plan.GatePass, "", owner + " " + coordinator},
+		"by nobody":                            {func(l *life) { delete(l.p.Records, "agreement-1") }, plan.GatePending, "", owner},
+		"by nobody known":                      {func(l *life) { delete(l.f.Proofs, "agreement-1") }, plan.GateNeedsApproval, "agreement-1", owner},
+		"of other terms":                       {later, plan.GatePending, "", owner + " " + coordinator},
+		"by an outsider":                       {func(l *life) { later(l); l.agrees("agreement-2", outsider) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
+		"by a tester":                          {func(l *life) { later(l); l.agrees("agreement-2", tester) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
+		"by its owner":                         {func(l *life) { later(l); l.agrees("agreement-2", owner) }, plan.GatePass, "", owner + " " + coordinator},
+		"by coordinator":                       {func(l *life) { later(l); l.agrees("agreement-2", coordinator) }, plan.GatePass, "", owner + " " + coordinator},
+		"put back":                             {func(l *life) { was := l.p.Roles; later(l); l.p.Roles = was }, plan.GatePass, "", owner + " " + coordinator},
+		"twice in a second, the last by name":  {func(l *life) { later(l); l.agreesTwice("agreement-2", "agreement-3") }, plan.GatePass, "", owner + " " + coordinator},
+		"twice in a second, the first by name": {func(l *life) { later(l); l.agreesTwice("agreement-3", "agreement-2") }, plan.GatePass, "", owner + " " + coordinator},
+		"of the future":                        {func(l *life) { later(l); l.agrees("agreement-2", owner); l.wait(-time.Minute) }, plan.GatePending, "", owner + " " + coordinator},
 		"forged": {func(l *life) {
 			later(l)
 			l.agrees("agreement-2", owner)
