@@ -19,6 +19,12 @@ func (s *Restarter) Step(ctx context.Context) error {
 // DiesAt has a restarter do nothing more from a point on, as if it were killed there.
 func (s *Restarter) DiesAt(at func(point, fec string) bool) { s.atPoint = at }
 
+// PilotWaits has passes wait so long for what is to be fetched of one pilot, and says for how long they did.
+func PilotWaits(d time.Duration) (was time.Duration) {
+	was, pilotWaits = pilotWaits, d
+	return was
+}
+
 // PassWithPilots is a pass in which pilots have got as far as places say.
 func (r *Reconciler) PassWithPilots(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
 	return r.passWithPilots(ctx, places, Names)

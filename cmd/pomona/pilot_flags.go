@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
 // pilotFlags say who says something of a pilot, and where it is written. Words has what verbs are given by flags of their own.
@@ -158,20 +160,41 @@ func showPilotNext(b *strings.Builder, s reconciler.PilotSaid) {
 	} else {
 		fmt.Fprintf(b, "the pilot is %s\n", s.State)
 	}
-	for i, g := range s.Next {
+	for i, n := range nextWords(s.Next) {
 		if i == 0 {
 			b.WriteString("next:\n")
 		}
-		fmt.Fprintf(b, "  %s", g.Name)
-		if len(g.Who) > 0 {
-			fmt.Fprintf(b, " by %s", strings.Join(g.Who, " or "))
+		fmt.Fprintf(b, "  %s", strings.Join(n.gates, ", "))
+		if len(n.Who) > 0 {
+			fmt.Fprintf(b, " by %s", strings.Join(n.Who, " or "))
 		}
-		if g.Do != "" {
-			fmt.Fprintf(b, ": %s", g.Do)
+		if n.Do != "" {
+			fmt.Fprintf(b, ": %s", n.Do)
 		}
-		if g.Why != "" {
-			fmt.Fprintf(b, " (%s)", g.Why)
+		if len(n.whys) > 0 {
+			fmt.Fprintf(b, " (%s)", strings.Join(n.whys, "; "))
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// nextWord is what somebody must do for one gate or several.
+type nextWord struct {
+	plan.Gate
+	gates, whys []string
+}
+
+// nextWords says once what is to be done for several gates.
+func nextWords(gates []plan.Gate) (words []nextWord) {
+	for _, g := range gates {
+		i := slices.IndexFunc(words, func(w nextWord) bool { return g.Do != "" && w.Do == g.Do && slices.Equal(w.Who, g.Who) })
+		if i < 0 {
+			i, words = len(words), append(words, nextWord{Gate: g})
+		}
+		w := &words[i]
+		if w.gates = append(w.gates, g.Name); g.Why != "" && !slices.Contains(w.whys, g.Why) {
+			w.whys = append(w.whys, g.Why)
+		}
+	}
+	return words
 }

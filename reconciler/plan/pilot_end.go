@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -262,7 +263,7 @@ func (c *pilotCase) metAt() time.Time {
 
 // end is a pilot that a record has closed.
 func (j *pilotJudge) end(r *pilotRecord) PilotNow {
-	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0, time.Time{}
+	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, strings.TrimSuffix(cmp.Or(r.Outcome, "closed")+": "+r.Reason, ": "), 0, time.Time{}
 	j.outcome, j.now.Record = r.Outcome, r.name
 	j.now.Since = j.f.Since[PilotClosed]
 	j.place()

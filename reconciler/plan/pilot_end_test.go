@@ -110,6 +110,11 @@ func TestHowAPilotStops(t *testing.T) {
 // TestWhatIsClosedStaysSo, whatever is recorded or happens after.
 func TestWhatIsClosedStaysSo(t *testing.T) {
 	l := newSitePilot().closed()
+	silent := l.clone()
+	silent.change("closure", func(r *desired.PilotRecord) { r.Reason = "" })
+	if n := silent.judge(); n.Why != "promoted" {
+		t.Errorf("it is closed: %q", n.Why)
+	}
 	l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 	l.record("criterion-9", owner, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "no"})
 	l.now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
