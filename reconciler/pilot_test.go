@@ -1342,3 +1342,61 @@ func TestWhoLeavesAGroupCountsStill(t *testing.T) {
 	p.settled()
 	p.gets("it is back, and runs it", "1.1.0", "1.1.0")
 }
+
+// TestAnOperatorVouchesForWhoIsToGoOn once owner and coordinator have left: nobody could agree any more.
+func TestAnOperatorVouchesForWhoIsToGoOn(t *testing.T) {
+	p := deployed(t)
+	vouch := func(record, by, reason string) error {
+		t.Helper()
+		_, err := p.Vouch(t.Context(), "try", record, by, reason)
+		return err
+	}
+	refused := func(record, by, reason, want string) {
+		t.Helper()
+		if err := vouch(record, by, reason); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s by %q: %v, want %s", record, by, err, want)
+		}
+	}
+	refused("agreement-9", "opal", "they left", "no agreement that does not count: whoever is to go on agrees first: pomona pilot try agree")
+	p.change("pilots.cue", owner, tester)
+	p.agrees(tester)
+	refused("agreement-2", "opal", "they left", "has no record \"agreement-2\"") // nobody has published it
+	p.settled()
+	if got := p.mayAgree(); got != owner+" "+coordinator {
+		t.Errorf("%s may agree", got)
+	}
+	refused("agreement-9", "opal", "they left", "agreements that do not count are agreement-2")
+	refused("notes-4", "opal", "they left", "notes-4 is no agreement but a record of kind notes: it counts once "+developer+" has signed it")
+	refused("agreement-1", "opal", "they left", "agreement-1 counts already")
+	refused("agreement-2", "", "they left", "give --by")
+	refused("agreement-2", "opal", " ", "give --reason")
+	p.later(time.Minute)
+	who, err := p.Vouch(t.Context(), "try", "agreement-2", "opal", "they left")
+	if err != nil || strings.Join(who, " ") != tester+" "+coordinator {
+		t.Fatalf("vouched for, %v may agree: %v", who, err)
+	}
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	p.gets("vouched for", "1.1.0", "1.1.0")
+	p = p.lost()
+	p.settled()
+	if got := p.mayAgree(); got != tester+" "+coordinator {
+		t.Errorf("the ledger is lost, and %s may agree", got)
+	}
+	p.gets("the ledger is lost", "1.1.0", "1.1.0")
+}
+
+// TestAnAgreementIsNoOlderThanTheLast whatever day is given for it: it would never count.
+func TestAnAgreementIsNoOlderThanTheLast(t *testing.T) {
+	p := newPiloting(t)
+	p.agrees(owner)
+	last := p.Now().UTC().Format(time.RFC3339)
+	p.change("pilots.cue", authoriser, outsider)
+	p.later(time.Hour)
+	a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: loader, Log: p.Log, Now: p.Now}, By: owner, At: p.Now().Add(-100 * 24 * time.Hour), Dry: true}
+	said, err := a.Say(t.Context(), "try", reconciler.AgreePilot{})
+	if err != nil || !strings.Contains(said.Text, `"`+last+`"`) || said.State == plan.PilotRequested {
+		t.Errorf("%v: it is %s by\n%s", err, said.State, said.Text)
+	}
+}

@@ -60,6 +60,14 @@ func (l *Ledger) RecordsGo(ctx context.Context, gone []RecordProof, back [][2]st
 	})
 }
 
+// VouchRecord enters a proof in the place of an earlier one, if there is one.
+func (l *Ledger) VouchRecord(ctx context.Context, p RecordProof) error {
+	_, err := l.write(ctx, "record proofs of records", "INSERT INTO record_proofs (section, name, record, digest, author, source, at) VALUES (?, ?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (section, name, record, digest) DO UPDATE SET author = excluded.author, source = excluded.source, at = excluded.at",
+		p.Section, p.Name, p.Record, p.Digest, p.By, p.Source, stamp(p.At))
+	return err
+}
+
 // PilotSight is something that was seen of a pilot.
 type PilotSight struct {
 	Pilot  string

@@ -47,9 +47,9 @@ func (c *pilotCase) agree(now time.Time) {
 	t.gate = Gate{Name: "agreement", Verdict: GatePending, Who: t.who, Do: fmt.Sprintf("pomona pilot %s agree", c.name)}
 	switch last := t.last(); {
 	case t.lost != "":
-		t.gate.Why, t.gate.Do = t.lost, "put it back as it was"
+		t.gate.Why, t.gate.Do = t.lost, "put it back as it was, or have an operator vouch for another one: "+c.do("vouch RECORD")
 	case last != nil && last.Terms == t.now:
-		t.gate.Verdict, t.gate.Records = GatePass, recordNames(last)
+		t.gate.Verdict, t.gate.Records, t.gate.Why = GatePass, recordNames(last), last.vouched
 	case last != nil:
 		t.gate.Why = fmt.Sprintf("what the pilot says of itself is not what %s agreed to (%s)", last.By, last.name)
 	default:
@@ -78,7 +78,6 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 			open = slices.Delete(open, at, at+1)
 		case i == len(before)-1:
 			t.chain, t.lost = nil, fmt.Sprintf("%s, which was agreed last, is not there any more as it was", agreed.Record)
-			return open
 		}
 	}
 	for {
@@ -86,7 +85,7 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 		if i < 0 {
 			return open
 		}
-		t.chain = append(t.chain, open[i])
+		t.chain, t.lost = append(t.chain, open[i]), ""
 		open = slices.Delete(open, i, i+1)
 	}
 }
@@ -138,11 +137,15 @@ func (t *pilotTerms) last() *pilotRecord {
 	return t.chain[len(t.chain)-1]
 }
 
-// follows says whether an agreement counts after those that do. One that was made before the last of them says nothing new.
+// follows says whether an agreement counts after those that do: anybody's for which an operator vouches. One that was made before the last of them says
+// nothing new.
 func (t *pilotTerms) follows(r *pilotRecord) bool {
 	last := t.last()
+	if r.vouched != "" {
+		return true
+	}
 	if last == nil {
-		return r.Owner != "" && samePerson(r.Owner, r.By)
+		return t.lost == "" && r.Owner != "" && samePerson(r.Owner, r.By)
 	}
 	return !r.at.Before(last.at) && last.namesAgreeing(r.By)
 }

@@ -574,6 +574,37 @@ func TestALostLedgerMakesNobodyTheOwner(t *testing.T) {
 	})
 }
 
+// TestWhatAnOperatorVouchesForCounts whomever the agreement before it names, from then on, and also where that has gone.
+func TestWhatAnOperatorVouchesForCounts(t *testing.T) {
+	for name, gone := range map[string]bool{"they have left": false, "what they agreed to is gone": true} {
+		l := agreed()
+		l.f.Agreed = l.judge().Agreed
+		if gone {
+			delete(l.p.Records, "agreement-1")
+		}
+		l.p.Owner = tester
+		l.as(func(r *desired.PilotRoles) { r.Coordinator = "cleo@example.org" })
+		l.agrees("agreement-2", tester)
+		l.change("agreement-2", func(r *desired.PilotRecord) { r.At = pilotDawn.Format(time.RFC3339) }) // however old it is
+		if n := l.judge(); n.Unagreed == "" || slices.Contains(n.MayAgree, tester) {
+			t.Errorf("%s: %v may agree: %q", name, n.MayAgree, n.Unagreed)
+		}
+		l.wait(time.Hour)
+		why := observed.VouchedBy("opal", "they have left")
+		l.f.Proofs["agreement-2"] = observed.Proof{By: tester, Source: why}
+		l.f.ProvenAt = map[string]time.Time{"agreement-2": l.now}
+		n := l.judge()
+		if g := find(t, n.Gates, "staffed/agreement"); n.Unagreed != "" || g.Verdict != plan.GatePass || g.Why != why || strings.Join(n.MayAgree, " ") != tester+" cleo@example.org" {
+			t.Errorf("%s: vouched for, %v may agree: %+v", name, n.MayAgree, g)
+		}
+		l.p.Owner = outsider
+		l.agrees("agreement-3", outsider)
+		if n := l.judge(); n.Unagreed == "" || slices.Contains(n.MayAgree, outsider) {
+			t.Errorf("%s: then %v may agree: %q", name, n.MayAgree, n.Unagreed)
+		}
+	}
+}
+
 // TestWhatWasAgreedLastDoesNotGo: without it, nobody knows who may do what.
 func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 	for name, change := range map[string]func(*life){
