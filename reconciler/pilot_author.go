@@ -88,10 +88,11 @@ type Apart struct {
 type PilotSaid struct {
 	Pilot    string           `json:"pilot"`
 	Record   string           `json:"record,omitempty"`
-	Agreed   string           `json:"agreed,omitempty"`  // record by which whoever says it agrees to the terms as they then are
-	Terms    []string         `json:"terms,omitempty"`   // PATH: VALUE, that are agreed to
-	TermsOf  string           `json:"termsOf,omitempty"` // their digest
-	Problem  string           `json:"problem,omitempty"` // that the record is about
+	Agreed   string           `json:"agreed,omitempty"`   // record by which whoever says it agrees to the terms as they then are
+	Terms    []string         `json:"terms,omitempty"`    // PATH: VALUE, that are agreed to
+	TermsOf  string           `json:"termsOf,omitempty"`  // their digest
+	Unagreed bool             `json:"unagreed,omitempty"` // whoever says it has changed the terms and may agree to that, which is still to be done
+	Problem  string           `json:"problem,omitempty"`  // that the record is about
 	Subject  string           `json:"subject,omitempty"`
 	Files    []string         `json:"files"`
 	Text     string           `json:"text,omitempty"` // of what would be written
@@ -345,6 +346,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if r := e.change.Record; r != nil && r.Kind == desired.RecordClosure && r.Outcome == "promoted" {
 		now = now.granted() // else it had been refused
 	}
+	said.Unagreed = e.change.Pilot != nil && now.Now.Unagreed != "" && now.mayAgree()
 	said.State, said.Doubts = now.Now.State, slices.Clone(e.change.Warnings)
 	if said.Record != "" && slices.Contains(now.Now.Void, said.Record) {
 		said.Doubts = append(said.Doubts, "it is void: it is about something else than what is frozen")

@@ -1386,3 +1386,17 @@ func TestAnOperatorVouchesForWhoIsToGoOn(t *testing.T) {
 	}
 	p.gets("the ledger is lost", "1.1.0", "1.1.0")
 }
+
+// TestAnAgreementIsNoOlderThanTheLast whatever day is given for it: it would never count.
+func TestAnAgreementIsNoOlderThanTheLast(t *testing.T) {
+	p := newPiloting(t)
+	p.agrees(owner)
+	last := p.Now().UTC().Format(time.RFC3339)
+	p.change("pilots.cue", authoriser, outsider)
+	p.later(time.Hour)
+	a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: loader, Log: p.Log, Now: p.Now}, By: owner, At: p.Now().Add(-100 * 24 * time.Hour), Dry: true}
+	said, err := a.Say(t.Context(), "try", reconciler.AgreePilot{})
+	if err != nil || !strings.Contains(said.Text, `"`+last+`"`) || said.State == plan.PilotRequested {
+		t.Errorf("%v: it is %s by\n%s", err, said.State, said.Text)
+	}
+}

@@ -70,7 +70,7 @@ func vouchable(p desired.Pilot, now plan.PilotNow, record, commit string) error 
 			}
 		}
 		if len(open) == 0 {
-			return fmt.Errorf("the published commit %.12s has no record %q of pilot %s, and no agreement that does not count: whoever is to go on agrees first: pomona pilot %[3]s agree", commit, record, now.Name)
+			return fmt.Errorf("the published commit %.12s has no record %q of pilot %s, and no agreement that does not count: whoever is to go on agrees first: pomona pilot %[3]s agree --vouched", commit, record, now.Name)
 		}
 		return fmt.Errorf("the published commit %.12s has no record %q of pilot %s: agreements that do not count are %s", commit, record, now.Name, strings.Join(open, ", "))
 	case r.Kind != desired.RecordAgreement:

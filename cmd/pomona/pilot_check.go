@@ -21,6 +21,7 @@ type pilotWordFlags struct {
 	file         string // of notes: the migration; of feedback: the form
 	form         bool   // of feedback: print it
 	onTrust      bool   // of mirror
+	vouched      bool   // of agree
 	start        pilotStartFlags
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -81,7 +82,36 @@ func (f *pilotFlags) say(cmd *cobra.Command, pilot string, word reconciler.Pilot
 	if f.output == "json" {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(said)
 	}
-	return showPilotSaid(cmd.OutOrStdout(), said, f.dry)
+	if err := showPilotSaid(cmd.OutOrStdout(), said, f.dry); err != nil || !said.Unagreed || f.dry {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "nobody has agreed to what the pilot says of itself: look at it, and agree to it, with pomona pilot %s agree%s\n", pilot, f.again())
+	return err
+}
+
+// again are the flags by which another verb is said likewise: where, by whom, and how.
+func (f *pilotFlags) again() string {
+	var b strings.Builder
+	for _, name := range []string{"site", "branch", "by", "sign", "root", "pull-request", "forge", "forge-api", "forge-token"} {
+		switch flag := f.set.Lookup(name); {
+		case flag == nil || !flag.Changed:
+		case flag.Value.Type() == "bool":
+			fmt.Fprintf(&b, " --%s", name)
+		default:
+			fmt.Fprintf(&b, " --%s %s", name, quoted(flag.Value.String()))
+		}
+	}
+	return b.String()
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if strings.IndexFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("@%+=:,./-_", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) < 0 && word != "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error) {
