@@ -168,17 +168,17 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 func (r *Reconciler) unagreed(ctx context.Context, w wanted, now plan.PilotNow, published observed.Generation) plan.PilotNow {
 	was := placeOf(published, now.Name)
 	place := plan.Unagreed(now.Place, was, now.Unagreed)
-	if was != nil && place.Kept == nil {
-		then := w
+	if was != nil && place.Kept == nil && now.Scope == desired.PilotOfFECs {
+		then := w.stated
 		if published.Commit != "" && published.Commit != w.commit.ID {
-			loaded, err := r.load(ctx, published.Commit)
+			site, err := r.publishedBefore(ctx, published.Commit)
 			if err == nil {
-				then = loaded
+				then = site
 			} else {
 				r.Log.Warn("FECs of a pilot to whose terms nobody has agreed are those of the wanted commit", "pilot", now.Name, "because", err)
 			}
 		}
-		place.Kept = plan.PinsOf(then.stated, *was)
+		place.Kept = plan.PinsOf(then, *was)
 	}
 	return now.As(place)
 }

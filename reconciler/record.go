@@ -226,7 +226,7 @@ func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted
 	return ps.Sorted(), nil
 }
 
-// publishedBefore is the site of the commit that is published.
+// publishedBefore is the site as the commit states it that is published.
 func (r *Reconciler) publishedBefore(ctx context.Context, commit string) (desired.Site, error) {
 	if r.Served != nil {
 		if site, ok := r.Served.of(commit); ok {
@@ -234,14 +234,14 @@ func (r *Reconciler) publishedBefore(ctx context.Context, commit string) (desire
 		}
 	}
 	then, err := r.load(ctx, commit)
-	return then.site, err
+	return then.stated, err
 }
 
-// of is the site of a commit, if that is what is remembered.
+// of is the site as a commit states it, if that is what is remembered.
 func (p *PublishedSite) of(commit string) (desired.Site, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.is.site, p.link != "" && p.is.generation.Commit == commit
+	return p.is.commit.stated, p.link != "" && p.is.generation.Commit == commit
 }
 
 // refuse tells of problems where they stand.
