@@ -213,7 +213,7 @@ func (c *pilotCase) unagreed(now time.Time) PilotNow {
 }
 
 // haltedAnyway is why a pilot that has been opened is halted whatever its terms say, if nobody has let it go on since: by the last halt, by FECs that the
-// ledger saw fail, or by those that fail now, which are to be remembered.
+// ledger saw fail, or by those that fail now, which are to be remembered; or by sites that have failed, which records say for ever.
 func (c *pilotCase) haltedAnyway(now time.Time) (why string, failed pilotTrouble) {
 	var opened, resumed time.Time
 	for _, at := range c.f.Opened {
@@ -237,7 +237,7 @@ func (c *pilotCase) haltedAnyway(now time.Time) (why string, failed pilotTrouble
 		opened = resumed
 	}
 	failed = c.failedSince(opened, now)
-	why = cmp.Or(why, failed.why)
+	why = cmp.Or(why, failed.why, c.failedSites(opened, now))
 	if at := c.f.Tripped; !at.IsZero() && !at.After(now) && !resumed.After(at) {
 		why = cmp.Or(why, c.f.TrippedWhy, "too many failed with it")
 	}
@@ -259,10 +259,34 @@ func (c *pilotCase) failedSince(from, now time.Time) (t pilotTrouble) {
 			t.at = f.Since
 		}
 	}
-	if slices.Sort(names); len(names) > 0 {
-		t.why = fmt.Sprintf("%s failed with it: nobody has agreed how many may", desired.Few(names))
-	}
+	t.why = tooMany(names)
 	return t
+}
+
+// failedSites is why sites halt a pilot that have failed since a time, by the last that each has proven, whoever speaks for it now.
+func (c *pilotCase) failedSites(from, now time.Time) string {
+	last := map[string]*pilotRecord{}
+	for _, r := range c.records {
+		if r.Kind == desired.RecordDeployment && c.unproven(r) == "" && !r.known.After(now) {
+			last[r.Site] = r
+		}
+	}
+	var names []string
+	for site, r := range last {
+		if r.State == "failed" && !r.at.Before(from) {
+			names = append(names, site)
+		}
+	}
+	return tooMany(names)
+}
+
+// tooMany is why those halt a pilot who have failed with it; empty: none has.
+func tooMany(failed []string) string {
+	if len(failed) == 0 {
+		return ""
+	}
+	slices.Sort(failed)
+	return desired.Few(failed) + " failed with it: nobody has agreed how many may"
 }
 
 // ended has what was seen to end a pilot end it still, whoever the terms name now, and whatever there is now to be ended.
