@@ -877,4 +877,11 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 	if !slices.ContainsFunc(rep.Plan.Changes, func(c plan.Change) bool { return strings.HasPrefix(c.Path, "repo/pilots/cream/wave-1") }) {
 		t.Errorf("changes are %+v", rep.Plan.Changes)
 	}
+	g.site = g.grow("pilots.cue", gridBranch, "SL10/x86_64")
+	if rep, err = g.reconciler().Compare(t.Context(), "HEAD~1"); err != nil || len(rep.Plan.Pilots) != 1 {
+		t.Fatalf("%v: %+v", err, rep.Plan.Pilots)
+	}
+	if c := rep.Plan.Pilots[0]; len(c.Gives) > 0 || c.From != c.To || !strings.HasPrefix(c.Withheld, "its branches are not what is deployed") {
+		t.Errorf("its branches are others, and it is %s → %s, withheld: %q; gifts %+v", c.From, c.To, c.Withheld, c.Gives)
+	}
 }
