@@ -98,8 +98,9 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 	if err != nil {
 		return err
 	}
+	moved := map[string]any{} // what commits wrote without saying it of this one
 	for _, commit := range slices.Sorted(maps.Keys(wrote)) {
-		parents, err := d.Repo.Parents(commit)
+		then, err := d.at(ctx, commit)
 		if err != nil {
 			return err
 		}
@@ -107,33 +108,111 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 		for _, path := range wrote[commit] {
 			own[path] = says[path]
 		}
+		if same := d.saidBy(then, own); len(same) < len(own) {
+			d.found[commit] = true
+			maps.Copy(moved, without(own, same))
+			own = same
+		}
+		if len(own) == 0 {
+			continue
+		}
+		parents, err := d.Repo.Parents(commit)
+		if err != nil {
+			return err
+		}
 		for _, parent := range parents {
 			before, err := d.at(ctx, parent)
 			if err != nil {
 				return err
 			}
-			if before.loaded == nil {
-				continue
-			}
-			was, same := sayingsOf(before.stated.Prerequisites[d.name]), map[string]any{}
-			for path, says := range own {
-				if v, ok := was[path]; ok && reflect.DeepEqual(v, says) {
-					same[path] = says
-				}
-			}
+			same := d.saidBy(before, own)
 			if len(same) == 0 {
 				continue
 			}
 			if err := d.look(ctx, before, same); err != nil {
 				return err
 			}
-			maps.DeleteFunc(own, func(path string, _ any) bool { _, ok := same[path]; return ok })
+			own = without(own, same)
 		}
 		if len(own) > 0 {
 			d.found[commit] = true
 		}
 	}
+	return d.since(ctx, w, moved)
+}
+
+// since finds the commits since which a commit says what it says under some paths, whatever lines say so: whoever puts another's lines to another use has written that.
+func (d *declared) since(ctx context.Context, w wanted, says map[string]any) error {
+	if len(says) == 0 {
+		return nil
+	}
+	changes, err := d.Repo.Changes(w.commit)
+	if err != nil {
+		return err
+	}
+	said, err := changes.Sayings(ctx, [][]string{{}}) // all that changed any file that may say anything
+	if err != nil {
+		return err
+	}
+	changed := map[string]bool{}
+	for _, s := range said[0] {
+		changed[s.Commit] = true
+	}
+	type step struct{ commit, path string }
+	seen, left := map[step]bool{}, map[string]map[string]any{w.commit.ID: says}
+	for len(left) > 0 {
+		commit := slices.Min(slices.Collect(maps.Keys(left)))
+		own := left[commit]
+		delete(left, commit)
+		parents, err := d.Repo.Parents(commit)
+		if err != nil {
+			return err
+		}
+		written := maps.Clone(own)
+		for _, parent := range parents {
+			same := own
+			if len(parents) > 1 || changed[commit] {
+				before, err := d.at(ctx, parent)
+				if err != nil {
+					return err
+				}
+				same = d.saidBy(before, own)
+			}
+			written = without(written, same)
+			for path, v := range same {
+				if seen[step{parent, path}] {
+					continue
+				}
+				seen[step{parent, path}] = true
+				if left[parent] == nil {
+					left[parent] = map[string]any{}
+				}
+				left[parent][path] = v
+			}
+		}
+		if len(written) > 0 {
+			d.found[commit] = true
+		}
+	}
 	return nil
+}
+
+// saidBy is what a commit says too of what stands under some paths.
+func (d *declared) saidBy(then wanted, says map[string]any) map[string]any {
+	was, same := sayingsOf(then.stated.Prerequisites[d.name]), map[string]any{}
+	for path, v := range says {
+		if old, ok := was[path]; ok && reflect.DeepEqual(old, v) {
+			same[path] = v
+		}
+	}
+	return same
+}
+
+// without is what stands under some paths and not under others.
+func without(says, others map[string]any) map[string]any {
+	left := maps.Clone(says)
+	maps.DeleteFunc(left, func(path string, _ any) bool { _, ok := others[path]; return ok })
+	return left
 }
 
 // people are whoever made commits, each with how that is known, and the commits that nobody is known to have signed, each with those who have approved
