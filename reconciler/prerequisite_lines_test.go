@@ -1,10 +1,12 @@
 package reconciler_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
@@ -42,4 +44,72 @@ func TestWhoeverPutsLinesToAnotherUseHasWrittenThat(t *testing.T) {
 	p.swaps(developer, `"dbus-daemon", "--version"`, `"curl", "other"`, outsider)
 	p.says(outsider, outsider, "review", `verdict: "pass"`)
 	p.is("he reviews it himself", "review", plan.GateBlocked, outsider+" wrote it: somebody else must review it")
+}
+
+// TestHistoryOfOneKeepsNoOther: one prerequisite that has been moved more often than anybody reads is looked at once, and gives way; another is handed over meanwhile.
+func TestHistoryOfOneKeepsNoOther(t *testing.T) {
+	was := reconciler.MaxSayings(8)
+	t.Cleanup(func() { reconciler.MaxSayings(was) })
+	p := newProviding(t)
+	p.settled()
+	p.write("a0.cue", strings.ReplaceAll(strings.Replace(p.declaration(), "prerequisites: dbus", "prerequisites: aaa", 1), coordinator, outsider))
+	p.signed("", "aaa")
+	p.settled()
+	p.write("a0.cue", strings.ReplaceAll(p.read("a0.cue"), outsider, tester))
+	p.signed("", "hand it over, unsigned")
+	for i := range 12 {
+		p.git("mv", fmt.Sprintf("a%d.cue", i), fmt.Sprintf("a%d.cue", i+1))
+		p.git("commit", "-qm", "move")
+	}
+	p.names(coordinator, owner)
+	asked, moves := 0, true
+	find := func() int {
+		asked = 0
+		found, err := p.prover.Find(t.Context(), func() bool { asked++; return moves && asked > 4 })
+		must(t, err)
+		return found
+	}
+	if found := find(); found != 0 || asked > 6 {
+		t.Errorf("it has moved on: %d are found, asked %d times", found, asked)
+	}
+	moves = false
+	if found := find(); found != 1 {
+		t.Errorf("dbus is handed over: %d are found, asked %d times", found, asked)
+	}
+	p.pass()
+	if all, err := p.SeePrerequisites(t.Context()); err != nil || all[1].Responsible != owner || all[0].Responsible != outsider {
+		t.Errorf("%v: %+v", err, all)
+	}
+	p.later(2 * time.Minute)
+	if find(); asked < 8 {
+		t.Errorf("aaa is not looked at: asked %d times", asked)
+	}
+	p.git("commit", "-q", "--allow-empty", "-m", "another head")
+	p.later(2 * time.Minute)
+	if find(); asked > 4 {
+		t.Errorf("it is looked at once more: asked %d times", asked)
+	}
+}
+
+// TestHistoryThatIsLostKeepsNoOther: of one prerequisite nobody knows who answers; the other is judged.
+func TestHistoryThatIsLostKeepsNoOther(t *testing.T) {
+	p := newProviding(t)
+	p.settled()
+	p.later(time.Minute)
+	p.names(coordinator, owner)
+	p.settled()
+	p.later(time.Minute)
+	p.write("zed.cue", strings.Replace(p.declaration(), "prerequisites: dbus", "prerequisites: zed", 1))
+	p.signed(developer, "zed")
+	p.settled()
+	p.later(time.Minute)
+	p.names("", tester)
+	p.git("commit", "-q", "--allow-empty", "-m", "an end of what is there")
+	p.pass()
+	p.loses("HEAD~1")
+	must(t, p.prover.Step(t.Context()))
+	all, err := p.SeePrerequisites(t.Context())
+	if err != nil || len(all) != 2 || all[1].Responsible != coordinator || all[0].Responsible != "" {
+		t.Errorf("%v: %+v", err, all)
+	}
 }

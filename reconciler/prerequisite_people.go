@@ -58,13 +58,25 @@ type declared struct {
 	*Reconciler
 	name    string
 	signers *repo.Signers
-	then    map[string]wanted // by commit
+	then    *pastSites
+	moved   func() bool // whether something else is more urgent by now; may be nil
+	reads   int
 	looks   int
 	found   map[string]bool // commits
 }
 
+// pastSites remember what commits say that were read last.
+type pastSites struct {
+	then  map[string]map[string]desired.Prerequisite // by commit
+	order []string                                   // in which then has been filled
+	last  wanted
+}
+
+// errMovedOn says that something is found out later.
+var errMovedOn = errors.New("the branch has moved on meanwhile")
+
 func (r *Reconciler) declared(name string) *declared {
-	d := &declared{Reconciler: r, name: name, then: map[string]wanted{}}
+	d := &declared{Reconciler: r, name: name, then: &pastSites{then: map[string]map[string]desired.Prerequisite{}}}
 	if r.Proofs != nil {
 		d.signers = r.Proofs.signers
 	}
@@ -129,7 +141,11 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 			if len(same) == 0 {
 				continue
 			}
-			if err := d.look(ctx, before, same); err != nil {
+			was, err := d.whole(ctx, parent)
+			if err != nil {
+				return err
+			}
+			if err := d.look(ctx, was, same); err != nil {
 				return err
 			}
 			own = without(own, same)
@@ -198,8 +214,8 @@ func (d *declared) since(ctx context.Context, w wanted, says map[string]any) err
 }
 
 // saidBy is what a commit says too of what stands under some paths.
-func (d *declared) saidBy(then wanted, says map[string]any) map[string]any {
-	was, same := sayingsOf(then.stated.Prerequisites[d.name]), map[string]any{}
+func (d *declared) saidBy(then map[string]desired.Prerequisite, says map[string]any) map[string]any {
+	was, same := sayingsOf(then[d.name]), map[string]any{}
 	for path, v := range says {
 		if old, ok := was[path]; ok && reflect.DeepEqual(old, v) {
 			same[path] = v
@@ -248,20 +264,41 @@ func (d *declared) people(commits []string, known provenRecords) (people map[str
 	return people, unproven, nil
 }
 
-// at is what a commit says; nothing, if it is no site that can be read.
-func (d *declared) at(ctx context.Context, commit string) (wanted, error) {
-	if w, ok := d.then[commit]; ok {
-		return w, nil
+// at are the prerequisites of a commit; none, if it is no site that can be read.
+func (d *declared) at(ctx context.Context, commit string) (map[string]desired.Prerequisite, error) {
+	if then, ok := d.then.then[commit]; ok {
+		return then, nil
 	}
-	if len(d.then) == maxSayings {
-		return wanted{}, fmt.Errorf("more than %d commits have changed it", maxSayings)
+	if d.reads++; d.reads > maxSayings {
+		return nil, fmt.Errorf("more than %d commits have changed it", maxSayings)
+	}
+	if d.moved != nil && d.moved() {
+		return nil, errMovedOn
+	}
+	w, err := d.whole(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	t := d.then
+	if t.order = append(t.order, commit); len(t.order) > maxThen {
+		delete(t.then, t.order[0])
+		t.order = t.order[1:]
+	}
+	t.then[commit] = w.stated.Prerequisites
+	return t.then[commit], nil
+}
+
+// whole is all of what a commit says.
+func (d *declared) whole(ctx context.Context, commit string) (wanted, error) {
+	if d.then.last.commit.ID == commit {
+		return d.then.last, nil
 	}
 	w, err := d.load(ctx, commit)
 	if problems := (desired.Problems)(nil); errors.As(err, &problems) {
-		w, err = wanted{}, nil
+		return wanted{}, nil
 	}
 	if err == nil {
-		d.then[commit] = w
+		d.then.last = w
 	}
 	return w, err
 }
