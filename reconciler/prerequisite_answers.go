@@ -239,7 +239,7 @@ func (l *peopleLook) answers(ctx context.Context, name string) {
 	}
 	from, d := []answer{last}, l.declared(name)
 	if !ok {
-		from, err = d.firsts(ctx, l.w)
+		from, err = d.firsts(ctx, l.w, !l.proves(name))
 	}
 	var why error
 	for _, f := range from {
@@ -261,6 +261,37 @@ func (l *peopleLook) answers(ctx context.Context, name string) {
 		doubt.until, doubt.by = l.Now().Add(settled), l.by
 	}
 	l.Proofs.doubt(answerKey(name, named), doubt)
+}
+
+// proves says whether anything is proven of a prerequisite, or of one of its name that has gone.
+func (l *peopleLook) proves(name string) bool {
+	return l.known.proves([2]string{prerequisiteSection, name}) || l.Proofs.proves(name)
+}
+
+func (p *Proofs) proves(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := range p.proven {
+		if k.section == prerequisiteSection && k.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// free forgets who answered for prerequisites that have gone before anything was proven of them: whoever declares one of such a name begins anew.
+func (r *Reconciler) free(ctx context.Context, before desired.Site, w wanted, known provenRecords) {
+	for name := range before.Prerequisites {
+		if w.states(prerequisiteSection, name) || known.proves([2]string{prerequisiteSection, name}) || r.Proofs != nil && r.Proofs.proves(name) {
+			continue
+		}
+		r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.UnproveRecords(ctx, answersSection, name) })
+		if r.Proofs != nil {
+			r.Proofs.mu.Lock()
+			delete(r.Proofs.people.answers, name)
+			r.Proofs.mu.Unlock()
+		}
+	}
 }
 
 // handedOver says why whoever answered for a prerequisite has not handed it over to whom a commit names: each commit that wrote that name has to be by him, or
@@ -319,8 +350,9 @@ func (l *peopleLook) between(ctx context.Context, d *declared, commit, named str
 	return false, nil
 }
 
-// firsts are who answered for a prerequisite where history has it first: one, unless branches of it that nothing joins have declared it.
-func (d *declared) firsts(ctx context.Context, w wanted) (firsts []answer, err error) {
+// firsts are who answered for a prerequisite where history has it first: one, unless branches of it that nothing joins have declared it. Of one that has gone
+// and come back that is where it came back, if anew.
+func (d *declared) firsts(ctx context.Context, w wanted, anew bool) (firsts []answer, err error) {
 	changes, err := d.Repo.Changes(w.commit)
 	if err != nil {
 		return nil, err
@@ -329,25 +361,49 @@ func (d *declared) firsts(ctx context.Context, w wanted) (firsts []answer, err e
 	if err != nil {
 		return nil, err
 	}
+	if anew {
+		slices.Reverse(said[0])
+	}
 	for _, s := range said[0] {
-		later := false
-		for i := 0; i < len(firsts) && !later; i++ {
-			if later, err = d.Repo.Reaches(s.Commit, firsts[i].commit); err != nil {
-				return nil, err
-			}
+		beside, err := d.beside(s.Commit, firsts, anew)
+		if err != nil {
+			return nil, err
 		}
-		if later {
+		if !beside {
 			continue
 		}
 		then, err := d.at(ctx, s.Commit)
 		if err != nil {
 			return nil, err
 		}
-		if p, ok := then[d.name]; ok {
+		p, starts := then[d.name]
+		for i := 0; anew && starts && i < len(s.Parents); i++ {
+			before, err := d.at(ctx, s.Parents[i])
+			if err != nil {
+				return nil, err
+			}
+			_, there := before[d.name]
+			starts = !there
+		}
+		if starts {
 			firsts = append(firsts, answer{who: p.Responsible, commit: s.Commit})
 		}
 	}
 	return firsts, nil
+}
+
+// beside says whether a commit comes of none of others, or none of them of it.
+func (d *declared) beside(commit string, others []answer, before bool) (bool, error) {
+	for _, o := range others {
+		from, to := commit, o.commit
+		if before {
+			from, to = to, from
+		}
+		if came, err := d.Repo.Reaches(from, to); came || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // authors finds out who stands for what a prerequisite says, once somebody has reviewed that: keys are taken away, and forges do not answer for ever.

@@ -113,3 +113,40 @@ func TestHistoryThatIsLostKeepsNoOther(t *testing.T) {
 		t.Errorf("%v: %+v", err, all)
 	}
 }
+
+// TestANameIsFreeOnceNothingOfItWasProven: whoever declared something by a name long ago does not answer for what others declare by it, unless anything was proven of that.
+func TestANameIsFreeOnceNothingOfItWasProven(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		for _, proven := range []bool{false, true} {
+			p := newProviding(t)
+			if known {
+				p.settled()
+			}
+			p.later(time.Minute)
+			if proven {
+				p.says(coordinator, coordinator, "retire", retires)
+				p.settled()
+			}
+			p.git("rm", "-q", "dbus.cue", "evidence*.cue", "--ignore-unmatch")
+			p.write("site.cue", strings.Replace(p.read("site.cue"), bookworm, "", 1))
+			p.git("commit", "-qam", "nobody needs it")
+			if known || proven {
+				p.settled()
+			}
+			p.later(time.Minute)
+			p.write("site.cue", strings.Replace(p.read("site.cue"), "scripts:", bookworm+"scripts:", 1))
+			p.names(developer, owner)
+			p.settled()
+			want := owner
+			if proven {
+				want = coordinator
+			}
+			if got := p.served().Responsible; got != want {
+				t.Errorf("known before: %t, proven: %t: %s answers, want %s", known, proven, got, want)
+			}
+			if got := p.judged().Responsible; !proven && got != owner {
+				t.Errorf("known before: %t: a command says that %s answers", known, got)
+			}
+		}
+	}
+}
