@@ -75,3 +75,18 @@ func (p *Prover) Step(ctx context.Context) error {
 
 // Expire has views be worked out again.
 func (v *PilotViews) Expire() { v.at = time.Time{} }
+
+// MaxSayings has so many commits be read to find out who wrote something, and says how many were.
+func MaxSayings(n int) (was int) {
+	was, maxSayings = maxSayings, n
+	return was
+}
+
+// Find looks once, and asks again and again whether the branch has moved on meanwhile.
+func (p *Prover) Find(ctx context.Context, moved func() bool) (found int, err error) {
+	w, err := p.load(ctx, p.Branch)
+	if err != nil {
+		return 0, err
+	}
+	return p.find(ctx, w, moved)
+}

@@ -103,7 +103,8 @@ func (r *Reconciler) judgePrerequisites(ctx context.Context, w wanted) ([]plan.P
 			f.PagesSame = tree.PrerequisitePagesSame(nodes, site, name, d)
 		}
 		r.prerequisiteProofs(known, &f)
-		if err := errors.Join(r.prerequisiteAnswers(known, w, &f), r.prerequisiteAuthors(ctx, w, known, &f)); err != nil {
+		r.prerequisiteAnswers(known, w, &f)
+		if err := r.prerequisiteAuthors(ctx, w, known, &f); err != nil {
 			return nil, err
 		}
 		for _, need := range p.Needs {

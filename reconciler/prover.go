@@ -150,7 +150,7 @@ func (p *Prover) find(ctx context.Context, w wanted, moved func() bool) (found i
 	if found, err = p.records(ctx, w, moved); err != nil {
 		return found, err
 	}
-	more, err := p.people(ctx, w)
+	more, err := p.people(ctx, w, moved)
 	return found + more, err
 }
 

@@ -86,6 +86,7 @@ func (r *Reconciler) goes(ctx context.Context, before desired.Site, w wanted, an
 	if err != nil || r.Records.readOnly {
 		return // without them, none can be noted
 	}
+	r.free(ctx, before, w, known)
 	var gone []ledger.RecordProof
 	for _, s := range recordsOf(before) {
 		if _, proven := known.proofs[s.recordKey]; proven && !w.states(s.section, s.name) {

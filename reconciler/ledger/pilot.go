@@ -60,6 +60,12 @@ func (l *Ledger) RecordsGo(ctx context.Context, gone []RecordProof, back [][2]st
 	})
 }
 
+// UnproveRecords forgets what is proven under a name.
+func (l *Ledger) UnproveRecords(ctx context.Context, section, name string) error {
+	_, err := l.write(ctx, "forget proofs of records", "DELETE FROM record_proofs WHERE section = ? AND name = ?", section, name)
+	return err
+}
+
 // VouchRecord enters a proof in the place of an earlier one, if there is one.
 func (l *Ledger) VouchRecord(ctx context.Context, p RecordProof) error {
 	_, err := l.write(ctx, "record proofs of records", "INSERT INTO record_proofs (section, name, record, digest, author, source, at) VALUES (?, ?, ?, ?, ?, ?, ?) "+
