@@ -83,13 +83,12 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 		return []plan.PilotChange{}, ""
 	}
 	judge, published, by := r.granted(ctx, was.stated, now.stated)
-	before, after := judge.pilots(ctx, *was, published, nil, signedBySome), judge.pilots(ctx, *now, published, nil, signedBySome)
-	proofs := r.Proofs
+	before, proofs := judge.pilots(ctx, *was, published, nil, signedBySome), r.Proofs
 	if by == pilotsGranted {
-		judge.stay(ctx, &after, before)
 		proofs, published = proofs.granting(recordsOf(was.stated)), observed.Generation{Commit: was.commit.ID, Published: judge.Now()}
 		published.Givens.Pilots = before.places
 	}
+	after := judge.pilots(ctx, *now, published, nil, signedBySome)
 	until := judge.until(ctx, proofs, after, published, nil)
 	same := sameRepositories(before, after)
 	was.place(slices.DeleteFunc(slices.Clone(before.places), same))
@@ -136,18 +135,6 @@ func (r *Reconciler) until(ctx context.Context, proofs *Proofs, once pilotsJudge
 	here.judgePilots(ctx, &j, published, in)
 	j.places = j.free
 	return j
-}
-
-// stay has pilots to whose terms nobody has agreed stay where they were.
-func (r *Reconciler) stay(ctx context.Context, j *pilotsJudged, was pilotsJudged) {
-	then := observed.Generation{Commit: was.w.commit.ID}
-	then.Givens.Pilots = was.places
-	for i, now := range j.now {
-		if now.Unagreed != "" {
-			j.now[i] = r.unagreed(ctx, j.w, now, then)
-			j.free[i], j.places[i] = j.now[i].Place, j.now[i].Place
-		}
-	}
 }
 
 // sameRepositories says of which pilots of sites both sides serve the same: nobody need fetch their packages to compare them.

@@ -128,6 +128,17 @@ func TestSitesKeepWhatThePublishedCommitStated(t *testing.T) {
 	half := desired.Pilot{Branches: map[string]desired.RPMBranch{gridBranch: {desired.ReleaseRPMs: {svc}, desired.ExternalRPMs: {}, desired.PilotUpdateRPMs: {}, desired.ProductionUpdatesRPMs: {}}}}
 	p.states(half.Branches[gridBranch], fmt.Sprintf(`updates: patch: {kind: "pilot", reason: "bugfix", base: %q, packages: %q: [{file: %q, sha256: %q}]}`,
 		half.Snapshot().Subject(), gridBranch, patch.File, patch.SHA256))
+	for _, root := range []string{p.Root, ""} {
+		r := *p.Reconciler
+		if r.Root = root; root == "" {
+			r.Records = nil
+		}
+		rep, err := r.Compare(t.Context(), "HEAD~1")
+		must(t, err)
+		if len(rep.Plan.Pilots) != 1 || len(rep.Plan.Pilots[0].Gives) > 0 || !strings.Contains(rep.Plan.Pilots[0].Withheld, "its branches are not what is deployed") {
+			t.Errorf("beside root %q, the comparison shows %+v", root, rep.Plan.Pilots)
+		}
+	}
 	keeps("with a package that has become an update, to the same digest")
 	p.states(desired.RPMBranch{desired.ReleaseRPMs: {svc}}, "")
 	keeps("without that package")

@@ -140,6 +140,26 @@ func TestNobodyPassesAnotherReleaseOffAsDeployed(t *testing.T) {
 	}
 }
 
+// TestAHaltLetsNobodyFreezeAnew what sites have: other packages come as an update.
+func TestAHaltLetsNobodyFreezeAnew(t *testing.T) {
+	l := newSitePilot().deployed()
+	first := l.f.Subject
+	l.record("halt", gamma, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+	with := l.clone()
+	l.strays(others)
+	l.record("freeze-2", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: l.f.Subject, Closure: &desired.RPMClosure{}})
+	l.record("resume", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+	if n := l.judge(); n.State == plan.PilotHalted || n.Place.Waves[0] != first || n.Place.Deployed == nil || n.Place.Withheld == "" {
+		t.Errorf("frozen anew, it is %s with %+v", n.State, n.Place)
+	}
+	with.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", first)
+	with.mirrorsUpdate("fix", with.subject("fix"))
+	with.record("resume", coordinator, desired.RecordResume, desired.PilotRecord{Update: "fix"})
+	if n := with.judge(); n.Place.Waves[0] != with.subject("fix") || n.Place.Withheld != "" {
+		t.Errorf("with an update, it is %s with %+v", n.State, n.Place)
+	}
+}
+
 const gamma = "gamma@example.org"
 
 // TestAnUpdateThatIsApprovedAnewIsNotWithheld once all that it then needs is there.
