@@ -87,28 +87,23 @@ func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published 
 	}
 }
 
-// deployed is what sites have of a pilot that states something else now: as its published place says or, if it has strayed since, the published commit.
-// Nil: it states what they have, or they have nothing.
+// deployed is what sites have of a pilot that states something else now, by its published place and the published commit. Nil: it states what they have, or
+// they have nothing.
 func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, published observed.Generation) *tree.PilotDeployed {
 	was, p := placeOf(published, name), w.stated.Pilots[name]
-	if was == nil {
+	if was == nil || len(plan.DeployedSubjects(p, p, *was)) == 0 {
 		return nil
 	}
-	d, subjects := was.Deployed, plan.DeployedSubjects(p, *was)
-	if len(subjects) == 0 {
-		return nil
-	}
-	if published.Commit != w.commit.ID && !plan.StatesDeployed(d.Of(p), subjects) {
-		if then, err := r.publishedBefore(ctx, published.Commit); err == nil {
-			d = plan.Deployed(d.Of(then.Pilots[name]), subjects)
+	then := p
+	if published.Commit != w.commit.ID {
+		before, err := r.publishedBefore(ctx, published.Commit)
+		if err != nil {
+			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err) // an operator has accepted that
 		} else {
-			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err)
+			then = before.Pilots[name]
 		}
 	}
-	if len(plan.Strays(name, p, d)) == 0 {
-		return nil
-	}
-	return d
+	return plan.Deployed(name, p, then, *was)
 }
 
 // had are the FECs that have been given what a pilot of FECs offers, as far as the published generation tells.

@@ -83,8 +83,7 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 		return []plan.PilotChange{}, ""
 	}
 	judge, published, by := r.granted(ctx, was.stated, now.stated)
-	before := judge.pilots(ctx, *was, published, nil, signedBySome)
-	proofs := r.Proofs
+	before, proofs := judge.pilots(ctx, *was, published, nil, signedBySome), r.Proofs
 	if by == pilotsGranted { // what the first commit gives is what people have
 		proofs, published = proofs.granting(recordsOf(was.stated)), observed.Generation{Commit: was.commit.ID, Published: judge.Now()}
 		published.Givens.Pilots = before.places

@@ -496,7 +496,7 @@ func TestASnapshotStaysThoughNobodyStatesIt(t *testing.T) {
 		return out
 	}
 	before := served()
-	place.Deployed = plan.Deployed(g.pilot, place.Snapshots)
+	place.Deployed = &tree.PilotDeployed{Branches: g.pilot.Branches, Updates: g.pilot.Updates}
 	g.pilot.Updates = map[string]desired.PilotUpdate{}
 	g.pilot.Branches = map[string]desired.RPMBranch{"SL10/x86_64": {desired.ReleaseRPMs: {g.add("pilot-svc", "2.0", "", keyOf(t, packagerKey))}}}
 	g.state("")
