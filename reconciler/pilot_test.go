@@ -1071,6 +1071,51 @@ func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
 }
 
 // TestASlipInTheTermsLeavesFECsWhatTheyHave whatever it is of, as long as nobody who may has agreed: but a halt does not wait for that.
+// TestAPilotGoesOnWithoutItsLastAgreement where somebody who may has gone back to before it, or accepted a commit that does not have it: by those that are
+// left.
+func TestAPilotGoesOnWithoutItsLastAgreement(t *testing.T) {
+	for name, far := range map[string]func(t *testing.T, p *piloting, before string){
+		"a way back": func(t *testing.T, p *piloting, before string) { p.git("reset", "-q", "--hard", before) },
+		"a way back to before the first": func(t *testing.T, p *piloting, _ string) {
+			p.git("reset", "-q", "--hard", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "agreement1.cue")+"~1")
+		},
+		"an accepted commit": func(t *testing.T, p *piloting, _ string) {
+			p.change("pilots.cue", `expires:     "2026-12-30"`, `expires:     "2026-12-31"`)
+			p.git("rm", "-q", "agreement2.cue")
+			p.git("commit", "-qm", "remove it")
+			accepted := p.head()
+			p.Checks.Named = func(commit string) bool { return commit == accepted }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := deployed(t)
+			p.git("commit", "-q", "--allow-empty", "-m", "never published by itself")
+			before := p.head()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-30"`)
+			p.agrees(owner)
+			p.settled()
+			far(t, p, before)
+			p.settled()
+			if p.commitServed() != p.head() {
+				t.Fatalf("it is not published:\n%s", p.log)
+			}
+			p.Checks.Named = nil
+			p = p.lost()
+			p.settled()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-29"`)
+			p.agrees(owner)
+			p.settled()
+			now, err := p.Pilots(t.Context())
+			must(t, err)
+			if n := now[0]; n.Unagreed != "" || strings.Join(n.MayAgree, " ") != owner+" "+coordinator || n.LastDay != "2026-12-29" {
+				t.Errorf("%v may agree: %q; its last day is %s", n.MayAgree, n.Unagreed, n.LastDay)
+			}
+		})
+	}
+}
+
 func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
 	for name, slip := range map[string][2]string{
 		"an authoriser":   {authoriser, outsider},
