@@ -27,6 +27,7 @@ type pilotsJudged struct {
 	unasked []string                   // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
 	free    []tree.PilotPlace          // where they would be if each could be served
 	places  []tree.PilotPlace          // that a tree is to have, by name
+	agreed  []observed.Agreed          // that a generation is to have, by name
 	known   pilotLedger                // by which they were judged
 	nothing map[string]string          // why no record counts of a pilot, by name
 }
@@ -134,7 +135,7 @@ func (j pilotsJudged) fecs() (all []runKey) {
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
 	known := r.pilotLedger(ctx, j.fecs())
-	j.now, j.free, j.unasked, j.known, j.nothing = nil, nil, nil, known, map[string]string{}
+	j.now, j.free, j.agreed, j.unasked, j.known, j.nothing = nil, nil, nil, nil, known, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		f.Agreed = r.agreedBefore(j.w, published, name)
@@ -156,6 +157,11 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 			j.unasked = append(j.unasked, name)
 		}
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)
+		chain := now.Agreed
+		if len(chain) == 0 {
+			chain = f.Agreed // nobody knows what was agreed last
+		}
+		j.agreed = append(j.agreed, chain...)
 	}
 }
 

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ type AgreePilot struct {
 }
 
 func (w AgreePilot) say(s PilotSeen) (c PilotChange, err error) {
+	if err := s.fetched(); err != nil {
+		return c, err
+	}
 	if s.Now.Unagreed == "" {
 		return c, fmt.Errorf("what pilot %s says of itself is agreed already", s.Name)
 	}
@@ -48,6 +52,14 @@ func (s PilotSeen) agreement(p desired.Pilot) desired.PilotRecord {
 	return p.Agreement(s.By, at.UTC().Format(time.RFC3339))
 }
 
+// fetched says why nobody can agree yet to what is seen.
+func (s PilotSeen) fetched() error {
+	if s.behind == "" {
+		return nil
+	}
+	return errors.New(s.behind)
+}
+
 // mayAgree says whether whoever speaks may agree to the terms.
 func (s PilotSeen) mayAgree() bool {
 	return slices.ContainsFunc(s.Now.MayAgree, func(who string) bool { return desired.SamePerson(who, s.By) })
@@ -61,6 +73,9 @@ func (s PilotSeen) agree(c *PilotChange) error {
 	}
 	p, err := asLoaded(*c.Pilot)
 	if err != nil || p.Terms() == s.Pilot.Terms() {
+		return err
+	}
+	if err := s.fetched(); err != nil {
 		return err
 	}
 	_, there := s.Site.Pilots[s.Name]

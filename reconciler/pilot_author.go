@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,8 @@ type PilotSeen struct {
 	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
 	known bool          // by the ledger
 	used  bool          // the ledger knows who wrote records of a pilot of this name
+	// behind is why what is said may be of a pilot that was: its last agreement has not been fetched; empty: it has.
+	behind string
 	// unread is why it is not known what its packages say.
 	unread string
 	facts  plan.PilotFacts
@@ -125,7 +128,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if len(problems.Blocking()) > 0 {
 		return said, problems
 	}
-	seen, err := a.look(ctx, pilot, wanted{site: loaded.Site, files: t.files}, t.files.Files(), "")
+	seen, err := a.look(ctx, t, pilot, wanted{site: loaded.Site, files: t.files}, t.files.Files(), "")
 	if err != nil {
 		return said, err
 	}
@@ -137,7 +140,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	}
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
-		return said, unknownPilot(loaded.Site, pilot)
+		return said, cmp.Or(seen.fetched(), unknownPilot(loaded.Site, pilot))
 	}
 	change, err := word.say(seen)
 	if err != nil {
@@ -173,7 +176,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 
 // look is a pilot as a commit has it. Without a ledger, what its packages say and who wrote its records is taken for granted; with one, only who writes
 // the record that is being written.
-func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
+func (a *PilotAuthor) look(ctx context.Context, t *target, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
 	p := w.site.Pilots[name]
 	last := afterAll(p, a.Now().UTC().Truncate(time.Second))
 	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At, when: later(a.Now(), last)}
@@ -181,7 +184,7 @@ func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files art
 		seen.At = last
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: w.site.PilotMembers(p)}
-	if err := a.know(ctx, &seen, &f); err != nil {
+	if err := a.know(ctx, t, &seen, &f); err != nil {
 		return seen, err
 	}
 	for record, r := range p.Records {
@@ -209,7 +212,7 @@ func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files art
 }
 
 // know adds what the ledger knows of a pilot, if there is one.
-func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFacts) error {
+func (a *PilotAuthor) know(ctx context.Context, t *target, seen *PilotSeen, f *plan.PilotFacts) error {
 	if a.Known == nil {
 		return nil
 	}
@@ -228,6 +231,12 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	seen.used = k.proves([2]string{pilotSection, seen.Name})
 	in, _, _ := a.Known.read(ctx)
 	f.Agreed = agreedIn(published, seen.Name)
+	if !lastIn(seen.Pilot, f.Agreed) {
+		if there, err := t.repo.Reaches(t.commit.ID, published.Commit); err == nil && !there {
+			seen.behind = fmt.Sprintf("commit %.12s is published, which branch %s does not have: fetch it first", published.Commit, t.branch)
+			f.Agreed = whole(seen.Pilot, f.Agreed)
+		}
+	}
 	r.proofs(k, usurps(k.provenRecords, pilotSection, seen.Name, seen.Pilot.Records), seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})
 	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
@@ -339,7 +348,7 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if more := e.beyond(after.Site); len(more) > 0 {
 		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
 	}
-	now, err := a.look(ctx, e.name, wanted{site: after.Site, files: t.files}, t.files.With(e.content).Files(), said.Record)
+	now, err := a.look(ctx, t, e.name, wanted{site: after.Site, files: t.files}, t.files.With(e.content).Files(), said.Record)
 	if err != nil {
 		return err
 	}
@@ -355,6 +364,9 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
 		said.Doubts = append(said.Doubts, now.idle(*e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
+	}
+	if now.behind != "" {
+		said.Doubts = append(said.Doubts, now.behind)
 	}
 	if now.unread != "" && e.change.Pilot == nil { // else its packages may be on their way
 		said.Doubts = append(said.Doubts, "what its packages say is not known here: "+now.unread)

@@ -42,7 +42,7 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
 			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
 		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}
-		seen, err := a.look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+		seen, err := a.look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestAPilotThatHasEndedIsToldSo(t *testing.T) {
 			r.By, r.At, r.Reason = cora, now.Add(time.Duration(i-9)*time.Hour).Format(time.RFC3339), "enough of it"
 			p.Records[r.Kind] = r
 		}
-		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestWhatIsDatedBackIsJudgedByAllThatIsThere(t *testing.T) {
 	p := desired.Pilot{Scope: desired.PilotOfSites, Owner: "owner@example.org", Expires: "2026-12-31", Records: map[string]desired.PilotRecord{}}
 	p.Records["agreed"] = p.Agreement(p.Owner, now.Add(3*time.Second).Format(time.RFC3339))
 	a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: p.Owner, At: now.Add(-48 * time.Hour)}
-	seen, err := a.look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+	seen, err := a.look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 	if err != nil || seen.Now.Unagreed != "" || !seen.At.Equal(a.At) {
 		t.Errorf("%v, of %s, %q", err, seen.At, seen.Now.Unagreed)
 	}

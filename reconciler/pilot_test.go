@@ -1071,6 +1071,92 @@ func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
 }
 
 // TestASlipInTheTermsLeavesFECsWhatTheyHave whatever it is of, as long as nobody who may has agreed: but a halt does not wait for that.
+// TestAPilotGoesOnWithoutItsLastAgreement where somebody who may has gone back to before it, or accepted a commit that does not have it: by those that are
+// left.
+func TestAPilotGoesOnWithoutItsLastAgreement(t *testing.T) {
+	for name, far := range map[string]func(t *testing.T, p *piloting, before string){
+		"a way back": func(t *testing.T, p *piloting, before string) { p.git("reset", "-q", "--hard", before) },
+		"a way back to before the first": func(t *testing.T, p *piloting, _ string) {
+			p.git("reset", "-q", "--hard", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "agreement1.cue")+"~1")
+		},
+		"an accepted commit": func(t *testing.T, p *piloting, _ string) {
+			p.change("pilots.cue", `expires:     "2026-12-30"`, `expires:     "2026-12-31"`)
+			p.git("rm", "-q", "agreement2.cue")
+			p.git("commit", "-qm", "remove it")
+			accepted := p.head()
+			p.Checks.Named = func(commit string) bool { return commit == accepted }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := deployed(t)
+			p.git("commit", "-q", "--allow-empty", "-m", "never published by itself")
+			before := p.head()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-30"`)
+			p.agrees(owner)
+			p.settled()
+			far(t, p, before)
+			p.settled()
+			if p.commitServed() != p.head() {
+				t.Fatalf("it is not published:\n%s", p.log)
+			}
+			p.Checks.Named = nil
+			p = p.lost()
+			p.settled()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-29"`)
+			p.agrees(owner)
+			p.settled()
+			now, err := p.Pilots(t.Context())
+			must(t, err)
+			if n := now[0]; n.Unagreed != "" || strings.Join(n.MayAgree, " ") != owner+" "+coordinator || n.LastDay != "2026-12-29" {
+				t.Errorf("%v may agree: %q; its last day is %s", n.MayAgree, n.Unagreed, n.LastDay)
+			}
+		})
+	}
+}
+
+// TestWhoeverHasNotFetchedTheLastAgreementIsToldToFetch, and not that nobody may agree.
+func TestWhoeverHasNotFetchedTheLastAgreementIsToldToFetch(t *testing.T) {
+	p := deployed(t)
+	p.git("branch", "old")
+	p.later(time.Hour)
+	p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-30"`)
+	p.agrees(owner)
+	p.settled()
+	p.later(time.Hour)
+	want := fmt.Sprintf("commit %.12s is published, which branch old does not have: fetch it first", p.head())
+	say := func(branch, by, pilot string, word reconciler.PilotWord) string {
+		t.Helper()
+		a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Branch: branch, Loader: loader, Log: p.Log, Now: p.Now}, By: by, Dry: true, Known: reconciler.ReadRecords(p.Root, p.Log)}
+		said, err := a.Say(t.Context(), pilot, word)
+		if err != nil {
+			return err.Error()
+		}
+		return said.State + "\n" + strings.Join(said.Doubts, "\n")
+	}
+	if got := say("old", owner, "try", reconciler.AgreePilot{}); got != want {
+		t.Errorf("agree: %s", got)
+	}
+	if got := say("old", owner, "try", reconciler.StaffPilot{Tracker: "https://tickets.example.org/browse/DIAG-120"}); got != want {
+		t.Errorf("staff: %s", got)
+	}
+	halt := reconciler.RecordPilot{Record: desired.PilotRecord{Kind: desired.RecordHalt, Reason: "positions jump by a millimetre"}}
+	if got := say("old", tester, "try", halt); got != "halted\n"+want {
+		t.Errorf("halt: %s", got)
+	}
+	p.git("checkout", "-qb", "without", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "pilots.cue")+"~1")
+	if got := say("without", tester, "try", halt); got != strings.Replace(want, "old", "without", 1) {
+		t.Errorf("halt where it is not there: %s", got)
+	}
+	p.git("checkout", "-q", "main")
+	p.git("rm", "-q", "agreement2.cue")
+	p.git("commit", "-qm", "remove it")
+	if got := say("main", owner, "try", reconciler.AgreePilot{}); !strings.HasPrefix(got, owner+" may not agree to what pilot try says of itself: agreement-2, which was agreed last, is not there any more") {
+		t.Errorf("agree without the last: %s", got)
+	}
+}
+
 func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
 	for name, slip := range map[string][2]string{
 		"an authoriser":   {authoriser, outsider},

@@ -27,6 +27,8 @@ type Agreed struct {
 	Record string    `json:"record"`
 	Digest string    `json:"digest"` // of what it says
 	Known  time.Time `json:"known"`  // since when it has counted
+	// Expires is the last day that it agrees to; empty: that is not known.
+	Expires string `json:"expires,omitempty"`
 }
 
 // PilotFEC is what a FEC that takes part runs of the pilot's software, as far as that is proven: by its token or over pinned ssh.

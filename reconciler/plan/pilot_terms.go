@@ -93,7 +93,7 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 // agreed is the chain as a generation has it.
 func (c *pilotCase) agreed() (chain []observed.Agreed) {
 	for _, r := range c.terms.chain {
-		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known})
+		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known, Expires: r.Expires})
 	}
 	return chain
 }
@@ -128,12 +128,19 @@ func (c *pilotCase) trust() {
 	}
 }
 
-// lastDay is until when a pilot runs: as long as its terms are not agreed, as the last agreement has it.
+// lastDay is until when a pilot runs: as long as its terms are not agreed, as the last agreement has it, also if that is not there any more.
 func (c *pilotCase) lastDay() string {
-	if last := c.terms.last(); c.terms.unagreed != "" && last != nil && validDay(last.Expires) {
-		return last.Expires
+	day := ""
+	if n := len(c.f.Agreed); n > 0 {
+		day = c.f.Agreed[n-1].Expires
 	}
-	return c.p.Expires
+	if last := c.terms.last(); last != nil {
+		day = last.Expires
+	}
+	if c.terms.unagreed == "" || !validDay(day) {
+		return c.p.Expires
+	}
+	return day
 }
 
 // withdraws says whether a record withdraws a pilot, by one who may agree to its terms: nobody gets anything by that.

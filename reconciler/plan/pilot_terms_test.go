@@ -628,7 +628,9 @@ func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 	} {
 		l := agreed()
 		l.f.Agreed = l.judge().Agreed
+		day := l.p.Expires
 		change(l)
+		l.p.Expires = "2028-09-30"
 		l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
 		l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 		l.record("resume-1", outsider, desired.RecordResume, desired.PilotRecord{Reason: sentence})
@@ -636,6 +638,9 @@ func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 		n := l.judge()
 		if want := "agreement-1, which was agreed last, is not there any more as it was"; !strings.HasPrefix(n.Unagreed, want) || len(n.MayAgree) > 0 || n.State != plan.PilotHalted {
 			t.Errorf("%s: it is %s, %v may agree: %q", name, n.State, n.MayAgree, n.Unagreed)
+		}
+		if n.LastDay != day {
+			t.Errorf("%s: its last day is %s, and was agreed to be %s", name, n.LastDay, day)
 		}
 	}
 }
