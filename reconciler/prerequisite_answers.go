@@ -253,7 +253,7 @@ func (l *peopleLook) answers(ctx context.Context, name string) {
 	case err == nil && why == nil:
 		enter(fmt.Sprintf("commit %.12s names him", l.w.commit.ID))
 		return
-	case err == nil && !ok && len(from) == 1: // else it is forgotten who it was
+	case err == nil && !ok && len(from) == 1 && l.couldSay(from[0].who): // else it is forgotten who it was, or he has gone
 		l.prove(answersSection, name, from[0].commit, "", from[0].who, fmt.Sprintf("commit %.12s names him first", from[0].commit))
 	}
 	doubt := unproven{why: cmp.Or(err, why).Error(), sure: err == nil && l.who.silent == nil, until: l.until(err)}
@@ -292,6 +292,11 @@ func (r *Reconciler) free(ctx context.Context, before desired.Site, w wanted, kn
 			r.Proofs.mu.Unlock()
 		}
 	}
+}
+
+// couldSay says whether somebody could hand anything over.
+func (l *peopleLook) couldSay(who string) bool {
+	return l.Approvers.Forge != nil || slices.ContainsFunc(l.Approvers.Signers.People(), func(known string) bool { return desired.SamePerson(known, who) })
 }
 
 // handedOver says why whoever answered for a prerequisite has not handed it over to whom a commit names: each commit that wrote that name has to be by him, or

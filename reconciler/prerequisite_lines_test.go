@@ -150,3 +150,27 @@ func TestANameIsFreeOnceNothingOfItWasProven(t *testing.T) {
 		}
 	}
 }
+
+// TestALostLedgerHandsNothingBack to whoever's key was taken away: nobody answers then, until an operator says who.
+func TestALostLedgerHandsNothingBack(t *testing.T) {
+	p := newProviding(t)
+	p.settled()
+	p.later(time.Minute)
+	p.names(coordinator, owner)
+	p.settled()
+	p.forgetKey(coordinator)
+	p.piloting = p.restarted()
+	answers := func(when, want string) {
+		t.Helper()
+		p.settled()
+		if got := p.served().Responsible; got != want {
+			t.Errorf("%s: %q answers, want %q", when, got, want)
+		}
+		p.later(time.Minute)
+	}
+	answers("his key is gone", owner)
+	p.piloting = p.lost()
+	answers("the ledger is lost", "")
+	p.Checks.Named = func(commit string) bool { return commit == p.head() }
+	answers("an operator took it", owner)
+}
