@@ -531,6 +531,12 @@ func TestPayloadOfTheBlobStore(t *testing.T) {
 
 	// A blob that is damaged counts as none.
 	fresh := filepath.Join(w.dir, "fresh")
+	if _, why, code := pomona(t, "blob", "add", file, "--root", fresh); code != 2 || !strings.Contains(why, "is not there: correct --root, or make it first") {
+		t.Errorf("a root that is not there: exit code %d\n%s", code, why)
+	}
+	if err := os.Mkdir(fresh, 0o755); err != nil { // which the refusal has not made
+		t.Fatal(err)
+	}
 	must(t, "blob", "add", file, "--root", fresh)
 	damaged := filepath.Join(fresh, ".pomona/blobs/objects/sha256", digest[:2], digest)
 	if err := errors.Join(os.Chmod(damaged, 0o600), os.WriteFile(damaged, content[1:], 0o600)); err != nil {

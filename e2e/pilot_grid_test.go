@@ -94,3 +94,44 @@ func (g *gridHouse) joined() {
 		g.say(site, 50, "join", site, "--answer", "interested")
 	}
 }
+
+// TestAPilotOfSitesIsPromotedByCommands alone: its sites install it, its coordinator measures it, cannot close it before it has soaked, and waives that.
+func TestAPilotOfSitesIsPromotedByCommands(t *testing.T) {
+	t.Parallel()
+	g := newGridHouse(t, "kim", "liz")
+	g.packs("packages/SL9/x86_64/RPMS.Release", "ce", "1.0", "")
+	g.asked()
+	g.packaged()
+	g.mirrored()
+	g.joined()
+	g.serves()
+	shows := func(what string) {
+		t.Helper()
+		out := ""
+		defer func() {
+			if t.Failed() {
+				t.Log(out)
+			}
+		}()
+		eventually(t, what, func() bool { out = must(t, "pilot", "grid-1", "--root", g.root); return strings.Contains(out, what) })
+	}
+	shows("next        deployed: kim@example.org or liz@example.org: pomona pilot grid-1 deploy SITE installed (0 of 2 run it, 2 must)")
+	if _, why, code := g.tries("cora", "grid-1", "criterion", "jobs", "yes", "--root", g.root); code == 0 || !strings.Contains(why, "no site runs pilot grid-1") {
+		t.Errorf("it is measured before anybody runs it: exit code %d\n%s", code, why)
+	}
+	g.tell("kim", "grid-1", "deploy", "kim", "installed", "--root", g.root)
+	g.tell("cora", "grid-1", "deploy", "liz", "installed") // for one who cannot commit
+	shows("pilot grid-1: published")
+	g.tell("cora", "grid-1", "criterion", "jobs", "yes", "--root", g.root)
+	shows("waits       closed: soak: wave 1 has to run it until ")
+	if _, why, code := g.tries("cora", "grid-1", "close", "promoted", "--root", g.root); code == 0 || !strings.Contains(why, "soak: wave 1 has to run it until ") {
+		t.Errorf("it is promoted before it has soaked: exit code %d\n%s", code, why)
+	}
+	g.tell("cora", "grid-1", "waive", "soak", "--reason", "both sites have run it for weeks before", "--expires", g.day(10), "--root", g.root)
+	shows("next        closed: cora@example.org: pomona pilot grid-1 close promoted")
+	g.tell("cora", "grid-1", "close", "promoted", "--reason", "all sites are to have it", "--root", g.root)
+	shows("next        closed: cora@example.org: put its packages where all sites get theirs, then remove the pilot")
+	if why := g.pilot("grid-1").Why; why != "promoted: all sites are to have it" {
+		t.Errorf("it is closed: %q", why)
+	}
+}

@@ -270,6 +270,24 @@ pilots: cream: {
 	}
 	must(t, "verify", g.site, "--rev", "HEAD", "--root", g.root, "--public-key", filepath.Join(g.dir, "key.pub"))
 
+	// Whatever somebody makes of its packages then, they stay with who has them.
+	branches := g.file(filepath.Join(g.site, "cream.cue"))
+	g.put(filepath.Join(g.site, "cream.cue"), strings.Replace(branches, gridBranch, "SL10/x86_64", 1))
+	g.signed(gridDeveloper)
+	eventually(t, "what strays is published", func() bool {
+		return strings.Contains(g.file(filepath.Join(g.root, "current/generation.json")), strings.TrimSpace(git(t, g.site, "rev-parse", "HEAD")))
+	})
+	if out := must(t, "pilot", "cream", "--root", g.root); !strings.Contains(out, "\n  withheld    its branches are not what is deployed, which stays: put them back") {
+		t.Errorf("it is shown as\n%s", out)
+	}
+	late := newGridNode(t)
+	late.uses(g.served(wave + "pilot-node.repo"))
+	if late.dnf("install", "pilot-svc"); late.has("pilot-svc") != "1.0" {
+		t.Errorf("a node that comes late has %s", late.has("pilot-svc"))
+	}
+	must(t, "verify", g.site, "--rev", "HEAD", "--root", g.root, "--public-key", filepath.Join(g.dir, "key.pub"))
+	g.put(filepath.Join(g.site, "cream.cue"), branches)
+
 	newer, says := g.add("pilot-svc", "1.1", "ext-lib >= 1.0")
 	u := desired.PilotUpdate{Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: first.Subject(), Packages: map[string][]desired.RPM{gridBranch: {newer}}}
 	g.put(filepath.Join(g.site, "update.cue"), fmt.Sprintf("package site\n\npilots: cream: updates: u1: {kind: \"pilot\", reason: \"bugfix\", base: %q, packages: %q: [%s]}\n", first.Subject(), gridBranch, says))

@@ -233,6 +233,38 @@ func TestPeopleAreToldOfPilotsOnce(t *testing.T) {
 	h.isShown()
 }
 
+// TestACallIsToldOnce kills the service while it asks sites to take part: the webhook, the operators and the audience get one message each.
+func TestACallIsToldOnce(t *testing.T) {
+	t.Parallel()
+	g := newGridHouse(t, "kim")
+	g.packs("packages/SL9/x86_64/RPMS.Release", "ce", "1.0", "")
+	g.tells("pilot-call")
+	g.serves()
+	g.asked("--audience", "list@example.org")
+	g.packaged()
+	g.mirrored()
+	g.becomes("grid-1", "mirrored")
+	if got := g.got(); len(got) > 0 {
+		t.Errorf("nobody has called yet: %v", got)
+	}
+	g.kills(g.service, 1, g.joined)
+	g.again()
+	want := []string{"hook pilot-call grid-1", "list@example.org grid-1: sites are asked to take part in CREAM", "ops@example.org grid-1: sites are asked to take part in CREAM"}
+	eventually(t, "everybody is told", func() bool { return len(g.got()) >= len(want) })
+	g.dies()
+	g.say("kim", 0, "feedback", "--rating", "5", "--text", "no trouble")
+	eventually(t, "it goes on", func() bool { return strings.Contains(must(t, "pilot", "grid-1", "--root", g.root), "0 of 1 run it") })
+	got := g.got()
+	if have := slices.Sorted(maps.Keys(got)); !slices.Equal(have, want) {
+		t.Errorf("got %q, want %q", have, want)
+	}
+	for what, ids := range got {
+		if len(ids) != 1 {
+			t.Errorf("%s came as %d messages: %v", what, len(ids), ids)
+		}
+	}
+}
+
 // kills a service while it sends the nth of the messages that follow from what happens.
 func (h *listeners) kills(s *service, nth int, happens func()) {
 	h.t.Helper()

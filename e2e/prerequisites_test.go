@@ -119,6 +119,7 @@ func TestTheServiceRemembersWhoWroteEvidence(t *testing.T) {
 		t.Errorf("without a service: %s", must(t, "prerequisites", "show", "dbus", "--root", h.root, "--site", h.site))
 	}
 	*h.service = *serveFile(t, h.file)
+	eventually(t, "it is served again", func() bool { return h.answers("linac") })
 }
 
 // inFolder runs a program in a folder, which must end with 0, and gives what it printed. It may take as long as the test may.

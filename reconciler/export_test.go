@@ -19,6 +19,12 @@ func (s *Restarter) Step(ctx context.Context) error {
 // DiesAt has a restarter do nothing more from a point on, as if it were killed there.
 func (s *Restarter) DiesAt(at func(point, fec string) bool) { s.atPoint = at }
 
+// PilotWaits has passes wait so long for what is to be fetched of one pilot, and says for how long they did.
+func PilotWaits(d time.Duration) (was time.Duration) {
+	was, pilotWaits = pilotWaits, d
+	return was
+}
+
 // PassWithPilots is a pass in which pilots have got as far as places say.
 func (r *Reconciler) PassWithPilots(ctx context.Context, places []tree.PilotPlace) (rep report.Report, given []tree.PilotPlace, err error) {
 	return r.passWithPilots(ctx, places, Names)
@@ -69,3 +75,18 @@ func (p *Prover) Step(ctx context.Context) error {
 
 // Expire has views be worked out again.
 func (v *PilotViews) Expire() { v.at = time.Time{} }
+
+// MaxSayings has so many commits be read to find out who wrote something, and says how many were.
+func MaxSayings(n int) (was int) {
+	was, maxSayings = maxSayings, n
+	return was
+}
+
+// Find looks once, and asks again and again whether the branch has moved on meanwhile.
+func (p *Prover) Find(ctx context.Context, moved func() bool) (found int, err error) {
+	w, err := p.load(ctx, p.Branch)
+	if err != nil {
+		return 0, err
+	}
+	return p.find(ctx, w, moved)
+}

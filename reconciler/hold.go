@@ -131,7 +131,7 @@ func (r *Reconciler) holdFECs(ctx context.Context, w wanted, j judgement, have o
 	r.rememberWithheld(j.pilots)
 	j.turn = soonest(j.turn, j.pilots.turn(r.Now()))
 	w.place(j.pilots.places)
-	w.agreed = j.pilots.agreed(current)
+	w.agreed = j.pilots.agreed
 	w.expired = plan.Expired(w.site, r.Now())
 	if len(plan.SiteHolds(j.in)) > 0 && current.Commit == w.commit.ID {
 		w.place(current.Givens.Pilots) // what is published stays, to the day

@@ -21,12 +21,15 @@ import (
 type pilotsJudged struct {
 	w       wanted
 	facts   map[string]plan.PilotFacts
-	unsure  map[string]string // why something that would take a pilot back is not known, by pilot
-	now     []plan.PilotNow   // by name
-	unasked []string          // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
-	free    []tree.PilotPlace // where they would be if each could be served
-	places  []tree.PilotPlace // that a tree is to have, by name
-	known   pilotLedger       // by which they were judged
+	had     map[string][]tree.PilotPin // FECs that were given what a pilot offers
+	unsure  map[string]string          // why something that would take a pilot back is not known, by pilot
+	now     []plan.PilotNow            // by name
+	unasked []string                   // of them, to whose terms somebody may have agreed: who wrote that down is about to be found out
+	free    []tree.PilotPlace          // where they would be if each could be served
+	places  []tree.PilotPlace          // that a tree is to have, by name
+	agreed  []observed.Agreed          // that a generation is to have, by name
+	known   pilotLedger                // by which they were judged
+	nothing map[string]string          // why no record counts of a pilot, by name
 }
 
 // state takes over what a commit says.
@@ -63,6 +66,7 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 	j.places = r.servable(ctx, w, j.free, published.Givens.Pilots, have)
 	j.places = plan.Runnable(w.stated, w.files.Files(), w.subjects, j.places, published.Givens.Pilots, r.Now())
 	for i := range j.now {
+		j.places[i].Had = plan.Had(w.stated, j.places[i], j.had[j.now[i].Name])
 		j.now[i].Place = j.places[i]
 	}
 	return j
@@ -70,10 +74,12 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 
 // pilotFacts finds what is known of the pilots of a commit beside what the ledger says.
 func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published observed.Generation) {
+	j.had = map[string][]tree.PilotPin{}
 	for name, p := range j.w.stated.Pilots {
 		f := plan.PilotFacts{Subject: j.w.subjects[name], Deployed: r.deployed(ctx, j.w, name, published)}
 		if p.Scope == desired.PilotOfFECs {
-			f.Members = plan.PilotMembers(j.w.stated, p)
+			j.had[name] = r.had(ctx, j.w, published, name)
+			f.Members, f.Left = plan.PilotTakes(j.w.stated, p, j.had[name])
 		}
 		if err := r.repositoryFacts(ctx, j.w, name, &f); err != nil {
 			j.unsure[name] = err.Error()
@@ -82,38 +88,59 @@ func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published 
 	}
 }
 
-// deployed is what sites have of a pilot that states something else now: as its published place says or, if it has strayed since, the published commit.
-// Nil: it states what they have, or they have nothing.
+// deployed is what sites have of a pilot that states something else now, by its published place and the published commit. Nil: it states what they have, or
+// they have nothing.
 func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, published observed.Generation) *tree.PilotDeployed {
 	was, p := placeOf(published, name), w.stated.Pilots[name]
+	if was == nil || len(plan.DeployedSubjects(p, p, *was)) == 0 {
+		return nil
+	}
+	then := p
+	if published.Commit != w.commit.ID {
+		before, err := r.publishedBefore(ctx, published.Commit)
+		if err != nil {
+			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err) // an operator has accepted that
+		} else {
+			then = before.Pilots[name]
+		}
+	}
+	return plan.Deployed(name, p, then, *was)
+}
+
+// had are the FECs that have been given what a pilot of FECs offers, as far as the published generation tells.
+func (r *Reconciler) had(ctx context.Context, w wanted, published observed.Generation, name string) []tree.PilotPin {
+	was := placeOf(published, name)
 	if was == nil {
 		return nil
 	}
-	d, subjects := was.Deployed, plan.DeployedSubjects(p, *was)
-	if len(subjects) == 0 {
-		return nil
-	}
-	if published.Commit != w.commit.ID && !plan.StatesDeployed(d.Of(p), subjects) {
-		if then, err := r.publishedBefore(ctx, published.Commit); err == nil {
-			d = plan.Deployed(d.Of(then.Pilots[name]), subjects)
+	then := w.stated
+	if was.Kept == nil && published.Commit != "" && published.Commit != w.commit.ID {
+		if loaded, err := r.load(ctx, published.Commit); err == nil {
+			then = loaded.stated
 		} else {
-			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err)
+			r.Log.Warn("FECs that were given a pilot's release are those of the wanted commit", "pilot", name, "because", err)
 		}
 	}
-	if len(plan.Strays(name, p, d)) == 0 {
-		return nil
+	return plan.PilotHad(then, *was)
+}
+
+// fecs are those that take part, each with the software that it does so with.
+func (j pilotsJudged) fecs() (all []runKey) {
+	for name, p := range j.w.stated.Pilots {
+		all = append(all, runsOf(p, j.facts[name].Members)...)
 	}
-	return d
+	return all
 }
 
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
-	known := r.pilotLedger(ctx, j.w.stated)
-	j.now, j.free, j.unasked, j.known = nil, nil, nil, known
+	known := r.pilotLedger(ctx, j.fecs())
+	j.now, j.free, j.agreed, j.unasked, j.known, j.nothing = nil, nil, nil, nil, known, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		f.Agreed = r.agreedBefore(j.w, published, name)
-		why, unasked := r.proofs(known, name, p, &f)
+		nothing := r.newcomer(known, name, p, placeOf(published, name))
+		why, unasked := r.proofs(known, nothing, name, p, &f)
 		why = cmp.Or(j.unsure[name], why)
 		known.seen(name, &f, placeOf(published, name), published.Published)
 		f.FECs, f.Reported = known.runs(p, f.Members, in), known.unproven(f.Members)
@@ -123,10 +150,18 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 		} else {
 			now = now.As(plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why))
 		}
+		if nothing != "" {
+			now.Place.Withheld, j.nothing[name] = nothing, nothing
+		}
 		if unasked && now.Unagreed != "" {
 			j.unasked = append(j.unasked, name)
 		}
 		j.now, j.free = append(j.now, now), append(j.free, now.Place)
+		chain := now.Agreed
+		if len(chain) == 0 {
+			chain = f.Agreed // nobody knows what was agreed last
+		}
+		j.agreed = append(j.agreed, chain...)
 	}
 }
 
@@ -134,17 +169,17 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 func (r *Reconciler) unagreed(ctx context.Context, w wanted, now plan.PilotNow, published observed.Generation) plan.PilotNow {
 	was := placeOf(published, now.Name)
 	place := plan.Unagreed(now.Place, was, now.Unagreed)
-	if was != nil && place.Kept == nil {
-		then := w
+	if was != nil && place.Kept == nil && now.Scope == desired.PilotOfFECs {
+		then := w.stated
 		if published.Commit != "" && published.Commit != w.commit.ID {
-			loaded, err := r.load(ctx, published.Commit)
+			site, err := r.publishedBefore(ctx, published.Commit)
 			if err == nil {
-				then = loaded
+				then = site
 			} else {
 				r.Log.Warn("FECs of a pilot to whose terms nobody has agreed are those of the wanted commit", "pilot", now.Name, "because", err)
 			}
 		}
-		place.Kept = plan.PinsOf(then.stated, *was)
+		place.Kept = plan.PinsOf(then, *was)
 	}
 	return now.As(place)
 }
@@ -180,7 +215,7 @@ func (r *Reconciler) pilotsMoved(ctx context.Context, before pilotsJudged, in []
 	}
 	for i, place := range now.free {
 		was := before.free[i]
-		was.Withheld, place.Withheld = "", ""
+		was.Withheld, place.Withheld, was.Had, place.Had = "", "", nil, nil
 		if otherwise(before.now[i], now.now[i]) || !reflect.DeepEqual(was, place) {
 			return true
 		}

@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"slices"
+
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -16,20 +18,19 @@ func agreedIn(g observed.Generation, pilot string) (chain []observed.Agreed) {
 	return chain
 }
 
-// agreedBefore are the agreements from which a pilot of a commit goes on: those of the published generation or, on a way back to a commit that does not
-// have the last of them yet, those of the newest generation of that commit.
+// agreedBefore are the agreements from which a pilot of a commit goes on: those of the published generation. On a way back, and in a commit that an
+// operator names, those up to the first that is not there.
 func (r *Reconciler) agreedBefore(w wanted, published observed.Generation, pilot string) []observed.Agreed {
 	chain := agreedIn(published, pilot)
-	if len(chain) == 0 || has(w.stated.Pilots[pilot], chain[len(chain)-1]) || w.commit.ID == "" || published.Commit == w.commit.ID {
+	if lastIn(w.stated.Pilots[pilot], chain) || w.commit.ID == "" || published.Commit == w.commit.ID {
 		return chain
 	}
-	if back, err := r.Repo.Reaches(published.Commit, w.commit.ID); err != nil || !back {
-		return chain
+	if r.Checks.Named == nil || !r.Checks.Named(w.commit.ID) {
+		if back, err := r.Repo.Reaches(published.Commit, w.commit.ID); err != nil || !back {
+			return chain
+		}
 	}
-	if _, then := r.publishedOf(w.commit.ID); then.Commit == w.commit.ID {
-		return agreedIn(then, pilot)
-	}
-	return chain
+	return whole(w.stated.Pilots[pilot], chain)
 }
 
 // has says whether a pilot has an agreement as it was.
@@ -38,16 +39,17 @@ func has(p desired.Pilot, agreed observed.Agreed) bool {
 	return there && r.Digest() == agreed.Digest
 }
 
-// agreed are the agreements that a generation of these pilots has: where nobody knows what was agreed last, those of the one before.
-func (j pilotsJudged) agreed(before observed.Generation) (all []observed.Agreed) {
-	for _, now := range j.now {
-		chain := now.Agreed
-		if len(chain) == 0 {
-			chain = agreedIn(before, now.Name)
-		}
-		all = append(all, chain...)
+// lastIn says whether a pilot has the last of some agreements, if there is one.
+func lastIn(p desired.Pilot, chain []observed.Agreed) bool {
+	return len(chain) == 0 || has(p, chain[len(chain)-1])
+}
+
+// whole are agreements up to the first that a pilot does not have.
+func whole(p desired.Pilot, chain []observed.Agreed) []observed.Agreed {
+	if i := slices.IndexFunc(chain, func(a observed.Agreed) bool { return !has(p, a) }); i >= 0 {
+		return chain[:i]
 	}
-	return all
+	return chain
 }
 
 // byGeneration has the agreements that a generation has be proven, and known, as they were then.

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,8 @@ type PilotSeen struct {
 	Now   plan.PilotNow // by what the ledger knows or, without one, as if everybody whom records name had written them
 	known bool          // by the ledger
 	used  bool          // the ledger knows who wrote records of a pilot of this name
+	// behind is why what is said may be of a pilot that was: its last agreement has not been fetched; empty: it has.
+	behind string
 	// unread is why it is not known what its packages say.
 	unread string
 	facts  plan.PilotFacts
@@ -88,10 +91,11 @@ type Apart struct {
 type PilotSaid struct {
 	Pilot    string           `json:"pilot"`
 	Record   string           `json:"record,omitempty"`
-	Agreed   string           `json:"agreed,omitempty"`  // record by which whoever says it agrees to the terms as they then are
-	Terms    []string         `json:"terms,omitempty"`   // PATH: VALUE, that are agreed to
-	TermsOf  string           `json:"termsOf,omitempty"` // their digest
-	Problem  string           `json:"problem,omitempty"` // that the record is about
+	Agreed   string           `json:"agreed,omitempty"`   // record by which whoever says it agrees to the terms as they then are
+	Terms    []string         `json:"terms,omitempty"`    // PATH: VALUE, that are agreed to
+	TermsOf  string           `json:"termsOf,omitempty"`  // their digest
+	Unagreed bool             `json:"unagreed,omitempty"` // whoever says it has changed the terms and may agree to that, which is still to be done
+	Problem  string           `json:"problem,omitempty"`  // that the record is about
 	Subject  string           `json:"subject,omitempty"`
 	Files    []string         `json:"files"`
 	Text     string           `json:"text,omitempty"` // of what would be written
@@ -124,7 +128,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	if len(problems.Blocking()) > 0 {
 		return said, problems
 	}
-	seen, err := a.look(ctx, pilot, wanted{site: loaded.Site, files: t.files}, t.files.Files(), "")
+	seen, err := a.look(ctx, t, pilot, wanted{site: loaded.Site, files: t.files}, t.files.Files(), "")
 	if err != nil {
 		return said, err
 	}
@@ -136,7 +140,7 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 	}
 	_, isNew := word.(RequestPilot)
 	if _, there := loaded.Site.Pilots[pilot]; !there && !isNew {
-		return said, unknownPilot(loaded.Site, pilot)
+		return said, cmp.Or(seen.fetched(), unknownPilot(loaded.Site, pilot))
 	}
 	change, err := word.say(seen)
 	if err != nil {
@@ -172,14 +176,15 @@ func (a *PilotAuthor) once(ctx context.Context, pilot string, word PilotWord) (P
 
 // look is a pilot as a commit has it. Without a ledger, what its packages say and who wrote its records is taken for granted; with one, only who writes
 // the record that is being written.
-func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
+func (a *PilotAuthor) look(ctx context.Context, t *target, name string, w wanted, files artifact.Files, writing string) (PilotSeen, error) {
 	p := w.site.Pilots[name]
-	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At}
+	last := afterAll(p, a.Now().UTC().Truncate(time.Second))
+	seen := PilotSeen{Name: name, Pilot: p, Site: w.site, Files: files, By: a.By, At: a.At, when: later(a.Now(), last)}
 	if a.At.IsZero() {
-		seen.At = afterAll(p, a.Now().UTC().Truncate(time.Second))
+		seen.At = last
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: w.site.PilotMembers(p)}
-	if err := a.know(ctx, &seen, &f); err != nil {
+	if err := a.know(ctx, t, &seen, &f); err != nil {
 		return seen, err
 	}
 	for record, r := range p.Records {
@@ -201,18 +206,22 @@ func (a *PilotAuthor) look(ctx context.Context, name string, w wanted, files art
 			f.Masked[update] = []string{}
 		}
 	}
-	seen.facts, seen.when = f, later(a.Now(), seen.At)
+	seen.facts, seen.when = f, later(seen.when, seen.At)
 	seen.Now = plan.Pilot(name, p, f, seen.when)
 	return seen, nil
 }
 
 // know adds what the ledger knows of a pilot, if there is one.
-func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFacts) error {
+func (a *PilotAuthor) know(ctx context.Context, t *target, seen *PilotSeen, f *plan.PilotFacts) error {
 	if a.Known == nil {
 		return nil
 	}
 	r := a.reconciler()
-	k := r.pilotLedger(ctx, seen.Site)
+	published := (&Reconciler{Root: a.Known.root}).published()
+	if was := placeOf(published, seen.Name); was != nil {
+		f.Members, f.Left = plan.PilotTakes(seen.Site, seen.Pilot, plan.PilotHad(seen.Site, *was))
+	}
+	k := r.pilotLedger(ctx, runsOf(seen.Pilot, f.Members))
 	switch {
 	case errors.Is(k.err, ledger.ErrNone):
 		return nil // no service has run there yet
@@ -221,9 +230,14 @@ func (a *PilotAuthor) know(ctx context.Context, seen *PilotSeen, f *plan.PilotFa
 	}
 	seen.used = k.proves([2]string{pilotSection, seen.Name})
 	in, _, _ := a.Known.read(ctx)
-	published := (&Reconciler{Root: a.Known.root}).published()
 	f.Agreed = agreedIn(published, seen.Name)
-	r.proofs(k, seen.Name, seen.Pilot, f)
+	if !lastIn(seen.Pilot, f.Agreed) {
+		if there, err := t.repo.Reaches(t.commit.ID, published.Commit); err == nil && !there {
+			seen.behind = fmt.Sprintf("commit %.12s is published, which branch %s does not have: fetch it first", published.Commit, t.branch)
+			f.Agreed = whole(seen.Pilot, f.Agreed)
+		}
+	}
+	r.proofs(k, usurps(k.provenRecords, pilotSection, seen.Name, seen.Pilot.Records), seen.Name, seen.Pilot, f)
 	k.seen(seen.Name, f, nil, time.Time{})
 	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
 	return nil
@@ -334,13 +348,14 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 	if more := e.beyond(after.Site); len(more) > 0 {
 		return propose.ByHand(said.Files[0], 0, 0, desired.CUEPath("pilots", e.name), "this would also change "+desired.Few(more), said.Text)
 	}
-	now, err := a.look(ctx, e.name, wanted{site: after.Site, files: t.files}, t.files.With(e.content).Files(), said.Record)
+	now, err := a.look(ctx, t, e.name, wanted{site: after.Site, files: t.files}, t.files.With(e.content).Files(), said.Record)
 	if err != nil {
 		return err
 	}
 	if r := e.change.Record; r != nil && r.Kind == desired.RecordClosure && r.Outcome == "promoted" {
 		now = now.granted() // else it had been refused
 	}
+	said.Unagreed = e.change.Pilot != nil && now.Now.Unagreed != "" && now.mayAgree()
 	said.State, said.Doubts = now.Now.State, slices.Clone(e.change.Warnings)
 	if said.Record != "" && slices.Contains(now.Now.Void, said.Record) {
 		said.Doubts = append(said.Doubts, "it is void: it is about something else than what is frozen")
@@ -349,6 +364,9 @@ func (a *PilotAuthor) foresee(ctx context.Context, t *target, e *pilotEdit, befo
 		said.Doubts = append(said.Doubts, unmet(before.Now, *e.change.Record)...)
 		said.Doubts = append(said.Doubts, now.idle(*e.change.Record)...)
 		said.Doubts = append(said.Doubts, unmeasured(now.Now, said.Record, *e.change.Record)...)
+	}
+	if now.behind != "" {
+		said.Doubts = append(said.Doubts, now.behind)
 	}
 	if now.unread != "" && e.change.Pilot == nil { // else its packages may be on their way
 		said.Doubts = append(said.Doubts, "what its packages say is not known here: "+now.unread)

@@ -17,6 +17,7 @@ import (
 const (
 	pilotsGranted  = "nobody has looked up who wrote records of pilots: each counts as if written by whom it names; what FECs have proven to run is not known here"
 	pilotsByLedger = "new records of pilots count as if written by whom they name; all else of pilots is as the ledger of --root has it"
+	pilotsByPass   = "a record counts once the service has found out who wrote it"
 	pilotsByCheck  = "new records of pilots count as if written by whom they name: after the merge each does once that is proven; all else of pilots is as the service knows it"
 )
 
@@ -66,7 +67,7 @@ func (r *Reconciler) granting(records []statedRecord) *Reconciler {
 func (r *Reconciler) granted(ctx context.Context, was, now desired.Site) (judge *Reconciler, published observed.Generation, by string) {
 	here := *r
 	here.Keys = nil // nothing is signed
-	if r.Root != "" && r.pilotLedger(ctx, desired.Site{}).err == nil {
+	if r.Root != "" && r.pilotLedger(ctx, nil).err == nil {
 		return here.granting(newRecords(was, now)), r.published(), pilotsByLedger
 	}
 	here.Records = nil
@@ -82,19 +83,48 @@ func (r *Reconciler) comparePilots(ctx context.Context, was, now *wanted) (chang
 		return []plan.PilotChange{}, ""
 	}
 	judge, published, by := r.granted(ctx, was.stated, now.stated)
-	before, after := judge.pilots(ctx, *was, published, nil, signedBySome), judge.pilots(ctx, *now, published, nil, signedBySome)
-	proofs := r.Proofs
-	if by == pilotsGranted {
-		judge.stay(ctx, &after, before)
+	before, proofs := judge.pilots(ctx, *was, published, nil, signedBySome), r.Proofs
+	if by == pilotsGranted { // what the first commit gives is what people have
 		proofs, published = proofs.granting(recordsOf(was.stated)), observed.Generation{Commit: was.commit.ID, Published: judge.Now()}
 		published.Givens.Pilots = before.places
 	}
+	after := judge.pilots(ctx, *now, published, nil, signedBySome)
 	until := judge.until(ctx, proofs, after, published, nil)
 	same := sameRepositories(before, after)
 	was.place(slices.DeleteFunc(slices.Clone(before.places), same))
 	now.place(slices.DeleteFunc(slices.Clone(after.places), same))
 	was.expired, now.expired = plan.Expired(was.site, r.Now()), plan.Expired(now.site, r.Now())
 	return plan.PilotChangesOnceProven(before.side(), after.side(), until.side()), by
+}
+
+// planPilots says what becomes of pilots by the next pass, beside what is published.
+func (r *Reconciler) planPilots(ctx context.Context, now pilotsJudged, have observed.Root, p *plan.Plan) {
+	if p.Publish == nil && len(p.Refused) == 0 {
+		return
+	}
+	current, base := lastKnown(have), wanted{}
+	if current.Commit != "" {
+		var err error
+		if base, err = r.load(ctx, current.Commit); err != nil {
+			r.Log.Warn("nobody knows what becomes of pilots", "because", err)
+			return
+		}
+	}
+	if len(base.stated.Pilots)+len(now.w.stated.Pilots) == 0 {
+		return
+	}
+	was, err := r.seenOf(ctx, base, current)
+	if err != nil {
+		return // the plan is given up
+	}
+	side := was.side(base)
+	side.Places = current.Givens.Pilots
+	for _, place := range side.Places {
+		pilot := side.Pilots[place.Name]
+		pilot.State = place.State
+		side.Pilots[place.Name] = pilot
+	}
+	p.Pilots, p.PilotsFrom = plan.PilotChanges(side, now.side()), pilotsByPass
 }
 
 // until are the pilots of a commit as they are until it is proven who wrote the records for which they were judged.
@@ -105,18 +135,6 @@ func (r *Reconciler) until(ctx context.Context, proofs *Proofs, once pilotsJudge
 	here.judgePilots(ctx, &j, published, in)
 	j.places = j.free
 	return j
-}
-
-// stay has pilots to whose terms nobody has agreed stay where they were.
-func (r *Reconciler) stay(ctx context.Context, j *pilotsJudged, was pilotsJudged) {
-	then := observed.Generation{Commit: was.w.commit.ID}
-	then.Givens.Pilots = was.places
-	for i, now := range j.now {
-		if now.Unagreed != "" {
-			j.now[i] = r.unagreed(ctx, j.w, now, then)
-			j.free[i], j.places[i] = j.now[i].Place, j.now[i].Place
-		}
-	}
 }
 
 // sameRepositories says of which pilots of sites both sides serve the same: nobody need fetch their packages to compare them.

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -37,15 +38,15 @@ const (
 	sawTrip  = "trip"
 )
 
-// pilotLedger reads what is known of the pilots of a site, after entering what FECs have proven to run since.
-func (r *Reconciler) pilotLedger(ctx context.Context, site desired.Site) (k pilotLedger) {
+// pilotLedger reads what is known of pilots, after entering what FECs that take part have proven to run since.
+func (r *Reconciler) pilotLedger(ctx context.Context, fecs []runKey) (k pilotLedger) {
 	k.err = r.Records.ask(ctx, func(l *ledger.Ledger) error { return k.read(ctx, l) })
-	if k.err != nil || !slices.ContainsFunc(pilotsOf(site), func(p desired.Pilot) bool { return p.Scope == desired.PilotOfFECs }) {
+	if k.err != nil || len(fecs) == 0 {
 		return k
 	}
 	var news []ledger.PilotRun
 	k.err = r.Records.ask(ctx, func(l *ledger.Ledger) (err error) {
-		news, err = k.follow(ctx, l, site)
+		news, err = k.follow(ctx, l, fecs)
 		return err
 	})
 	if len(news) > 0 {
@@ -54,9 +55,12 @@ func (r *Reconciler) pilotLedger(ctx context.Context, site desired.Site) (k pilo
 	return k
 }
 
-func pilotsOf(site desired.Site) (all []desired.Pilot) {
-	for _, p := range site.Pilots {
-		all = append(all, p)
+// runsOf are the members of a pilot of FECs, each with its software.
+func runsOf(p desired.Pilot, members [][]string) (all []runKey) {
+	if p.Scope == desired.PilotOfFECs {
+		for _, fec := range slices.Concat(members...) {
+			all = append(all, runKey{fec, p.Software})
+		}
 	}
 	return all
 }
@@ -115,7 +119,7 @@ func (k *pilotLedger) read(ctx context.Context, l *ledger.Ledger) error {
 }
 
 // follow finds out what FECs that take part have proven to run, and returns what is new of that.
-func (k *pilotLedger) follow(ctx context.Context, l *ledger.Ledger, site desired.Site) (news []ledger.PilotRun, err error) {
+func (k *pilotLedger) follow(ctx context.Context, l *ledger.Ledger, fecs []runKey) (news []ledger.PilotRun, err error) {
 	if k.evidence, err = l.Evidence(ctx); err != nil {
 		return nil, err
 	}
@@ -128,31 +132,25 @@ func (k *pilotLedger) follow(ctx context.Context, l *ledger.Ledger, site desired
 		counts := s.Counts()
 		k.reported[fec] = counts != nil && !counts.Proven()
 	}
-	for _, p := range site.Pilots {
-		if p.Scope != desired.PilotOfFECs {
+	for _, key := range fecs {
+		said, proven := k.evidence[key.fec]
+		was := k.ran[key]
+		if !proven || was.Serial == said.Serial && was.State == runState(said, key.software) {
 			continue
 		}
-		for _, fec := range slices.Concat(plan.PilotMembers(site, p)...) {
-			said, proven := k.evidence[fec]
-			key := runKey{fec, p.Software}
-			was := k.ran[key]
-			if !proven || was.Serial == said.Serial && was.State == runState(said, p.Software) {
-				continue
-			}
-			run := ledger.PilotRun{FEC: fec, Software: p.Software, Serial: said.Serial, State: runState(said, p.Software), Since: said.At}
-			published, known, err := l.PublishedFEC(ctx, fec, said.Serial)
-			if err != nil {
-				return news, err
-			}
-			if known {
-				run.Version = published.Software[p.Software]
-			}
-			if was.Version == run.Version && was.State == run.State {
-				run.Since = was.Since
-			}
-			k.ran[key] = run
-			news = append(news, run)
+		run := ledger.PilotRun{FEC: key.fec, Software: key.software, Serial: said.Serial, State: runState(said, key.software), Since: said.At}
+		published, known, err := l.PublishedFEC(ctx, key.fec, said.Serial)
+		if err != nil {
+			return news, err
 		}
+		if known {
+			run.Version = published.Software[key.software]
+		}
+		if was.Version == run.Version && was.State == run.State {
+			run.Since = was.Since
+		}
+		k.ran[key] = run
+		news = append(news, run)
 	}
 	return news, nil
 }
@@ -192,6 +190,14 @@ func (k pilotLedger) unproven(members [][]string) (names []string) {
 		}
 	}
 	return names
+}
+
+// newcomer is why no record of a pilot counts, whoever wrote it: its name is another's or, of one of which nothing is published, may be.
+func (r *Reconciler) newcomer(known pilotLedger, name string, p desired.Pilot, was *tree.PilotPlace) string {
+	if known.err == nil || r.Records == nil || r.Records.readOnly || was != nil {
+		return usurps(known.provenRecords, pilotSection, name, p.Records)
+	}
+	return fmt.Sprintf("nobody knows whether a pilot of this name was there before, since the ledger cannot be read: %v; it goes on once that can", known.err)
 }
 
 // seen adds what was seen of a pilot before. If the ledger has nothing of it, what is published says what had opened, and whether it was halted.

@@ -77,7 +77,7 @@ func nearSite(site string, p desired.Pilot) string {
 
 // whoMay are the people whose record of a kind counts.
 func (s PilotSeen) whoMay(r desired.PilotRecord) (who []string, anybody bool) {
-	who, as := s.Pilot.Writers(r, s.installed())
+	who, as := s.Pilot.Writers(&r, s.installed())
 	return slices.DeleteFunc(slices.Clone(who), func(w string) bool { return w == "" }), as == ""
 }
 

@@ -42,7 +42,7 @@ func TestWhatDoesNotEndAPilotLocksNobodyOut(t *testing.T) {
 		p.Updates = map[string]desired.PilotUpdate{"fix": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
 			Packages: map[string][]desired.RPM{"SL9/x86_64": {{File: "a-1-2.noarch.rpm"}}}}}
 		a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}
-		seen, err := a.look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+		seen, err := a.look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestAPilotThatHasEndedIsToldSo(t *testing.T) {
 			r.By, r.At, r.Reason = cora, now.Add(time.Duration(i-9)*time.Hour).Format(time.RFC3339), "enough of it"
 			p.Records[r.Kind] = r
 		}
-		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+		s, err := (&PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: cora}).look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,5 +126,57 @@ func TestAMirrorThatIsNoneIsToldWhatToDo(t *testing.T) {
 		if _, err := (MirrorPilot{Record: desired.PilotRecord{Kind: desired.RecordMirror, Location: at}}).say(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", at, err, want)
 		}
+	}
+}
+
+// TestWhatIsDatedBackIsJudgedByAllThatIsThere, also by what was written within the same second as something else, and so is dated after it.
+func TestWhatIsDatedBackIsJudgedByAllThatIsThere(t *testing.T) {
+	now := time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)
+	p := desired.Pilot{Scope: desired.PilotOfSites, Owner: "owner@example.org", Expires: "2026-12-31", Records: map[string]desired.PilotRecord{}}
+	p.Records["agreed"] = p.Agreement(p.Owner, now.Add(3*time.Second).Format(time.RFC3339))
+	a := &PilotAuthor{Author: Author{Now: func() time.Time { return now }}, By: p.Owner, At: now.Add(-48 * time.Hour)}
+	seen, err := a.look(t.Context(), nil, "p", wanted{site: desired.Site{Pilots: map[string]desired.Pilot{"p": p}}}, nil, "")
+	if err != nil || seen.Now.Unagreed != "" || !seen.At.Equal(a.At) {
+		t.Errorf("%v, of %s, %q", err, seen.At, seen.Now.Unagreed)
+	}
+}
+
+// TestALaterReportIsOfWhatIsOtherwise: whoever has reported on all says of one check what came of it since, and of nothing else.
+func TestALaterReportIsOfWhatIsOtherwise(t *testing.T) {
+	const subject, tess = "sha256:00", "tess@example.org"
+	whole := desired.PilotRecord{Kind: desired.RecordReport, By: tess, At: "2026-05-02T00:00:00Z", Subject: subject, Compat: "breaking", Checks: map[string]desired.CheckResult{}}
+	p := desired.Pilot{Scope: desired.PilotOfSites, Owner: "owner@example.org", Roles: &desired.PilotRoles{Coordinator: "cora@example.org", Developer: "dave@example.org", Testers: []string{tess}}}
+	for _, check := range p.NeededChecks() {
+		whole.Checks[check] = desired.CheckResult{Verdict: "pass"}
+	}
+	with := func(r desired.PilotRecord, change func(*desired.PilotRecord)) desired.PilotRecord {
+		change(&r)
+		return r
+	}
+	freeze := desired.PilotRecord{Kind: desired.RecordFreeze, By: "cora@example.org", At: "2026-05-01T00:00:00Z", Subject: subject}
+	later := desired.PilotRecord{Kind: desired.RecordReport, By: tess, At: "2026-05-03T00:00:00Z", Subject: subject, Checks: map[string]desired.CheckResult{"docs": {Verdict: "fail"}}}
+	for name, c := range map[string]struct {
+		there   desired.PilotRecord
+		says    desired.PilotRecord
+		refused string
+	}{
+		"after a whole one":  {whole, later, ""},
+		"after none":         {freeze, later, "the report says nothing of installer-config, "},
+		"after another's":    {with(whole, func(r *desired.PilotRecord) { r.By = "mallory@example.org" }), later, "the report says nothing of "},
+		"of other packages":  {with(whole, func(r *desired.PilotRecord) { r.Subject = "sha256:01" }), later, "the report says nothing of "},
+		"of an update":       {with(whole, func(r *desired.PilotRecord) { r.Update = "fix" }), later, "the report says nothing of "},
+		"of nothing":         {whole, with(later, func(r *desired.PilotRecord) { r.Checks = nil }), "the report says nothing: "},
+		"compatible or not?": {with(whole, func(r *desired.PilotRecord) { r.Compat = "" }), later, "give --compat"},
+	} {
+		p.Records = map[string]desired.PilotRecord{"freeze": freeze, "report": c.there}
+		_, err := PilotSeen{Name: "p", Pilot: p}.checkReport(&c.says)
+		if c.refused == "" && err != nil || c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
+			t.Errorf("%s: %v, want %q", name, err, c.refused)
+		}
+	}
+	p.Records = map[string]desired.PilotRecord{"freeze": freeze, "report": whole, "later": later}
+	notes := desired.PilotRecord{Kind: desired.RecordNotes, Subject: subject, Text: "it is faster"}
+	if _, err := (PilotSeen{Name: "p", Pilot: p}).checkNotes(&notes); err == nil || !strings.Contains(err.Error(), "--migration") {
+		t.Errorf("notes of what breaks something, as the report before the last says: %v", err)
 	}
 }

@@ -23,7 +23,9 @@ func (r *Reconciler) pilotPins(ctx context.Context, w wanted, g observed.Generat
 			continue
 		}
 		if members := plan.PilotMembers(w.stated, p); slices.Contains(slices.Concat(members...), fec) {
-			pilots[name], j.facts[name] = p, plan.PilotFacts{Subject: w.subjects[name], Members: members}
+			facts := plan.PilotFacts{Subject: w.subjects[name]}
+			facts.Members, facts.Left = plan.PilotTakes(w.stated, p, r.had(ctx, w, g, name))
+			pilots[name], j.facts[name] = p, facts
 		}
 	}
 	if len(pilots) == 0 {

@@ -68,7 +68,7 @@ func (r *Reconciler) pilotKeyID() string {
 var errNoPilotKey = errors.New("no key signs its repositories: make one with pomona keygen --openpgp and give it with --pilot-key")
 
 // pilotWaits is how long a pass waits for what is to be fetched of one pilot, altogether.
-const pilotWaits = time.Minute
+var pilotWaits = time.Minute // tests wait for less
 
 // opener brings a package file.
 func opener(f *fetch.Fetcher, p desired.RPM) build.Opener {

@@ -2,6 +2,8 @@ package reconciler_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -405,6 +407,51 @@ func TestAPilotWhosePackageIsLostIsWithheldAlone(t *testing.T) {
 	g.current("fecs/kgp2cu01/boot.manifest")
 }
 
+// TestAServerThatDripsHoldsUpItsPilotAlone: whoever waits for it says so, and the pass publishes all else.
+func TestAServerThatDripsHoldsUpItsPilotAlone(t *testing.T) {
+	defer reconciler.PilotWaits(reconciler.PilotWaits(10 * time.Millisecond))
+	release := make(chan bool)
+	slow := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("drip"))
+		w.(http.Flusher).Flush()
+		<-release
+	}))
+	defer slow.Close()
+	defer close(release)
+	g := newGridPilot(t)
+	first, b := g.pilot.Snapshot(), packageFile(t, "drip", "1.0", "", keyOf(t, packagerKey))
+	drip := desired.RPM{File: "drip-1.0-1.noarch.rpm", SHA256: artifact.Sum(b).String(), URL: slow.URL + "/drip-1.0-1.noarch.rpm"}
+	drips := desired.Pilot{Branches: map[string]desired.RPMBranch{gridBranch: {desired.ReleaseRPMs: {drip}}}}.Snapshot().Subject()
+	g.write("drips.cue", fmt.Sprintf(`package site
+
+pilots: drips: {
+	scope: "grid-service"
+	service: "LFC"
+	description: "A catalogue of files, whose packages come from a server that is slow"
+	owner: "ann@example.org"
+	expires: "2027-06-30"
+	success: files: description: "Ten million files are found"
+	branches: %q: {"RPMS.Release": [{file: %q, sha256: %q, url: %q}], "RPMS.externals": [], "RPMS.pilot_updates": [], "RPMS.production_updates": []}
+}
+`, gridBranch, drip.File, drip.SHA256, drip.URL))
+	g.commit("drips.cue", "slow", "slow")
+	pool := x509.NewCertPool()
+	pool.AddCert(slow.Certificate())
+	r := g.reconciler()
+	r.Payloads = fetch.New(fetch.Options{Cache: filepath.Join(g.root, ".pomona/cache"), Root: g.root, Remote: remote.New(remote.Options{TLS: &tls.Config{RootCAs: pool}})})
+	_, given, err := r.PassWithPilots(t.Context(), []tree.PilotPlace{g.place(first), {Name: "drips", State: "called", Snapshots: []string{drips}, Waves: []string{drips}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if given[0].Withheld != "" || g.current(snapPath(first)+"/"+gridBranch+"/RPMS.Release/pilot-svc-1.0-1.noarch.rpm") == "" {
+		t.Errorf("the other pilot is %+v", given[0])
+	}
+	if !strings.Contains(given[1].Withheld, drip.File+": fetch payload: it is still being fetched, and nobody waits for it") || len(given[1].Snapshots) > 0 {
+		t.Errorf("the pilot that waits is %+v", given[1])
+	}
+	g.current("fecs/kgp2cu01/boot.manifest")
+}
+
 // trusting is a pass that does not look whether objects are there.
 func (g *gridPilot) trusting(r *reconciler.Reconciler, waves ...desired.Snapshot) (tree.PilotPlace, error) {
 	_, given, err := r.PassWithPilotsTrusting(g.t.Context(), []tree.PilotPlace{g.place(waves...)})
@@ -449,7 +496,7 @@ func TestASnapshotStaysThoughNobodyStatesIt(t *testing.T) {
 		return out
 	}
 	before := served()
-	place.Deployed = plan.Deployed(g.pilot, place.Snapshots)
+	place.Deployed = &tree.PilotDeployed{Branches: g.pilot.Branches, Updates: g.pilot.Updates}
 	g.pilot.Updates = map[string]desired.PilotUpdate{}
 	g.pilot.Branches = map[string]desired.RPMBranch{"SL10/x86_64": {desired.ReleaseRPMs: {g.add("pilot-svc", "2.0", "", keyOf(t, packagerKey))}}}
 	g.state("")
@@ -829,5 +876,12 @@ func TestAComparisonShowsWhatSitesGet(t *testing.T) {
 	}
 	if !slices.ContainsFunc(rep.Plan.Changes, func(c plan.Change) bool { return strings.HasPrefix(c.Path, "repo/pilots/cream/wave-1") }) {
 		t.Errorf("changes are %+v", rep.Plan.Changes)
+	}
+	g.site = g.grow("pilots.cue", gridBranch, "SL10/x86_64")
+	if rep, err = g.reconciler().Compare(t.Context(), "HEAD~1"); err != nil || len(rep.Plan.Pilots) != 1 {
+		t.Fatalf("%v: %+v", err, rep.Plan.Pilots)
+	}
+	if c := rep.Plan.Pilots[0]; len(c.Gives) > 0 || c.From != c.To || !strings.HasPrefix(c.Withheld, "its branches are not what is deployed") {
+		t.Errorf("its branches are others, and it is %s → %s, withheld: %q; gifts %+v", c.From, c.To, c.Withheld, c.Gives)
 	}
 }

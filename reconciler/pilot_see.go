@@ -97,7 +97,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 	for i, now := range j.now {
 		f := j.facts[now.Name]
 		f.Agreed = r.agreedBefore(w, g, now.Name)
-		_, _ = r.proofs(j.known, now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
+		_, _ = r.proofs(j.known, j.nothing[now.Name], now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
 		j.facts[now.Name] = f
 		if r.Withheld != nil {
 			if found, ok := r.Withheld.Load(now.Name); ok {

@@ -686,6 +686,38 @@ func TestAComparisonShowsWhatRecordsOfPilotsDo(t *testing.T) {
 	says(compare(nil, gone), "pilot    try: halted → closed: withdrawn: nobody needs it any more")
 }
 
+// TestAPlanShowsWhatBecomesOfPilots by the next pass: by what the ledger knows, which is what FECs get by it.
+func TestAPlanShowsWhatBecomesOfPilots(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	says := func(when string, all ...string) plan.Plan {
+		t.Helper()
+		rep, err := p.Plan(t.Context())
+		must(t, err)
+		got := changesOf(t, rep.Plan)
+		for _, want := range all {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: it does not say %q:\n%s", when, want, got)
+			}
+		}
+		return rep.Plan
+	}
+	merged := says("merged", "pilot    try: stays requested", "note     a record counts once the service has found out who wrote it")
+	if c := merged.Pilots[0]; len(c.Records) != 5 || len(c.Doubts) != 5 || len(c.Gives) > 0 {
+		t.Errorf("the change is %+v", c)
+	}
+	must(t, p.prover.Step(t.Context()))
+	says("proven", "pilot    try: requested → called", "wave 1: kgp2cu01: bpm 1.0.0 → 1.1.0", "changed  kgp2cu01: bpm 1.0.0 → 1.1.0 (pilot try, wave 1)")
+	p.settled()
+	if none := says("published"); len(none.Pilots) > 0 {
+		t.Errorf("nothing becomes otherwise: %+v", none.Pilots)
+	}
+	p.records(coordinator, coordinator, "halt", `reason: "positions jump by a millimetre"`)
+	must(t, p.prover.Step(t.Context()))
+	says("halted", "pilot    try: called → halted", "wave 1: kgp2cu01: bpm 1.1.0 → 1.0.0")
+}
+
 func TestRecordsOfPilotsAreNotWrittenAnew(t *testing.T) {
 	p := deployed(t)
 	before := p.head()
@@ -753,12 +785,27 @@ func TestAPilotDoesNotComeBackWithoutItsDenial(t *testing.T) {
 	if got := p.used(); !strings.Contains(got, ".cue:3:9: pilots.try: "+back) {
 		t.Errorf("whoever looks at the site beside the root finds %q", got)
 	}
-	_, err := p.Reconcile(t.Context())
-	if err == nil || !strings.Contains(err.Error(), ".cue:3:9: pilots.try: ") || !strings.Contains(err.Error(), `a pilot of this name was there before, and this one does not have what was proven of that: authorisation-5; give this one another name`) {
-		t.Errorf("a pilot that comes back: %v", err)
+	if _, err := p.Review(t.Context(), gone); err == nil || !strings.Contains(err.Error(), back) {
+		t.Errorf("a proposal that brings it back: %v", err)
 	}
-	if p.commitServed() != gone {
-		t.Error("it is published")
+	withheld := func() {
+		t.Helper()
+		p.settled()
+		p.gets("it comes back", "1.0.0", "1.0.0")
+		if now, err := p.Pilots(t.Context()); err != nil || len(now) != 1 || now[0].Place.Withheld != back || now[0].State != plan.PilotRequested || p.commitServed() != p.head() {
+			t.Errorf("%v: a pilot that comes back: %+v, of %s", err, now, p.commitServed())
+		}
+	}
+	withheld()
+	p = p.restarted()
+	p.write("README", "nothing to do with it")
+	p.signed("", "something else")
+	withheld()
+	p.git("rm", "-q", "pilots.cue", "record*.cue", "agreement*.cue")
+	p.git("commit", "-qm", "it gets another name")
+	p.settled()
+	if p.commitServed() != p.head() {
+		t.Error("it may not go")
 	}
 	p.git("reset", "-q", "--hard", gone+"~1")
 	p.settled()
@@ -1024,6 +1071,92 @@ func TestPilotsAreShownAsTheyWereWhileTheLedgerCannotBeRead(t *testing.T) {
 }
 
 // TestASlipInTheTermsLeavesFECsWhatTheyHave whatever it is of, as long as nobody who may has agreed: but a halt does not wait for that.
+// TestAPilotGoesOnWithoutItsLastAgreement where somebody who may has gone back to before it, or accepted a commit that does not have it: by those that are
+// left.
+func TestAPilotGoesOnWithoutItsLastAgreement(t *testing.T) {
+	for name, far := range map[string]func(t *testing.T, p *piloting, before string){
+		"a way back": func(t *testing.T, p *piloting, before string) { p.git("reset", "-q", "--hard", before) },
+		"a way back to before the first": func(t *testing.T, p *piloting, _ string) {
+			p.git("reset", "-q", "--hard", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "agreement1.cue")+"~1")
+		},
+		"an accepted commit": func(t *testing.T, p *piloting, _ string) {
+			p.change("pilots.cue", `expires:     "2026-12-30"`, `expires:     "2026-12-31"`)
+			p.git("rm", "-q", "agreement2.cue")
+			p.git("commit", "-qm", "remove it")
+			accepted := p.head()
+			p.Checks.Named = func(commit string) bool { return commit == accepted }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := deployed(t)
+			p.git("commit", "-q", "--allow-empty", "-m", "never published by itself")
+			before := p.head()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-30"`)
+			p.agrees(owner)
+			p.settled()
+			far(t, p, before)
+			p.settled()
+			if p.commitServed() != p.head() {
+				t.Fatalf("it is not published:\n%s", p.log)
+			}
+			p.Checks.Named = nil
+			p = p.lost()
+			p.settled()
+			p.later(time.Hour)
+			p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-29"`)
+			p.agrees(owner)
+			p.settled()
+			now, err := p.Pilots(t.Context())
+			must(t, err)
+			if n := now[0]; n.Unagreed != "" || strings.Join(n.MayAgree, " ") != owner+" "+coordinator || n.LastDay != "2026-12-29" {
+				t.Errorf("%v may agree: %q; its last day is %s", n.MayAgree, n.Unagreed, n.LastDay)
+			}
+		})
+	}
+}
+
+// TestWhoeverHasNotFetchedTheLastAgreementIsToldToFetch, and not that nobody may agree.
+func TestWhoeverHasNotFetchedTheLastAgreementIsToldToFetch(t *testing.T) {
+	p := deployed(t)
+	p.git("branch", "old")
+	p.later(time.Hour)
+	p.change("pilots.cue", `expires:     "2026-12-31"`, `expires:     "2026-12-30"`)
+	p.agrees(owner)
+	p.settled()
+	p.later(time.Hour)
+	want := fmt.Sprintf("commit %.12s is published, which branch old does not have: fetch it first", p.head())
+	say := func(branch, by, pilot string, word reconciler.PilotWord) string {
+		t.Helper()
+		a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Branch: branch, Loader: loader, Log: p.Log, Now: p.Now}, By: by, Dry: true, Known: reconciler.ReadRecords(p.Root, p.Log)}
+		said, err := a.Say(t.Context(), pilot, word)
+		if err != nil {
+			return err.Error()
+		}
+		return said.State + "\n" + strings.Join(said.Doubts, "\n")
+	}
+	if got := say("old", owner, "try", reconciler.AgreePilot{}); got != want {
+		t.Errorf("agree: %s", got)
+	}
+	if got := say("old", owner, "try", reconciler.StaffPilot{Tracker: "https://tickets.example.org/browse/DIAG-120"}); got != want {
+		t.Errorf("staff: %s", got)
+	}
+	halt := reconciler.RecordPilot{Record: desired.PilotRecord{Kind: desired.RecordHalt, Reason: "positions jump by a millimetre"}}
+	if got := say("old", tester, "try", halt); got != "halted\n"+want {
+		t.Errorf("halt: %s", got)
+	}
+	p.git("checkout", "-qb", "without", p.git("log", "-1", "--format=%H", "--diff-filter=A", "--", "pilots.cue")+"~1")
+	if got := say("without", tester, "try", halt); got != strings.Replace(want, "old", "without", 1) {
+		t.Errorf("halt where it is not there: %s", got)
+	}
+	p.git("checkout", "-q", "main")
+	p.git("rm", "-q", "agreement2.cue")
+	p.git("commit", "-qm", "remove it")
+	if got := say("main", owner, "try", reconciler.AgreePilot{}); !strings.HasPrefix(got, owner+" may not agree to what pilot try says of itself: agreement-2, which was agreed last, is not there any more") {
+		t.Errorf("agree without the last: %s", got)
+	}
+}
+
 func TestASlipInTheTermsLeavesFECsWhatTheyHave(t *testing.T) {
 	for name, slip := range map[string][2]string{
 		"an authoriser":   {authoriser, outsider},
@@ -1144,5 +1277,212 @@ func TestCommandsAskTheLedgerWhoWroteRecordsAndWhatFECsRun(t *testing.T) {
 	p.settled()
 	if _, err := say(p.Records, halt); err == nil || !strings.Contains(err.Error(), "pilot try has ended: withdrawn") {
 		t.Errorf("it has ended: %v", err)
+	}
+}
+
+// TestWhatWasNeverPublishedTakesNoName away, proven or not.
+func TestWhatWasNeverPublishedTakesNoName(t *testing.T) {
+	p := newPiloting(t)
+	p.settled()
+	p.mirrored()
+	must(t, p.prover.Step(t.Context()))
+	p.goes()
+	p.settled()
+	p.git("checkout", "HEAD~1", "--", ".")
+	p.git("rm", "-qf", "record1.cue")
+	p.git("commit", "-qm", "once more, and without a freeze")
+	if got := p.used(); strings.Contains(got, "was there before") {
+		t.Errorf("whoever looks at the site beside the root finds %q", got)
+	}
+	p.settled()
+	if now, err := p.Pilots(t.Context()); err != nil || len(now) != 1 || now[0].Place.Withheld != "" || now[0].State != plan.PilotStaffed || p.commitServed() != p.head() {
+		t.Errorf("%v: %+v, of %s", err, now, p.commitServed())
+	}
+}
+
+// TestANewPilotWaitsForTheLedgerAlone while that cannot be read.
+func TestANewPilotWaitsForTheLedgerAlone(t *testing.T) {
+	p := newPiloting(t)
+	pilot, err := os.ReadFile(filepath.Join(p.dir, "pilots.cue"))
+	must(t, err)
+	p.git("rm", "-q", "pilots.cue")
+	p.git("commit", "-qm", "no pilot yet")
+	p.settled()
+	was, broken := p.Records, t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(broken, ".pomona"), 0o755), os.WriteFile(filepath.Join(broken, ".pomona/ledger-place"), []byte("nowhere"), 0o600))
+	p.Records = reconciler.NewRecords(broken, p.Log)
+	p.write("pilots.cue", string(pilot))
+	p.git("add", "-A")
+	p.mirrored()
+	for i := range 2 {
+		p.settled()
+		p.gets("the ledger cannot be read", "1.0.0", "1.0.0")
+		now, err := p.Pilots(t.Context())
+		if err != nil || len(now) != 1 || !strings.Contains(now[0].Place.Withheld, "nobody knows whether a pilot of this name was there before") || p.commitServed() != p.head() {
+			t.Errorf("%v: %+v, of %s", err, now, p.commitServed())
+		}
+		p.write("README", fmt.Sprint("nothing to do with it ", i))
+		p.signed("", "something else")
+	}
+	p.Records = was
+	p.settled()
+	p.gets("the ledger can be read", "1.1.0", "1.0.0")
+}
+
+// grouped is a pilot whose first wave is a group of two FECs, both of which were given it; the first runs it.
+func grouped(t *testing.T) *piloting {
+	t.Helper()
+	p := newPiloting(t)
+	p.change("fecs/fecs.cue", `host:     "scuxl0001"`, `host:     "scuxl0001", groups: ["ring"]`)
+	p.change("fecs/fecs.cue", `bpm: version: "1.1.0"`, `bpm: version: "1.0.0"`)
+	p.change("pilots.cue", `fecs: ["kgp2cu01"]`, `groups: ["ring"]`)
+	p.mirrored()
+	p.settled()
+	if got := p.version("kgp2cu02"); got != "1.1.0" {
+		t.Fatalf("the other FEC of the group gets %s\n%s", got, p.log)
+	}
+	p.later(time.Hour)
+	p.says("kgp2cu01", "running")
+	p.settled()
+	return p
+}
+
+// TestWhoLeavesAGroupCountsStill in the wave in which it was given the release, as long as it is a FEC of the site.
+func TestWhoLeavesAGroupCountsStill(t *testing.T) {
+	leaves := func(p *piloting) { p.change("fecs/fecs.cue", "\t\t"+`groups: ["ring"]`+"\n", "\n") }
+	leavesFor := func(software string) func(*piloting) {
+		return func(p *piloting) {
+			p.change("fecs/fecs.cue", `software: bpm: version: "1.0.0"`+"\n\t\tinit: \"10-env\"", software+"\n\t\tinit: \"10-env\"")
+		}
+	}
+	for name, c := range map[string]struct {
+		goes  func(*piloting)
+		gets  string
+		opens bool
+	}{
+		"the group":    {leaves, "1.0.0", false},
+		"the software": {leavesFor(""), "", false},
+		"the site": {func(p *piloting) {
+			b, err := os.ReadFile(filepath.Join(p.dir, "fecs/fecs.cue"))
+			must(t, err)
+			s := string(b)
+			i, j := strings.Index(s, "\tkgp2cu02:"), strings.Index(s, "\tkgp2cu03:")
+			p.change("fecs/fecs.cue", s[i:j], "")
+		}, "", true},
+		"the group while it is halted": {func(p *piloting) {
+			p.records(tester, tester, "halt", `reason: "positions jump by a millimetre"`)
+			p.settled()
+			leaves(p)
+			p.settled()
+			p.later(time.Minute)
+			p.records(coordinator, coordinator, "resume", `reason: "it was the cable of the test bench"`)
+			p.settled()
+			p.says("kgp2cu01", "running")
+		}, "1.0.0", false},
+		"the group for that of the next wave": {func(p *piloting) {
+			p.change("pilots.cue", `{fecs: ["kgp2cu03"]}`, `{fecs: ["kgp2cu03"], groups: ["late"]}`)
+			p.change("site.cue", "groups: ring: {}", "groups: {ring: {}, late: {}}")
+			p.agrees(owner)
+			p.settled()
+			p.change("fecs/fecs.cue", "\t\t"+`groups: ["ring"]`+"\n", `groups: ["late"]`+"\n")
+		}, "1.0.0", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := grouped(t)
+			c.goes(p)
+			p.settled()
+			p.later(48 * time.Hour)
+			p = p.restarted()
+			p.settled()
+			if second := p.version("kgp2cu03"); (second == "1.1.0") != c.opens {
+				now, err := p.Pilots(t.Context())
+				must(t, err)
+				t.Errorf("the second wave gets %s: %+v\n%s", second, now[0].Waves, p.log)
+			}
+			if c.opens {
+				return
+			}
+			if got := p.version("kgp2cu02"); got != c.gets {
+				t.Errorf("it gets %q", got)
+			}
+			must(t, verifies(t, p))
+			p.says("kgp2cu02", "init-failed")
+			p.settled()
+			p.gets("it fails", "1.0.0", "1.0.0")
+		})
+	}
+	p := grouped(t)
+	leaves(p)
+	p.settled()
+	now, err := p.Pilots(t.Context())
+	must(t, err)
+	if why := now[0].Waves[0].Why; !strings.Contains(why, "kgp2cu02 has proven nothing, which was given it and has been taken out of the wave: put it back") {
+		t.Errorf("the first wave waits: %s", why)
+	}
+	p.git("revert", "--no-edit", "HEAD")
+	p.settled()
+	p.later(time.Hour)
+	p.says("kgp2cu02", "running")
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	p.gets("it is back, and runs it", "1.1.0", "1.1.0")
+}
+
+// TestAnOperatorVouchesForWhoIsToGoOn once owner and coordinator have left: nobody could agree any more.
+func TestAnOperatorVouchesForWhoIsToGoOn(t *testing.T) {
+	p := deployed(t)
+	vouch := func(record, by, reason string) error {
+		t.Helper()
+		_, err := p.Vouch(t.Context(), "try", record, by, reason)
+		return err
+	}
+	refused := func(record, by, reason, want string) {
+		t.Helper()
+		if err := vouch(record, by, reason); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s by %q: %v, want %s", record, by, err, want)
+		}
+	}
+	refused("agreement-9", "opal", "they left", "no agreement that does not count: whoever is to go on agrees first: pomona pilot try agree")
+	p.change("pilots.cue", owner, tester)
+	p.agrees(tester)
+	refused("agreement-2", "opal", "they left", "has no record \"agreement-2\"") // nobody has published it
+	p.settled()
+	if got := p.mayAgree(); got != owner+" "+coordinator {
+		t.Errorf("%s may agree", got)
+	}
+	refused("agreement-9", "opal", "they left", "agreements that do not count are agreement-2")
+	refused("notes-4", "opal", "they left", "notes-4 is no agreement but a record of kind notes: it counts once "+developer+" has signed it")
+	refused("agreement-1", "opal", "they left", "agreement-1 counts already")
+	refused("agreement-2", "", "they left", "give --by")
+	refused("agreement-2", "opal", " ", "give --reason")
+	p.later(time.Minute)
+	who, err := p.Vouch(t.Context(), "try", "agreement-2", "opal", "they left")
+	if err != nil || strings.Join(who, " ") != tester+" "+coordinator {
+		t.Fatalf("vouched for, %v may agree: %v", who, err)
+	}
+	p.settled()
+	p.later(48 * time.Hour)
+	p.settled()
+	p.gets("vouched for", "1.1.0", "1.1.0")
+	p = p.lost()
+	p.settled()
+	if got := p.mayAgree(); got != tester+" "+coordinator {
+		t.Errorf("the ledger is lost, and %s may agree", got)
+	}
+	p.gets("the ledger is lost", "1.1.0", "1.1.0")
+}
+
+// TestAnAgreementIsNoOlderThanTheLast whatever day is given for it: it would never count.
+func TestAnAgreementIsNoOlderThanTheLast(t *testing.T) {
+	p := newPiloting(t)
+	p.agrees(owner)
+	last := p.Now().UTC().Format(time.RFC3339)
+	p.change("pilots.cue", authoriser, outsider)
+	p.later(time.Hour)
+	a := &reconciler.PilotAuthor{Author: reconciler.Author{Site: p.dir, Loader: loader, Log: p.Log, Now: p.Now}, By: owner, At: p.Now().Add(-100 * 24 * time.Hour), Dry: true}
+	said, err := a.Say(t.Context(), "try", reconciler.AgreePilot{})
+	if err != nil || !strings.Contains(said.Text, `"`+last+`"`) || said.State == plan.PilotRequested {
+		t.Errorf("%v: it is %s by\n%s", err, said.State, said.Text)
 	}
 }

@@ -220,16 +220,19 @@ func (s PilotSeen) checkReport(r *desired.PilotRecord) (doubts []string, err err
 	if doubts, err = s.checkFrozen(r); err != nil {
 		return nil, err
 	}
+	said, compat := s.reported(*r)
 	var missing []string
 	for _, check := range s.Pilot.NeededChecks() {
-		if _, ok := r.Checks[check]; !ok {
+		if _, ok := r.Checks[check]; !ok && !said[check] {
 			missing = append(missing, check)
 		}
 	}
-	if len(missing) > 0 {
+	switch {
+	case len(missing) > 0:
 		return nil, fmt.Errorf("the report says nothing of %s: give --check NAME=VERDICT for each, with pass, fail, inconclusive or waived", strings.Join(missing, ", "))
-	}
-	if r.Compat == "" {
+	case len(r.Checks) == 0:
+		return nil, errors.New("the report says nothing: give --check NAME=VERDICT, with pass, fail, inconclusive or waived")
+	case r.Compat == "" && compat == "":
 		return nil, errors.New("the report must say what it means for whoever has the version before: give --compat new-service, backward-compatible or breaking")
 	}
 	for _, check := range slices.Sorted(maps.Keys(r.Checks)) {
@@ -240,11 +243,25 @@ func (s PilotSeen) checkReport(r *desired.PilotRecord) (doubts []string, err err
 	return doubts, nil
 }
 
+// reported is what reports have said already of what another one is about.
+func (s PilotSeen) reported(on desired.PilotRecord) (checks map[string]bool, compat string) {
+	checks = map[string]bool{}
+	for _, name := range s.Pilot.RecordsInOrder() {
+		o := s.Pilot.Records[name]
+		if o.Kind != desired.RecordReport || o.Update != on.Update || o.Subject != on.Subject || !s.counts(o) {
+			continue
+		}
+		for check := range o.Checks {
+			checks[check] = true
+		}
+		compat = cmp.Or(o.Compat, compat)
+	}
+	return checks, compat
+}
+
 func (s PilotSeen) checkNotes(r *desired.PilotRecord) ([]string, error) {
-	report, ok := s.last(func(o desired.PilotRecord) bool {
-		return o.Kind == desired.RecordReport && o.Update == r.Update && o.Subject == r.Subject
-	})
-	breaking := ok && report.Compat == "breaking" || r.Update != "" && s.Pilot.Updates[r.Update].Compat == "breaking"
+	_, compat := s.reported(*r)
+	breaking := compat == "breaking" || r.Update != "" && s.Pilot.Updates[r.Update].Compat == "breaking"
 	if breaking && r.Migration == "" {
 		return nil, errors.New("it breaks what was there before, so that its notes must say how to move to it: give --migration FILE")
 	}

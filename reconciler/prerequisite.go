@@ -103,7 +103,8 @@ func (r *Reconciler) judgePrerequisites(ctx context.Context, w wanted) ([]plan.P
 			f.PagesSame = tree.PrerequisitePagesSame(nodes, site, name, d)
 		}
 		r.prerequisiteProofs(known, &f)
-		if err := errors.Join(r.prerequisiteAnswers(known, w, &f), r.prerequisiteAuthors(ctx, w, known, &f)); err != nil {
+		r.prerequisiteAnswers(known, w, &f)
+		if err := r.prerequisiteAuthors(ctx, w, known, &f); err != nil {
 			return nil, err
 		}
 		for _, need := range p.Needs {
@@ -119,7 +120,12 @@ func (r *Reconciler) judgePrerequisites(ctx context.Context, w wanted) ([]plan.P
 // prerequisiteProofs adds to what is known of a prerequisite who wrote its records. What no ledger has remembered yet is known since now.
 func (r *Reconciler) prerequisiteProofs(known provenRecords, f *plan.PrerequisiteFacts) {
 	f.Proofs, f.ProvenAt = map[string]plan.RecordProof{}, map[string]time.Time{}
+	back := usurps(known, prerequisiteSection, f.Name, f.Spec.Records)
 	for name, record := range f.Spec.Records {
+		if back != "" {
+			f.Proofs[name] = plan.RecordProof{Doubt: back}
+			continue
+		}
 		k := recordKeyOf(prerequisiteSection, f.Name, name, record)
 		if proof, ok := known.proofs[k]; ok {
 			f.Proofs[name], f.ProvenAt[name] = plan.RecordProof{Who: proof.By, Source: proof.Source}, known.proven[k]

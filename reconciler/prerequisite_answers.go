@@ -136,15 +136,16 @@ func (r *Reconciler) reaches(from, to string) (bool, error) {
 
 // prerequisiteAnswers adds to what is known of a prerequisite who answers for it: whom it names, once whoever answered for it before has handed it over.
 // Where nobody could say who wrote what, that is whom it names.
-func (r *Reconciler) prerequisiteAnswers(known provenRecords, w wanted, f *plan.PrerequisiteFacts) error {
+func (r *Reconciler) prerequisiteAnswers(known provenRecords, w wanted, f *plan.PrerequisiteFacts) {
 	named := f.Spec.Responsible
 	last, ok, err := r.answering(known, w, f.Name)
 	switch {
 	case err != nil:
-		return err
+		f.Unagreed, f.UnagreedLater = err.Error(), true
+		return
 	case ok && desired.SamePerson(last.who, named), !ok && !r.Proofs.ask():
 		f.Answers = named
-		return nil
+		return
 	case ok:
 		f.Answers = last.who
 	}
@@ -152,28 +153,35 @@ func (r *Reconciler) prerequisiteAnswers(known provenRecords, w wanted, f *plan.
 	if f.Unagreed, f.UnagreedLater = doubt.why, !doubt.sure; doubt.unasked || r.Proofs == nil {
 		f.Unagreed = fmt.Sprintf("nobody has found out yet whether %s does", named)
 	}
-	return nil
 }
 
 func answerKey(name, who string) recordKey { return recordKey{answersSection, name, who, ""} }
 
-// people finds out who answers for the prerequisites of a commit, and who stands for what somebody has reviewed; it says how much it could prove.
-func (p *Prover) people(ctx context.Context, w wanted) (found int, err error) {
+// people finds out who answers for the prerequisites of a commit, and who stands for what somebody has reviewed; it says how much it could prove. What is
+// not found out of one keeps none of the others; once the branch has moved on, what is left waits for the next time.
+func (p *Prover) people(ctx context.Context, w wanted, moved func() bool) (found int, err error) {
 	if len(w.stated.Prerequisites) == 0 || p.Approvers.Signers == nil && p.Approvers.Forge == nil {
 		return 0, nil
 	}
 	known, _ := p.provenRecords(ctx) // what a ledger that cannot be read has is found out once more
-	look := peopleLook{p, w, known, p.Approvers.witnesses(p.Repo), map[string]wanted{}, w.commit.ID + " " + p.Approvers.Signers.Stamp(), nil}
+	look := peopleLook{p, w, known, p.Approvers.witnesses(p.Repo), p.declared("").then, moved, w.commit.ID + " " + p.Approvers.Signers.Stamp(), nil}
 	for _, name := range slices.Sorted(maps.Keys(w.stated.Prerequisites)) {
-		if err := errors.Join(look.answers(ctx, name), look.authors(ctx, name)); err != nil || ctx.Err() != nil {
-			return 0, cmp.Or(ctx.Err(), err)
+		if moved != nil && moved() {
+			p.Passed(Done{})
+			return found, nil
+		}
+		look.rows = nil
+		look.answers(ctx, name)
+		look.authors(ctx, name)
+		if ctx.Err() != nil {
+			return found, ctx.Err()
+		}
+		if found += len(look.rows); len(look.rows) > 0 {
+			p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, look.rows) })
+			p.Proofs.learn(look.rows)
 		}
 	}
-	if len(look.rows) > 0 {
-		p.Records.Try(ctx, func(l *ledger.Ledger) error { return l.ProveRecords(ctx, look.rows) })
-		p.Proofs.learn(look.rows)
-	}
-	return len(look.rows), nil
+	return found, nil
 }
 
 // peopleLook is one look at the people of prerequisites.
@@ -182,15 +190,24 @@ type peopleLook struct {
 	w     wanted
 	known provenRecords
 	who   *witnesses
-	then  map[string]wanted
+	then  *pastSites
+	moved func() bool
 	by    string // what a settled doubt stands by
 	rows  []ledger.RecordProof
 }
 
 func (l *peopleLook) declared(name string) *declared {
 	d := l.Reconciler.declared(name)
-	d.then = l.then
+	d.then, d.moved = l.then, l.moved
 	return d
+}
+
+// until is how long it stands that something could not be found out: for long if that may cost as much once more, so that the others are not kept waiting.
+func (l *peopleLook) until(err error) time.Time {
+	if err == nil || errors.Is(err, errMovedOn) {
+		return l.Now().Add(again)
+	}
+	return l.Now().Add(settled)
 }
 
 // prove has something remembered.
@@ -202,23 +219,27 @@ func (l *peopleLook) prove(section, name, record, digest, who, source string) {
 }
 
 // answers finds out whether whom a prerequisite names answers for it.
-func (l *peopleLook) answers(ctx context.Context, name string) error {
+func (l *peopleLook) answers(ctx context.Context, name string) {
 	named := l.w.stated.Prerequisites[name].Responsible
 	last, ok, err := l.answering(l.known, l.w, name)
-	if err != nil || named == "" || ok && desired.SamePerson(last.who, named) {
-		return err
+	if err != nil {
+		l.Proofs.doubt(answerKey(name, named), unproven{why: err.Error(), until: l.Now().Add(again)})
+		return
+	}
+	if named == "" || ok && desired.SamePerson(last.who, named) {
+		return
 	}
 	enter := func(source string) { l.prove(answersSection, name, l.w.commit.ID, "", named, source) }
 	if l.Checks.Named != nil && l.Checks.Named(l.w.commit.ID) {
 		enter("an operator took commit " + l.w.commit.ID)
-		return nil
+		return
 	}
 	if !l.Proofs.due(answerKey(name, named), l.Now(), l.by) {
-		return nil
+		return
 	}
 	from, d := []answer{last}, l.declared(name)
 	if !ok {
-		from, err = d.firsts(ctx, l.w)
+		from, err = d.firsts(ctx, l.w, !l.proves(name))
 	}
 	var why error
 	for _, f := range from {
@@ -228,19 +249,54 @@ func (l *peopleLook) answers(ctx context.Context, name string) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return
 	case err == nil && why == nil:
 		enter(fmt.Sprintf("commit %.12s names him", l.w.commit.ID))
-		return nil
-	case err == nil && !ok && len(from) == 1: // else it is forgotten who it was
+		return
+	case err == nil && !ok && len(from) == 1 && l.couldSay(from[0].who): // else it is forgotten who it was, or he has gone
 		l.prove(answersSection, name, from[0].commit, "", from[0].who, fmt.Sprintf("commit %.12s names him first", from[0].commit))
 	}
-	doubt := unproven{why: cmp.Or(err, why).Error(), sure: err == nil && l.who.silent == nil, until: l.Now().Add(again)}
+	doubt := unproven{why: cmp.Or(err, why).Error(), sure: err == nil && l.who.silent == nil, until: l.until(err)}
 	if doubt.sure && l.Approvers.Forge == nil {
 		doubt.until, doubt.by = l.Now().Add(settled), l.by
 	}
 	l.Proofs.doubt(answerKey(name, named), doubt)
-	return nil
+}
+
+// proves says whether anything is proven of a prerequisite, or of one of its name that has gone.
+func (l *peopleLook) proves(name string) bool {
+	return l.known.proves([2]string{prerequisiteSection, name}) || l.Proofs.proves(name)
+}
+
+func (p *Proofs) proves(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := range p.proven {
+		if k.section == prerequisiteSection && k.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// free forgets who answered for prerequisites that have gone before anything was proven of them: whoever declares one of such a name begins anew.
+func (r *Reconciler) free(ctx context.Context, before desired.Site, w wanted, known provenRecords) {
+	for name := range before.Prerequisites {
+		if w.states(prerequisiteSection, name) || known.proves([2]string{prerequisiteSection, name}) || r.Proofs != nil && r.Proofs.proves(name) {
+			continue
+		}
+		r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.UnproveRecords(ctx, answersSection, name) })
+		if r.Proofs != nil {
+			r.Proofs.mu.Lock()
+			delete(r.Proofs.people.answers, name)
+			r.Proofs.mu.Unlock()
+		}
+	}
+}
+
+// couldSay says whether somebody could hand anything over.
+func (l *peopleLook) couldSay(who string) bool {
+	return l.Approvers.Forge != nil || slices.ContainsFunc(l.Approvers.Signers.People(), func(known string) bool { return desired.SamePerson(known, who) })
 }
 
 // handedOver says why whoever answered for a prerequisite has not handed it over to whom a commit names: each commit that wrote that name has to be by him, or
@@ -284,19 +340,24 @@ func (l *peopleLook) between(ctx context.Context, d *declared, commit, named str
 		if err != nil {
 			return false, err
 		}
-		who := before.stated.Prerequisites[d.name].Responsible
+		who := before[d.name].Responsible
 		if who == "" || desired.SamePerson(who, named) || desired.SamePerson(who, from.who) || l.who.proveCommit(ctx, who, commit).Doubt != "" {
 			continue
 		}
-		if why, err := l.handedOver(ctx, d, before, from); why == nil {
+		was, err := d.whole(ctx, parent)
+		if err != nil {
+			return false, err
+		}
+		if why, err := l.handedOver(ctx, d, was, from); why == nil {
 			return err == nil, err
 		}
 	}
 	return false, nil
 }
 
-// firsts are who answered for a prerequisite where history has it first: one, unless branches of it that nothing joins have declared it.
-func (d *declared) firsts(ctx context.Context, w wanted) (firsts []answer, err error) {
+// firsts are who answered for a prerequisite where history has it first: one, unless branches of it that nothing joins have declared it. Of one that has gone
+// and come back that is where it came back, if anew.
+func (d *declared) firsts(ctx context.Context, w wanted, anew bool) (firsts []answer, err error) {
 	changes, err := d.Repo.Changes(w.commit)
 	if err != nil {
 		return nil, err
@@ -305,40 +366,65 @@ func (d *declared) firsts(ctx context.Context, w wanted) (firsts []answer, err e
 	if err != nil {
 		return nil, err
 	}
+	if anew {
+		slices.Reverse(said[0])
+	}
 	for _, s := range said[0] {
-		later := false
-		for i := 0; i < len(firsts) && !later; i++ {
-			if later, err = d.Repo.Reaches(s.Commit, firsts[i].commit); err != nil {
-				return nil, err
-			}
+		beside, err := d.beside(s.Commit, firsts, anew)
+		if err != nil {
+			return nil, err
 		}
-		if later {
+		if !beside {
 			continue
 		}
 		then, err := d.at(ctx, s.Commit)
 		if err != nil {
 			return nil, err
 		}
-		if p, ok := then.stated.Prerequisites[d.name]; ok {
+		p, starts := then[d.name]
+		for i := 0; anew && starts && i < len(s.Parents); i++ {
+			before, err := d.at(ctx, s.Parents[i])
+			if err != nil {
+				return nil, err
+			}
+			_, there := before[d.name]
+			starts = !there
+		}
+		if starts {
 			firsts = append(firsts, answer{who: p.Responsible, commit: s.Commit})
 		}
 	}
 	return firsts, nil
 }
 
+// beside says whether a commit comes of none of others, or none of them of it.
+func (d *declared) beside(commit string, others []answer, before bool) (bool, error) {
+	for _, o := range others {
+		from, to := commit, o.commit
+		if before {
+			from, to = to, from
+		}
+		if came, err := d.Repo.Reaches(from, to); came || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // authors finds out who stands for what a prerequisite says, once somebody has reviewed that: keys are taken away, and forges do not answer for ever.
-func (l *peopleLook) authors(ctx context.Context, name string) error {
+func (l *peopleLook) authors(ctx context.Context, name string) {
 	digest, err := tree.PrerequisiteDigest(l.w.stated, name)
 	if err != nil || !hasReview(l.w.stated.Prerequisites[name], "sha256:"+digest.String()) {
-		return nil // gates tell of it
+		return // gates tell of it
 	}
-	k := recordKey{commitsSection, name, digest.String(), ""}
-	if !l.Proofs.due(k, l.Now(), l.by) {
-		return nil
+	k, by := recordKey{commitsSection, name, digest.String(), ""}, l.Approvers.Signers.Stamp()
+	if !l.Proofs.due(k, l.Now(), by) {
+		return
 	}
 	commits, err := l.declared(name).commits(ctx, l.w)
 	if err != nil {
-		return ctx.Err() // likewise
+		l.Proofs.doubt(k, unproven{why: err.Error(), until: l.until(err)})
+		return
 	}
 	open := false
 	for _, commit := range commits {
@@ -355,10 +441,9 @@ func (l *peopleLook) authors(ctx context.Context, name string) error {
 	}
 	looked := unproven{why: "looked", until: l.Now().Add(again)}
 	if !open || l.Approvers.Forge == nil {
-		looked.until, looked.by = l.Now().Add(settled), l.by
+		looked.until, looked.by = l.Now().Add(settled), by
 	}
 	l.Proofs.doubt(k, looked)
-	return nil
 }
 
 // stands has those remembered who stand for a commit and are not yet known to.

@@ -58,13 +58,25 @@ type declared struct {
 	*Reconciler
 	name    string
 	signers *repo.Signers
-	then    map[string]wanted // by commit
+	then    *pastSites
+	moved   func() bool // whether something else is more urgent by now; may be nil
+	reads   int
 	looks   int
 	found   map[string]bool // commits
 }
 
+// pastSites remember what commits say that were read last.
+type pastSites struct {
+	then  map[string]map[string]desired.Prerequisite // by commit
+	order []string                                   // in which then has been filled
+	last  wanted
+}
+
+// errMovedOn says that something is found out later.
+var errMovedOn = errors.New("the branch has moved on meanwhile")
+
 func (r *Reconciler) declared(name string) *declared {
-	d := &declared{Reconciler: r, name: name, then: map[string]wanted{}}
+	d := &declared{Reconciler: r, name: name, then: &pastSites{then: map[string]map[string]desired.Prerequisite{}}}
 	if r.Proofs != nil {
 		d.signers = r.Proofs.signers
 	}
@@ -98,8 +110,9 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 	if err != nil {
 		return err
 	}
+	moved := map[string]any{} // what commits wrote without saying it of this one
 	for _, commit := range slices.Sorted(maps.Keys(wrote)) {
-		parents, err := d.Repo.Parents(commit)
+		then, err := d.at(ctx, commit)
 		if err != nil {
 			return err
 		}
@@ -107,33 +120,115 @@ func (d *declared) look(ctx context.Context, w wanted, says map[string]any) erro
 		for _, path := range wrote[commit] {
 			own[path] = says[path]
 		}
+		if same := d.saidBy(then, own); len(same) < len(own) {
+			d.found[commit] = true
+			maps.Copy(moved, without(own, same))
+			own = same
+		}
+		if len(own) == 0 {
+			continue
+		}
+		parents, err := d.Repo.Parents(commit)
+		if err != nil {
+			return err
+		}
 		for _, parent := range parents {
 			before, err := d.at(ctx, parent)
 			if err != nil {
 				return err
 			}
-			if before.loaded == nil {
-				continue
-			}
-			was, same := sayingsOf(before.stated.Prerequisites[d.name]), map[string]any{}
-			for path, says := range own {
-				if v, ok := was[path]; ok && reflect.DeepEqual(v, says) {
-					same[path] = says
-				}
-			}
+			same := d.saidBy(before, own)
 			if len(same) == 0 {
 				continue
 			}
-			if err := d.look(ctx, before, same); err != nil {
+			was, err := d.whole(ctx, parent)
+			if err != nil {
 				return err
 			}
-			maps.DeleteFunc(own, func(path string, _ any) bool { _, ok := same[path]; return ok })
+			if err := d.look(ctx, was, same); err != nil {
+				return err
+			}
+			own = without(own, same)
 		}
 		if len(own) > 0 {
 			d.found[commit] = true
 		}
 	}
+	return d.since(ctx, w, moved)
+}
+
+// since finds the commits since which a commit says what it says under some paths, whatever lines say so: whoever puts another's lines to another use has written that.
+func (d *declared) since(ctx context.Context, w wanted, says map[string]any) error {
+	if len(says) == 0 {
+		return nil
+	}
+	changes, err := d.Repo.Changes(w.commit)
+	if err != nil {
+		return err
+	}
+	said, err := changes.Sayings(ctx, [][]string{{}}) // all that changed any file that may say anything
+	if err != nil {
+		return err
+	}
+	changed := map[string]bool{}
+	for _, s := range said[0] {
+		changed[s.Commit] = true
+	}
+	type step struct{ commit, path string }
+	seen, left := map[step]bool{}, map[string]map[string]any{w.commit.ID: says}
+	for len(left) > 0 {
+		commit := slices.Min(slices.Collect(maps.Keys(left)))
+		own := left[commit]
+		delete(left, commit)
+		parents, err := d.Repo.Parents(commit)
+		if err != nil {
+			return err
+		}
+		written := maps.Clone(own)
+		for _, parent := range parents {
+			same := own
+			if len(parents) > 1 || changed[commit] {
+				before, err := d.at(ctx, parent)
+				if err != nil {
+					return err
+				}
+				same = d.saidBy(before, own)
+			}
+			written = without(written, same)
+			for path, v := range same {
+				if seen[step{parent, path}] {
+					continue
+				}
+				seen[step{parent, path}] = true
+				if left[parent] == nil {
+					left[parent] = map[string]any{}
+				}
+				left[parent][path] = v
+			}
+		}
+		if len(written) > 0 {
+			d.found[commit] = true
+		}
+	}
 	return nil
+}
+
+// saidBy is what a commit says too of what stands under some paths.
+func (d *declared) saidBy(then map[string]desired.Prerequisite, says map[string]any) map[string]any {
+	was, same := sayingsOf(then[d.name]), map[string]any{}
+	for path, v := range says {
+		if old, ok := was[path]; ok && reflect.DeepEqual(old, v) {
+			same[path] = v
+		}
+	}
+	return same
+}
+
+// without is what stands under some paths and not under others.
+func without(says, others map[string]any) map[string]any {
+	left := maps.Clone(says)
+	maps.DeleteFunc(left, func(path string, _ any) bool { _, ok := others[path]; return ok })
+	return left
 }
 
 // people are whoever made commits, each with how that is known, and the commits that nobody is known to have signed, each with those who have approved
@@ -169,20 +264,41 @@ func (d *declared) people(commits []string, known provenRecords) (people map[str
 	return people, unproven, nil
 }
 
-// at is what a commit says; nothing, if it is no site that can be read.
-func (d *declared) at(ctx context.Context, commit string) (wanted, error) {
-	if w, ok := d.then[commit]; ok {
-		return w, nil
+// at are the prerequisites of a commit; none, if it is no site that can be read.
+func (d *declared) at(ctx context.Context, commit string) (map[string]desired.Prerequisite, error) {
+	if then, ok := d.then.then[commit]; ok {
+		return then, nil
 	}
-	if len(d.then) == maxSayings {
-		return wanted{}, fmt.Errorf("more than %d commits have changed it", maxSayings)
+	if d.reads++; d.reads > maxSayings {
+		return nil, fmt.Errorf("more than %d commits have changed it", maxSayings)
+	}
+	if d.moved != nil && d.moved() {
+		return nil, errMovedOn
+	}
+	w, err := d.whole(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	t := d.then
+	if t.order = append(t.order, commit); len(t.order) > maxThen {
+		delete(t.then, t.order[0])
+		t.order = t.order[1:]
+	}
+	t.then[commit] = w.stated.Prerequisites
+	return t.then[commit], nil
+}
+
+// whole is all of what a commit says.
+func (d *declared) whole(ctx context.Context, commit string) (wanted, error) {
+	if d.then.last.commit.ID == commit {
+		return d.then.last, nil
 	}
 	w, err := d.load(ctx, commit)
 	if problems := (desired.Problems)(nil); errors.As(err, &problems) {
-		w, err = wanted{}, nil
+		return wanted{}, nil
 	}
 	if err == nil {
-		d.then[commit] = w
+		d.then.last = w
 	}
 	return w, err
 }

@@ -150,7 +150,7 @@ func (p *Prover) find(ctx context.Context, w wanted, moved func() bool) (found i
 	if found, err = p.records(ctx, w, moved); err != nil {
 		return found, err
 	}
-	more, err := p.people(ctx, w)
+	more, err := p.people(ctx, w, moved)
 	return found + more, err
 }
 
@@ -359,7 +359,8 @@ func (p *Prover) wroteDown(ctx context.Context, s statedRecord, sayings []repo.S
 // provenRecords is what the ledger knows of who wrote records.
 type provenRecords struct {
 	proofs map[recordKey]observed.Proof
-	proven map[recordKey]time.Time // when it was first known who wrote it
+	proven map[recordKey]time.Time   // when it was first known who wrote it
+	gone   map[[2]string][]recordKey // that were published of what has gone since, by section and name
 	people peopleKnown
 }
 
@@ -369,7 +370,7 @@ func (r *Reconciler) provenRecords(ctx context.Context) (k provenRecords, err er
 }
 
 func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
-	*k = provenRecords{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}}
+	*k = provenRecords{proofs: map[recordKey]observed.Proof{}, proven: map[recordKey]time.Time{}, gone: map[[2]string][]recordKey{}}
 	for _, section := range []string{pilotSection, prerequisiteSection} {
 		proofs, err := l.RecordProofs(ctx, section)
 		if err != nil {
@@ -378,6 +379,9 @@ func (k *provenRecords) read(ctx context.Context, l *ledger.Ledger) error {
 		for _, p := range proofs {
 			key := recordKey{p.Section, p.Name, p.Record, p.Digest}
 			k.proofs[key], k.proven[key] = observed.Proof{By: p.By, Source: p.Source}, p.At
+			if of := [2]string{p.Section, p.Name}; p.Gone {
+				k.gone[of] = append(k.gone[of], key)
+			}
 		}
 	}
 	for _, section := range []string{answersSection, commitsSection} {
@@ -443,10 +447,16 @@ func (p *Proofs) of(k recordKey) (observed.Proof, bool, unproven) {
 	return proof, ok, why
 }
 
-// proofs adds to what is known of a pilot who wrote its records. Unsure is why that is not known of one of which it may be later; unasked: somebody is
+// proofs adds to what is known of a pilot who wrote its records; nothing: why none of them counts. Unsure is why that is not known of one of which it may be later; unasked: somebody is
 // about to find out.
-func (r *Reconciler) proofs(known pilotLedger, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string, unasked bool) {
+func (r *Reconciler) proofs(known pilotLedger, nothing, name string, p desired.Pilot, f *plan.PilotFacts) (unsure string, unasked bool) {
 	f.Proofs, f.Doubts, f.ProvenAt = map[string]observed.Proof{}, map[string]string{}, map[string]time.Time{}
+	if nothing != "" {
+		for record := range p.Records {
+			f.Doubts[record] = nothing
+		}
+		return "", false
+	}
 	byGeneration(p, f)
 	for _, record := range p.RecordsInOrder() {
 		k := recordKeyOf(pilotSection, name, record, p.Records[record])

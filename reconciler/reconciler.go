@@ -213,6 +213,7 @@ func (r *Reconciler) Plan(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	r.planPilots(ctx, j.pilots, have, &rep.Plan)
 	rep.Plan.Repair = plan.RepairOf(damage)
 	if rep.Plan.Prune.Sweep && len(damage) == 0 && root != nil { // of a damaged root nobody can tell yet
 		if rep.Plan.Prune.Swept, err = r.swept(have, rep.Plan); err != nil {
@@ -332,7 +333,7 @@ func (r *Reconciler) Validate(ctx context.Context, src artifact.Source, verdicts
 		r.Log.Warn("not known which pilots and prerequisites were there before: the published commit cannot be read", "commit", published, "because", err)
 		return loaded.Site, problems, ctx.Err()
 	}
-	back, err := r.returned(ctx, before, wanted{loaded: loaded, site: loaded.Site, stated: loaded.Site})
+	back, err := r.returned(ctx, before, wanted{stated: loaded.Site}, true)
 	if err == nil {
 		back, err = loaded.Locate(ctx, back)
 	}

@@ -10,24 +10,34 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all, and pilots and
-// prerequisites that come back without what was proven of them. Only what follows what is published is compared with it: a way back brings back what was known then. An operator who names a
-// commit takes it as it is.
+// appendOnly finds the records that a commit says otherwise than the one that is published, or not at all. Only what follows what is published is compared
+// with it: a way back brings back what was known then. An operator who names a commit takes it as it is. It remembers what goes with a commit, so that
+// no other pilot or prerequisite takes its name (usurps).
 func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string) error {
-	if published == "" || published == w.commit.ID || r.Checks.Named != nil && r.Checks.Named(w.commit.ID) {
+	if published == "" || published == w.commit.ID {
+		return nil
+	}
+	if r.Checks.Named != nil && r.Checks.Named(w.commit.ID) {
+		r.goes(ctx, desired.Site{}, w, true)
 		return nil
 	}
 	follows, err := r.Repo.Reaches(w.commit.ID, published)
 	if err != nil || !follows {
 		if back, err := r.Repo.Reaches(published, w.commit.ID); err == nil && back {
+			r.goes(ctx, desired.Site{}, w, true)
 			return nil
 		}
 		// What history does not tell, it tells nobody else either: the ledger does.
-		return r.refuse(ctx, w, nil, desired.Site{})
+		lost, err := r.returned(ctx, desired.Site{}, w, false)
+		if err != nil {
+			return err
+		}
+		return w.refuse(ctx, lost)
 	}
 	before, err := r.publishedBefore(ctx, published)
 	switch {
@@ -37,12 +47,97 @@ func (r *Reconciler) appendOnly(ctx context.Context, w wanted, published string)
 		return fmt.Errorf("commit %[1]s is not published: nobody knows whether it has all records of the published commit %[2]s, which cannot be read (%[3]w); "+
 			"make it readable, or have an operator accept the commit as it is: pomona kick --accept %[1]s", w.commit.ID, published, err)
 	}
-	return r.rewritten(ctx, before, published, w)
+	before = r.entitled(ctx, before)
+	if err := w.refuse(ctx, desired.Rewritten(before, w.site, r.statesOf(ctx, published))); err != nil {
+		return err
+	}
+	r.goes(ctx, before, w, false)
+	return nil
 }
 
-// rewritten refuses a commit that does not have all that was recorded by another one, or brings pilots and prerequisites back without that.
+// rewritten refuses a proposal that does not have all that was recorded by another commit, or that takes the name of what was there before.
 func (r *Reconciler) rewritten(ctx context.Context, before desired.Site, commit string, w wanted) error {
-	return r.refuse(ctx, w, desired.Rewritten(before, w.site, r.statesOf(ctx, commit)), before)
+	back, err := r.returned(ctx, before, w, true)
+	if err != nil {
+		r.Log.Warn("not known which pilots and prerequisites were there before", "because", err)
+	}
+	return w.refuse(ctx, append(desired.Rewritten(r.entitled(ctx, before), w.site, r.statesOf(ctx, commit)), back...))
+}
+
+// entitled is a site without what has taken the name of a former one: nothing counts that such a one records, and it may go.
+func (r *Reconciler) entitled(ctx context.Context, s desired.Site) desired.Site {
+	known, _ := r.provenRecords(ctx) // without them, nobody knows of any
+	s.Pilots, s.Prerequisites = maps.Clone(s.Pilots), maps.Clone(s.Prerequisites)
+	for of := range known.gone {
+		switch {
+		case known.usurped(s, of) == "":
+		case of[0] == pilotSection:
+			delete(s.Pilots, of[1])
+		default:
+			delete(s.Prerequisites, of[1])
+		}
+	}
+	return s
+}
+
+// goes remembers which proven records go with what they are of, and what is back with all of them; or anyway, since somebody who may takes it as it is.
+func (r *Reconciler) goes(ctx context.Context, before desired.Site, w wanted, anyway bool) {
+	known, err := r.provenRecords(ctx)
+	if err != nil || r.Records.readOnly {
+		return // without them, none can be noted
+	}
+	r.free(ctx, before, w, known)
+	var gone []ledger.RecordProof
+	for _, s := range recordsOf(before) {
+		if _, proven := known.proofs[s.recordKey]; proven && !w.states(s.section, s.name) {
+			gone = append(gone, ledger.RecordProof{Section: s.section, Name: s.name, Record: s.record, Digest: s.digest})
+		}
+	}
+	var back [][2]string
+	for of := range known.gone {
+		if w.states(of[0], of[1]) && (anyway || known.usurped(w.stated, of) == "") {
+			back = append(back, of)
+		}
+	}
+	r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.RecordsGo(ctx, gone, back) })
+}
+
+// states says whether a commit has a pilot or a prerequisite.
+func (w wanted) states(section, name string) bool {
+	_, pilot := w.stated.Pilots[name]
+	_, prerequisite := w.stated.Prerequisites[name]
+	return section == pilotSection && pilot || section == prerequisiteSection && prerequisite
+}
+
+// usurped is why nothing counts that a pilot or a prerequisite of a site records; empty: it does.
+func (k provenRecords) usurped(s desired.Site, of [2]string) string {
+	if of[0] == pilotSection {
+		return usurps(k, of[0], of[1], s.Pilots[of[1]].Records)
+	}
+	return usurps(k, of[0], of[1], s.Prerequisites[of[1]].Records)
+}
+
+// usurps is why nothing counts that something records: it has taken the name of a former one, or is that without all that was proven of it.
+func usurps[R any](k provenRecords, section, name string, records map[string]R) string {
+	var lost []string
+	for _, key := range k.gone[[2]string{section, name}] {
+		if r, there := records[key.record]; !there || recordKeyOf(section, name, key.record, r) != key {
+			lost = append(lost, key.record)
+		}
+	}
+	if len(lost) == 0 {
+		return ""
+	}
+	slices.Sort(lost)
+	return notAll(section, lost) + "; " + anotherName
+}
+
+// anotherName is what to do about that.
+const anotherName = "give this one another name"
+
+func notAll(section string, records []string) string {
+	return fmt.Sprintf("a %s of this name was there before, and this one does not have what was proven of that: %s",
+		map[string]string{pilotSection: "pilot", prerequisiteSection: "prerequisite"}[section], desired.Few(records))
 }
 
 // statesOf is how far pilots and prerequisites of a commit are, worked out once somebody asks. Where somebody could say who wrote records, what nobody
@@ -91,20 +186,18 @@ func (k provenRecords) proves(of [2]string) bool {
 	return false
 }
 
-// returned finds pilots and prerequisites that a site did not have before, and of which the ledger knows more than they say now: those of a former one of
-// that name, or their own that have been taken away.
-func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted) (ps desired.Problems, err error) {
+// returned finds pilots and prerequisites that a site did not have before, and of which the ledger knows more than they say now: of those that have gone
+// or, if history does not tell, of those that have not.
+func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted, gone bool) (ps desired.Problems, err error) {
+	was := wanted{stated: before}
 	fresh := map[[2]string]bool{}
-	for name := range w.site.Pilots {
-		if _, there := before.Pilots[name]; !there {
-			fresh[[2]string{pilotSection, name}] = true
-		}
+	for name := range w.stated.Pilots {
+		fresh[[2]string{pilotSection, name}] = !was.states(pilotSection, name)
 	}
-	for name := range w.site.Prerequisites {
-		if _, there := before.Prerequisites[name]; !there {
-			fresh[[2]string{prerequisiteSection, name}] = true
-		}
+	for name := range w.stated.Prerequisites {
+		fresh[[2]string{prerequisiteSection, name}] = !was.states(prerequisiteSection, name)
 	}
+	maps.DeleteFunc(fresh, func(_ [2]string, is bool) bool { return !is })
 	if len(fresh) == 0 || r.Records == nil {
 		return nil, nil
 	}
@@ -123,21 +216,18 @@ func (r *Reconciler) returned(ctx context.Context, before desired.Site, w wanted
 	}
 	lost := map[[2]string][]string{}
 	for key := range known.proofs {
-		if of := [2]string{key.section, key.name}; fresh[of] && !has[key] {
+		if of := [2]string{key.section, key.name}; fresh[of] && !has[key] && gone == slices.Contains(known.gone[of], key) {
 			lost[of] = append(lost[of], key.record)
 		}
 	}
 	for of, records := range lost {
 		slices.Sort(records)
-		ps = append(ps, desired.Problem{Path: desired.CUEPath(of[0], of[1]),
-			Text: fmt.Sprintf("a %s of this name was there before, and this one does not have what was proven of that: %s",
-				map[string]string{pilotSection: "pilot", prerequisiteSection: "prerequisite"}[of[0]], desired.Few(records)),
-			Advice: "give this one another name"})
+		ps = append(ps, desired.Problem{Path: desired.CUEPath(of[0], of[1]), Text: notAll(of[0], records), Advice: anotherName})
 	}
 	return ps.Sorted(), nil
 }
 
-// publishedBefore is the site of the commit that is published.
+// publishedBefore is the site as the commit states it that is published.
 func (r *Reconciler) publishedBefore(ctx context.Context, commit string) (desired.Site, error) {
 	if r.Served != nil {
 		if site, ok := r.Served.of(commit); ok {
@@ -145,23 +235,19 @@ func (r *Reconciler) publishedBefore(ctx context.Context, commit string) (desire
 		}
 	}
 	then, err := r.load(ctx, commit)
-	return then.site, err
+	return then.stated, err
 }
 
-// of is the site of a commit, if that is what is remembered.
+// of is the site as a commit states it, if that is what is remembered.
 func (p *PublishedSite) of(commit string) (desired.Site, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.is.site, p.link != "" && p.is.generation.Commit == commit
+	return p.is.commit.stated, p.link != "" && p.is.generation.Commit == commit
 }
 
-// refuse tells of records that are not what they were, and of what comes back, where they stand.
-func (r *Reconciler) refuse(ctx context.Context, w wanted, problems desired.Problems, before desired.Site) error {
-	back, err := r.returned(ctx, before, w)
-	if err != nil {
-		return err
-	}
-	if problems = append(problems, back...); len(problems) == 0 {
+// refuse tells of problems where they stand.
+func (w wanted) refuse(ctx context.Context, problems desired.Problems) error {
+	if len(problems) == 0 {
 		return nil
 	}
 	located, err := w.loaded.Locate(ctx, problems)

@@ -10,7 +10,7 @@ import (
 )
 
 // maxSayings is how many commits are read to find the one that wrote a record down.
-const maxSayings = 500
+var maxSayings = 500
 
 // maxThen is of how many commits it is remembered what they say: records of one commit, and of those beside it, are asked about one after another.
 const maxThen = 64

@@ -26,10 +26,14 @@ func blobAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add FILE",
 		Short: "Put a finished archive or an RPM package into the blob store, and print what the site says to get it",
+		Long:  "Put a finished archive or an RPM package into the blob store of a served directory, which has to be there, and print what the site says to get it.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if root == "" {
 				return fmt.Errorf("no served directory: give --root\nsee %s --help", cmd.CommandPath())
+			}
+			if err := reconciler.CheckRoot(root); err != nil {
+				return err
 			}
 			f, err := os.Open(args[0])
 			if err != nil {

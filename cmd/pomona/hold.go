@@ -73,6 +73,7 @@ func does(loop *reconciler.Loop, campaigns *reconciler.Campaigner) map[string]fu
 		"kick":   func(ctx context.Context, b json.RawMessage) serve.Answer { return kick(ctx, loop, b) },
 		"status": func(ctx context.Context, b json.RawMessage) serve.Answer { return statusOf(ctx, loop, campaigns, b) },
 		"pilot":  func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutPilots(ctx, loop, b) },
+		"vouch":  func(ctx context.Context, b json.RawMessage) serve.Answer { return vouchFor(ctx, loop, b) },
 		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 

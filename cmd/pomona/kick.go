@@ -19,8 +19,9 @@ func kickCommand() *cobra.Command {
 		Use:   "kick",
 		Short: "Have the service of a root make a pass now, and show what it did",
 		Long: `Have the service of a root make a pass now, and show what it did. Whoever asks while one runs gets the next.
-With --accept, the commit of that id counts although it does not descend from the one that counted last: the branch was
-rewritten, and that is right. The branch must have it; signatures are asked for all the same.
+With --accept, the commit of that id counts as it is: although it does not descend from the one that counted last, no check
+of a pull request has seen it, it changes or removes records, it removes a pilot or a prerequisite that has not ended, or it
+has one again whose name is used up. The branch must have it; signatures are asked for all the same.
 Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,7 +45,7 @@ Exit code 0: done. 1: the site has problems, nothing was published. 2: not done.
 	}
 	cmd.Flags().StringVar(&root, "root", "", "served directory (required)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	cmd.Flags().StringVar(&want.Accept, "accept", "", "commit, all 40 digits, that counts although the branch was rewritten")
+	cmd.Flags().StringVar(&want.Accept, "accept", "", "commit, all 40 digits, that counts as it is, whatever it rewrites or removes")
 	return cmd
 }
 

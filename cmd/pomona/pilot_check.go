@@ -21,6 +21,7 @@ type pilotWordFlags struct {
 	file         string // of notes: the migration; of feedback: the form
 	form         bool   // of feedback: print it
 	onTrust      bool   // of mirror
+	vouched      bool   // of agree
 	start        pilotStartFlags
 }
 
@@ -79,9 +80,10 @@ read from the blob store of --root, or from where they lie, and site.packages.ba
 			name: "report", short: "what came of the test before anybody installs it (tester)", ofUpdate: true,
 			long: `Report on what is frozen. It says of each check what came of it: pass, fail, inconclusive, or waived, where the coordinator has waived it; and what
 it means for whoever has the version before. The checks are ` + strings.Join(desired.PilotChecks, ", ") + `.
-A later report replaces what it says of the same checks.`,
+A later report replaces what it says of the same checks, and need say nothing of the others.`,
 			example: `  pomona pilot grid-1 report --compat backward-compatible --check docs=pass --check site-impact="fail:the port is taken" --check …
-  pomona pilot grid-1 report --compat breaking --check all=pass --check docs=inconclusive --log clean-install=https://ci.example.org/7`,
+  pomona pilot grid-1 report --compat breaking --check all=pass --check docs=inconclusive --log clean-install=https://ci.example.org/7
+  pomona pilot grid-1 report --check docs=pass`,
 			flags: func(f *pilotFlags) {
 				f.set.StringArrayVar(&f.words.checks, "check", nil, "NAME=VERDICT or NAME=VERDICT:TEXT; NAME all stands for those that are not named")
 				f.set.StringArrayVar(&f.words.logs, "log", nil, "NAME=ADDRESS of the log of a check")

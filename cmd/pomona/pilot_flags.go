@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/build"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 )
 
 // pilotFlags say who says something of a pilot, and where it is written. Words has what verbs are given by flags of their own.
@@ -79,7 +82,36 @@ func (f *pilotFlags) say(cmd *cobra.Command, pilot string, word reconciler.Pilot
 	if f.output == "json" {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(said)
 	}
-	return showPilotSaid(cmd.OutOrStdout(), said, f.dry)
+	if err := showPilotSaid(cmd.OutOrStdout(), said, f.dry); err != nil || !said.Unagreed || f.dry {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "nobody has agreed to what the pilot says of itself: look at it, and agree to it, with pomona pilot %s agree%s\n", pilot, f.again())
+	return err
+}
+
+// again are the flags by which another verb is said likewise: where, by whom, and how.
+func (f *pilotFlags) again() string {
+	var b strings.Builder
+	for _, name := range []string{"site", "branch", "by", "sign", "root", "pull-request", "forge", "forge-api", "forge-token"} {
+		switch flag := f.set.Lookup(name); {
+		case flag == nil || !flag.Changed:
+		case flag.Value.Type() == "bool":
+			fmt.Fprintf(&b, " --%s", name)
+		default:
+			fmt.Fprintf(&b, " --%s %s", name, quoted(flag.Value.String()))
+		}
+	}
+	return b.String()
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if strings.IndexFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("@%+=:,./-_", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) < 0 && word != "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func (f *pilotFlags) author(cmd *cobra.Command) (*reconciler.PilotAuthor, error) {
@@ -158,20 +190,41 @@ func showPilotNext(b *strings.Builder, s reconciler.PilotSaid) {
 	} else {
 		fmt.Fprintf(b, "the pilot is %s\n", s.State)
 	}
-	for i, g := range s.Next {
+	for i, n := range nextWords(s.Next) {
 		if i == 0 {
 			b.WriteString("next:\n")
 		}
-		fmt.Fprintf(b, "  %s", g.Name)
-		if len(g.Who) > 0 {
-			fmt.Fprintf(b, " by %s", strings.Join(g.Who, " or "))
+		fmt.Fprintf(b, "  %s", strings.Join(n.gates, ", "))
+		if len(n.Who) > 0 {
+			fmt.Fprintf(b, " by %s", strings.Join(n.Who, " or "))
 		}
-		if g.Do != "" {
-			fmt.Fprintf(b, ": %s", g.Do)
+		if n.Do != "" {
+			fmt.Fprintf(b, ": %s", n.Do)
 		}
-		if g.Why != "" {
-			fmt.Fprintf(b, " (%s)", g.Why)
+		if len(n.whys) > 0 {
+			fmt.Fprintf(b, " (%s)", strings.Join(n.whys, "; "))
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// nextWord is what somebody must do for one gate or several.
+type nextWord struct {
+	plan.Gate
+	gates, whys []string
+}
+
+// nextWords says once what is to be done for several gates.
+func nextWords(gates []plan.Gate) (words []nextWord) {
+	for _, g := range gates {
+		i := slices.IndexFunc(words, func(w nextWord) bool { return g.Do != "" && w.Do == g.Do && slices.Equal(w.Who, g.Who) })
+		if i < 0 {
+			i, words = len(words), append(words, nextWord{Gate: g})
+		}
+		w := &words[i]
+		if w.gates = append(w.gates, g.Name); g.Why != "" && !slices.Contains(w.whys, g.Why) {
+			w.whys = append(w.whys, g.Why)
+		}
+	}
+	return words
 }

@@ -65,9 +65,15 @@ Options are success (a percentage), maxFailures and soak.`,
 			name: "agree", short: "agree to what the pilot says of itself, once somebody else has changed that (owner or coordinator)",
 			long: `Agree to what a pilot says of itself, and see it: who does what in it, who takes part, what decides whether it gets further and when it ends. Nothing
 goes further before. Whoever asks for a pilot of their own, and its owner or coordinator who staff it, agree by that to what they change; this is
-for what others have written. Who may is known by the agreement before, and not by what is to be agreed to: the first is the owner's.`,
+for what others have written. Who may is known by the agreement before, and not by what is to be agreed to: the first is the owner's. If nobody can
+any more who may, somebody else agrees with --vouched, and an operator vouches for it: pomona pilot NAME vouch RECORD.`,
 			example: "  pomona pilot grid-1 agree --dry-run\n  pomona pilot grid-1 agree",
-			word:    func(*pilotFlags, []string) (reconciler.PilotWord, error) { return reconciler.AgreePilot{}, nil },
+			flags: func(f *pilotFlags) {
+				f.set.BoolVar(&f.words.vouched, "vouched", false, "agree although you may not: it counts once an operator vouches for it")
+			},
+			word: func(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {
+				return reconciler.AgreePilot{Vouched: f.words.vouched}, nil
+			},
 		},
 		{
 			name: "add-packages", args: "FOLDER", short: "the packages of the first installation (developer or coordinator)", least: 1, most: 1, withPackages: true,

@@ -38,7 +38,7 @@ func pilotVerbs() (commands []*cobra.Command) {
 	for _, v := range allPilotVerbs() {
 		commands = append(commands, v.command())
 	}
-	return commands
+	return append(commands, vouchCommand())
 }
 
 // usageOfVerb names the pilot before the verb, as people call it.
@@ -110,13 +110,14 @@ func pilotVerbsText() string {
 	for _, v := range allPilotVerbs() {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.short)
 	}
+	fmt.Fprintf(&b, "  %-14s %s\n", vouchVerb, vouchCommand().Short)
 	b.WriteString("\nA verb about an update is called as pomona pilot NAME update UPDATE VERB, or with --update UPDATE.\nsee pomona pilot NAME VERB --help")
 	return b.String()
 }
 
 // isPilotVerb says whether a word is a verb.
 func isPilotVerb(word string) bool {
-	return slices.ContainsFunc(allPilotVerbs(), func(v pilotVerb) bool { return v.name == word })
+	return slices.Contains(pilotVerbNames(), word)
 }
 
 // pilotWords are arguments in the order that the command line's parser wants: the verb before the pilot. Of an update, its verb is that.
@@ -143,7 +144,7 @@ func pilotVerbNames() (names []string) {
 	for _, v := range allPilotVerbs() {
 		names = append(names, v.name)
 	}
-	return names
+	return append(names, vouchVerb)
 }
 
 // unknownPilotVerb says what verb was probably meant.

@@ -23,7 +23,8 @@ func planCommand() *cobra.Command {
 		Short: "Show what a commit would change for each FEC, and why",
 		Long: `Show what a commit of the repository at DIR would change, for each FEC, and why: against what --root serves, with what a
 pass would prune and keep, or against another revision, --base, which needs no root: where there is one too, payloads of its
-blob store are found. Nothing is written.
+blob store are found. Of pilots it shows how far they get; with --base alone, as if records were by whom they name, and what
+is so until that is proven. Nothing is written.
 With --exit-code: 0 nothing to do, 1 there are changes, 2 error.`,
 		Example: `  pomona plan site --root /srv/pomona
   pomona plan site --base origin/main -o markdown`,

@@ -82,6 +82,7 @@ func newPiloted(name string) piloted {
 		p.add(site, desired.PilotRecord{Kind: desired.RecordJoin, Site: site, Answer: "interested"})
 	}
 	p.now = p.now.AddDate(0, 0, 7)
+	p.add("olga", p.pilot.Agreement("", ""))
 	for i := 0; len(p.pilot.Records) < gateRecords; i++ {
 		site := fmt.Sprintf("site%02d", i%gateSites)
 		switch i / gateSites {

@@ -304,7 +304,7 @@ func (k *pilotChecker) migrations() {
 	for _, name := range k.inOrder {
 		r := k.Records[name]
 		switch of := (about{r.Update, r.Subject}); {
-		case r.Kind == RecordReport && r.Update == "":
+		case r.Kind == RecordReport && r.Update == "" && r.Compat != "":
 			breaking[of] = r.Compat == BreakingUpdate
 			delete(notes, of)
 		case r.Kind == RecordNotes:

@@ -420,6 +420,11 @@ func TestPilotRecords(t *testing.T) {
 		{"withdrawn", record("end", func(r *desired.PilotRecord) { r.Outcome = "withdrawn" }), `pilots.p.records.end: a closure that withdraws needs a reason; add reason`},
 		{"breaking", record("report", func(r *desired.PilotRecord) { r.Compat = "breaking" }),
 			`pilots.p.records.notes: what these notes are about breaks what there was, and they do not say how to migrate; record notes with migration`},
+		{"breaking, and something else reported since", func(p *desired.Pilot) {
+			record("report", func(r *desired.PilotRecord) { r.Compat = "breaking" })(p)
+			p.Records["since"] = desired.PilotRecord{Kind: desired.RecordReport, By: p.Records["report"].By, At: p.Records["notes"].At, Subject: p.Records["report"].Subject,
+				Checks: map[string]desired.CheckResult{"docs": {Verdict: "pass"}}}
+		}, `pilots.p.records.notes: what these notes are about breaks what there was, and they do not say how to migrate; record notes with migration`},
 	})
 }
 

@@ -17,10 +17,16 @@ func (p Pilot) Terms() string { return digestOf(p.terms()) }
 // TermLines are these terms for people, a line PATH: VALUE for each field.
 func (p Pilot) TermLines() []string { return flat(nil, "", p.terms()) }
 
-func (p Pilot) terms() map[string]any { return without(p, "branches", "updates", "records") }
+func (p Pilot) terms() map[string]any {
+	p.Branches, p.Updates, p.Records = nil, nil, nil // most of what it has, and not to be written for nothing
+	return without(p, "branches", "updates", "records")
+}
 
 // Terms is the digest of everything that an update says of itself but its packages, likewise.
-func (u PilotUpdate) Terms() string { return digestOf(without(u, "packages")) }
+func (u PilotUpdate) Terms() string {
+	u.Packages = nil
+	return digestOf(without(u, "packages"))
+}
 
 // Names says whether an agreement names those whom the terms of a pilot name, and its last day.
 func (r PilotRecord) Names(p Pilot) bool {

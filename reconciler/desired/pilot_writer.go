@@ -4,7 +4,7 @@ import "slices"
 
 // Writers are those whose record of a pilot counts, and what they are called together; no name: anybody who is known. Installed are the sites that
 // have installed it by then.
-func (p Pilot) Writers(r PilotRecord, installed map[string]bool) (people []string, as string) {
+func (p *Pilot) Writers(r *PilotRecord, installed map[string]bool) (people []string, as string) {
 	var roles PilotRoles
 	if p.Roles != nil {
 		roles = *p.Roles

@@ -15,16 +15,17 @@ type RecordProof struct {
 	By      string
 	Source  string
 	At      time.Time
+	Gone    bool // it was published, and what it is of has gone since
 }
 
 // RecordProofs are all of a section.
 func (l *Ledger) RecordProofs(ctx context.Context, section string) ([]RecordProof, error) {
 	return read(ctx, l, "read proofs of records", func(scan func(...any) error) (p RecordProof, err error) {
-		var at int64
-		err = scan(&p.Section, &p.Name, &p.Record, &p.Digest, &p.By, &p.Source, &at)
-		p.At = unstamp(at)
+		var at, gone int64
+		err = scan(&p.Section, &p.Name, &p.Record, &p.Digest, &p.By, &p.Source, &at, &gone)
+		p.At, p.Gone = unstamp(at), gone != 0
 		return p, err
-	}, "SELECT section, name, record, digest, author, source, at FROM record_proofs WHERE section = ?", section)
+	}, "SELECT section, name, record, digest, author, source, at, gone FROM record_proofs WHERE section = ?", section)
 }
 
 // ProveRecords enters proofs, all or none. What is proven stays so.
@@ -37,6 +38,40 @@ func (l *Ledger) ProveRecords(ctx context.Context, proofs []RecordProof) error {
 		return inBatches(ctx, tx, "INSERT INTO record_proofs (section, name, record, digest, author, source, at) VALUES ", rows,
 			" ON CONFLICT (section, name, record, digest) DO NOTHING")
 	})
+}
+
+// RecordsGo notes which proven records go with what they are of, and of what none has gone any more, by section and name: all of it or nothing.
+func (l *Ledger) RecordsGo(ctx context.Context, gone []RecordProof, back [][2]string) error {
+	if len(gone)+len(back) == 0 {
+		return nil
+	}
+	return l.atomically(ctx, "record what has gone", func(tx *sql.Tx) error {
+		for _, of := range back {
+			if _, err := tx.ExecContext(ctx, "UPDATE record_proofs SET gone = 0 WHERE section = ? AND name = ?", of[0], of[1]); err != nil {
+				return err
+			}
+		}
+		for _, p := range gone {
+			if _, err := tx.ExecContext(ctx, "UPDATE record_proofs SET gone = 1 WHERE section = ? AND name = ? AND record = ? AND digest = ?", p.Section, p.Name, p.Record, p.Digest); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// UnproveRecords forgets what is proven under a name.
+func (l *Ledger) UnproveRecords(ctx context.Context, section, name string) error {
+	_, err := l.write(ctx, "forget proofs of records", "DELETE FROM record_proofs WHERE section = ? AND name = ?", section, name)
+	return err
+}
+
+// VouchRecord enters a proof in the place of an earlier one, if there is one.
+func (l *Ledger) VouchRecord(ctx context.Context, p RecordProof) error {
+	_, err := l.write(ctx, "record proofs of records", "INSERT INTO record_proofs (section, name, record, digest, author, source, at) VALUES (?, ?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (section, name, record, digest) DO UPDATE SET author = excluded.author, source = excluded.source, at = excluded.at",
+		p.Section, p.Name, p.Record, p.Digest, p.By, p.Source, stamp(p.At))
+	return err
 }
 
 // PilotSight is something that was seen of a pilot.

@@ -20,6 +20,23 @@ func TestPilotsAreRemembered(t *testing.T) {
 	if got, err := l.RecordProofs(ctx, "pilots"); err != nil || !reflect.DeepEqual(got, []ledger.RecordProof{proof}) {
 		t.Errorf("proofs are %+v, %v", got, err)
 	}
+	gone := proof
+	gone.Gone = true
+	for _, c := range []struct {
+		gone []ledger.RecordProof
+		back [][2]string
+		want ledger.RecordProof
+	}{{[]ledger.RecordProof{proof}, nil, gone}, {nil, [][2]string{{"prerequisites", "try"}}, gone}, {nil, [][2]string{{"pilots", "try"}}, proof}, {nil, nil, proof}} {
+		must(t, l.RecordsGo(ctx, c.gone, c.back))
+		if got, err := l.RecordProofs(ctx, "pilots"); err != nil || !reflect.DeepEqual(got, []ledger.RecordProof{c.want}) {
+			t.Errorf("%+v gone, %v back: proofs are %+v, %v", c.gone, c.back, got, err)
+		}
+	}
+	proof.Source, proof.At = "operator opal: ann has left", at.Add(time.Hour)
+	must(t, l.VouchRecord(ctx, proof)) // but an operator may say since when it counts
+	if got, err := l.RecordProofs(ctx, "pilots"); err != nil || !reflect.DeepEqual(got, []ledger.RecordProof{proof}) {
+		t.Errorf("vouched for, proofs are %+v, %v", got, err)
+	}
 	if got, err := l.RecordProofs(ctx, "prerequisites"); err != nil || len(got) > 0 {
 		t.Errorf("proofs of another section are %+v, %v", got, err)
 	}

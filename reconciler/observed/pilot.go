@@ -1,12 +1,24 @@
 package observed
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Proof is how it is known who wrote a record.
 type Proof struct {
 	By     string `json:"by"`
-	Source string `json:"source"` // "signature of commit …", "pull request 17"
+	Source string `json:"source"` // "signature of commit …", "pull request 17", "operator ann: why"
 }
+
+// vouches begins the source of what an operator vouches for.
+const vouches = "operator "
+
+// VouchedBy is the source of what an operator vouches for, why.
+func VouchedBy(operator, why string) string { return vouches + operator + ": " + why }
+
+// Vouched says whether an operator vouches for it.
+func (p Proof) Vouched() bool { return strings.HasPrefix(p.Source, vouches) }
 
 // Agreed is an agreement to the terms of a pilot that counted when a generation was made: whoever agrees to others goes on from the last of them, also
 // if the ledger does not know any more in which order agreements became known.
@@ -15,6 +27,8 @@ type Agreed struct {
 	Record string    `json:"record"`
 	Digest string    `json:"digest"` // of what it says
 	Known  time.Time `json:"known"`  // since when it has counted
+	// Expires is the last day that it agrees to; empty: that is not known.
+	Expires string `json:"expires,omitempty"`
 }
 
 // PilotFEC is what a FEC that takes part runs of the pilot's software, as far as that is proven: by its token or over pinned ssh.

@@ -76,7 +76,7 @@ func (g Givens) Digest() artifact.Digest {
 		Pilots  []tree.PilotPlace `json:",omitempty"`
 	}{Expired: append([]string{}, g.Expired...)}
 	for _, p := range g.Pilots {
-		p.Withheld = "" // for people
+		p.Withheld, p.Had = "", nil // for people, and for who judges it
 		of.Pilots = append(of.Pilots, p)
 	}
 	for _, h := range g.Held {

@@ -36,7 +36,8 @@ type PilotFacts struct {
 	FECs     []observed.PilotFEC   // of FECs that take part, those of which something is proven
 	Reported []string              // FECs that say what they run, and prove nothing
 	Probes   []observed.PilotProbe // of sites
-	Members  [][]string            // of FECs: who belongs to each wave, sorted
+	Members  [][]string            // of FECs: who counts in each wave, sorted
+	Left     []string              // of them, those that were given it, and belong to the wave no more
 	// Masked are the packages of each production update that pilot nodes would never be offered; an update that is missing: nobody knows.
 	Masked map[string][]string
 	// Unmet is what packages of each subject require and nobody provides, as Pomona worked it out; a subject that is missing: nobody knows.
@@ -150,7 +151,7 @@ func judgedPilot(name string, p desired.Pilot, f PilotFacts, now time.Time) Pilo
 	c.agree(now)
 	c.ended()
 	for i, r := range c.records {
-		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) {
+		if r.Kind != desired.RecordClosure || r.doubt != "" || r.known.After(now) || !c.over(PilotClosed, r) || !c.mayClose(r) {
 			continue
 		}
 		if j := c.judge(c.records[:c.until(i)], r.known, r); j.closes(r) {
@@ -179,6 +180,7 @@ type pilotCase struct {
 	terms   pilotTerms
 	lenient bool                         // judge as if the terms were agreed
 	fecs    map[string]observed.PilotFEC // by name, once somebody has asked
+	met     *time.Time                   // metAt, once somebody has asked
 }
 
 // pilotJudge judges a pilot as it is at one time.
@@ -190,6 +192,7 @@ type pilotJudge struct {
 	first   pilotExam
 	steps   []pilotStep // what has been mirrored, in its order
 	lives   []siteLife
+	ran     []time.Time // by step: when a site first had installed that, or what came after; zero: none has
 	courses []waveCourse
 	blocked []ProblemNow
 	trouble pilotTrouble

@@ -10,60 +10,39 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
+// Deployed is what sites have of a pilot that states something else now, by its published place and by what the published commit stated, then. Nil: it
+// states what they have, or they have nothing.
+func Deployed(name string, p, then desired.Pilot, was tree.PilotPlace) *tree.PilotDeployed {
+	subjects := DeployedSubjects(p, then, was)
+	if len(subjects) == 0 {
+		return nil
+	}
+	then = was.Deployed.Of(then)
+	d := &tree.PilotDeployed{Branches: then.Branches, Updates: map[string]desired.PilotUpdate{}}
+	for update, packages := range then.Trees() {
+		if slices.Contains(subjects, packages.Subject()) {
+			d.Updates[update] = then.Updates[update]
+		}
+	}
+	if len(Strays(name, p, d)) == 0 {
+		return nil
+	}
+	return d
+}
+
 // DeployedSubjects are the packages that sites may have by a published place: those that were mirrored, once a wave has been given any. What the records of
-// the pilot do not know of nobody has by them: it is set back to what was before.
-func DeployedSubjects(p desired.Pilot, was tree.PilotPlace) (subjects []string) {
+// the pilot do not know of nobody has by them: it is set back to what was before. What only they know of nobody has yet.
+func DeployedSubjects(p, then desired.Pilot, was tree.PilotPlace) (subjects []string) {
 	if p.Scope != desired.PilotOfSites || !opened(was) && !slices.Contains([]string{PilotHalted, PilotClosed, PilotDenied, PilotExpired}, was.State) {
 		return nil
 	}
-	for _, r := range p.Records {
-		if r.Kind == desired.RecordMirror && slices.Contains(was.Snapshots, r.Subject) && !slices.Contains(subjects, r.Subject) {
+	for name, r := range p.Records {
+		if _, known := then.Records[name]; known && r.Kind == desired.RecordMirror && slices.Contains(was.Snapshots, r.Subject) {
 			subjects = append(subjects, r.Subject)
 		}
 	}
 	slices.Sort(subjects)
-	return subjects
-}
-
-// StatesDeployed says whether a pilot states packages that sites have, and of updates what was approved when they were mirrored. It looks at nothing else, so
-// that nobody need know what the pilot stated then.
-func StatesDeployed(p desired.Pilot, subjects []string) bool {
-	stated, trees := tree.PilotSnapshots(p), p.Trees()
-	if slices.ContainsFunc(subjects, func(s string) bool { return stated[s] == nil }) {
-		return false
-	}
-	for _, r := range p.Records {
-		if r.Kind != desired.RecordMirror || r.Update == "" || !slices.Contains(subjects, r.Subject) {
-			continue
-		}
-		if trees[r.Update].Subject() != r.Subject || !approvedAsStated(p, r) {
-			return false
-		}
-	}
-	return true
-}
-
-// approvedAsStated says whether an update says of itself what its last approval before a mirror names.
-func approvedAsStated(p desired.Pilot, mirror desired.PilotRecord) bool {
-	terms := ""
-	for _, name := range p.RecordsInOrder() {
-		r := p.Records[name]
-		if r.Kind == desired.RecordApproval && r.Update == mirror.Update && r.Subject == mirror.Subject && (terms == "" || r.At <= mirror.At) {
-			terms = r.Terms
-		}
-	}
-	return terms == p.Updates[mirror.Update].Terms()
-}
-
-// Deployed is what a pilot stated of packages that sites have.
-func Deployed(then desired.Pilot, subjects []string) *tree.PilotDeployed {
-	d := &tree.PilotDeployed{Branches: then.Branches, Updates: map[string]desired.PilotUpdate{}}
-	for name, packages := range then.Trees() {
-		if slices.Contains(subjects, packages.Subject()) {
-			d.Updates[name] = then.Updates[name]
-		}
-	}
-	return d
+	return slices.Compact(subjects)
 }
 
 // Strays are what a pilot states otherwise than it is deployed, with what to do; none: it states what is.

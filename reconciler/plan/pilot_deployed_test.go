@@ -17,13 +17,7 @@ func (l *life) strays(change func(*desired.Pilot)) *life {
 	change(&l.p)
 	l.f.Subject = l.p.Snapshot().Subject()
 	l.f.Unmet[l.f.Subject], l.f.Signed[l.f.Subject] = []string{}, ""
-	subjects := plan.DeployedSubjects(l.p, was)
-	if l.f.Deployed = was.Deployed; !plan.StatesDeployed(was.Deployed.Of(l.p), subjects) {
-		l.f.Deployed = plan.Deployed(was.Deployed.Of(then), subjects)
-	}
-	if len(plan.Strays(l.name, l.p, l.f.Deployed)) == 0 {
-		l.f.Deployed = nil
-	}
+	l.f.Deployed = plan.Deployed(l.name, l.p, then, was)
 	return l
 }
 
@@ -110,6 +104,62 @@ func TestWhatSitesHaveStaysWhateverAPilotStates(t *testing.T) {
 	}
 }
 
+// TestNobodyPassesAnotherReleaseOffAsDeployed by a digest that stays, or by an approval that is dated back and which nobody proves.
+func TestNobodyPassesAnotherReleaseOffAsDeployed(t *testing.T) {
+	split := newSitePilot()
+	split.p.Branches["SL9/x86_64"][desired.PilotUpdateRPMs] = []desired.RPM{rpm("patch-1.0")}
+	split.f.Subject = split.p.Snapshot().Subject()
+	split.f.Unmet[split.f.Subject], split.f.Signed[split.f.Subject] = []string{}, ""
+	dated := updated()
+	dated.f.Doubts = map[string]string{"approval": "it is not signed"}
+	for name, c := range map[string]struct {
+		l      *life
+		change func(*desired.Pilot)
+	}{
+		"packages become an update": {split.deployed(), func(p *desired.Pilot) {
+			branch := maps.Clone(p.Branches["SL9/x86_64"])
+			branch[desired.PilotUpdateRPMs] = []desired.RPM{}
+			p.Branches["SL9/x86_64"] = branch
+			p.Updates = map[string]desired.PilotUpdate{"patch": {Kind: desired.UpdateOfPilot, Reason: "bugfix", Base: p.Snapshot().Subject(),
+				Packages: map[string][]desired.RPM{"SL9/x86_64": {rpm("patch-1.0")}}}}
+		}},
+		"an approval is dated back": {dated, func(p *desired.Pilot) {
+			mirror := p.Records["fix-mirror"]
+			saysOtherwise(p)
+			p.Records = maps.Clone(p.Records)
+			p.Records["approval"] = desired.PilotRecord{Kind: desired.RecordApproval, By: outsider, Update: "fix", Subject: mirror.Subject, At: mirror.At, Terms: p.Updates["fix"].Terms()}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := c.l.judge()
+			now := c.l.strays(c.change).judge()
+			if was.Place.Waves[0] == "" || !slices.Equal(now.Place.Waves, was.Place.Waves) || now.Place.Deployed == nil || now.Place.Withheld == "" {
+				t.Errorf("waves get %v, and got %v; withheld: %q", now.Place.Waves, was.Place.Waves, now.Place.Withheld)
+			}
+		})
+	}
+}
+
+// TestAHaltLetsNobodyFreezeAnew what sites have: other packages come as an update.
+func TestAHaltLetsNobodyFreezeAnew(t *testing.T) {
+	l := newSitePilot().deployed()
+	first := l.f.Subject
+	l.record("halt", gamma, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
+	with := l.clone()
+	l.strays(others)
+	l.record("freeze-2", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: l.f.Subject, Closure: &desired.RPMClosure{}})
+	l.record("resume", coordinator, desired.RecordResume, desired.PilotRecord{Reason: sentence})
+	if n := l.judge(); n.State == plan.PilotHalted || n.Place.Waves[0] != first || n.Place.Deployed == nil || n.Place.Withheld == "" {
+		t.Errorf("frozen anew, it is %s with %+v", n.State, n.Place)
+	}
+	with.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", first)
+	with.mirrorsUpdate("fix", with.subject("fix"))
+	with.record("resume", coordinator, desired.RecordResume, desired.PilotRecord{Update: "fix"})
+	if n := with.judge(); n.Place.Waves[0] != with.subject("fix") || n.Place.Withheld != "" {
+		t.Errorf("with an update, it is %s with %+v", n.State, n.Place)
+	}
+}
+
 const gamma = "gamma@example.org"
 
 // TestAnUpdateThatIsApprovedAnewIsNotWithheld once all that it then needs is there.
@@ -142,19 +192,20 @@ func TestOnlyWhatSitesMayHaveStays(t *testing.T) {
 		t.Errorf("an update that nobody has stays: %+v", l.f.Deployed)
 	}
 	l = updated()
-	was := l.judge().Place
+	was, then := l.judge().Place, l.p
+	l.p.Records, l.p.Updates = maps.Clone(l.p.Records), maps.Clone(l.p.Updates)
 	for name := range l.p.Records {
 		if strings.HasPrefix(name, "fix-") {
 			delete(l.p.Records, name)
 		}
 	}
 	delete(l.p.Updates, "fix")
-	if subjects := plan.DeployedSubjects(l.p, was); !slices.Equal(subjects, []string{l.f.Subject}) || !plan.StatesDeployed(l.p, subjects) {
+	if subjects := plan.DeployedSubjects(l.p, then, was); !slices.Equal(subjects, []string{l.f.Subject}) || plan.Deployed(l.name, l.p, then, was) != nil {
 		t.Errorf("set back, sites have %v", subjects)
 	}
 	for _, state := range []string{plan.PilotHalted, plan.PilotClosed, plan.PilotExpired} {
 		was.State, was.Waves = state, []string{"", ""}
-		if len(plan.DeployedSubjects(updated().p, was)) != 2 {
+		if p := updated().p; len(plan.DeployedSubjects(p, p, was)) != 2 {
 			t.Errorf("%s, what sites had does not stay", state)
 		}
 	}

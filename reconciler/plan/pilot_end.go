@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -124,7 +125,7 @@ func (j *pilotJudge) closeGates() (gates []Gate) {
 }
 
 // criterionGate holds if somebody has found that a criterion is met, and nobody otherwise since: of the last packages of the pilot itself, with or
-// without what production nodes get too.
+// without what production nodes get too, that a site had.
 func (j *pilotJudge) criterionGate(name string) Gate {
 	g := j.first.gate("criterion "+name, j.coordinator(), "criterion", name)
 	g.Why = "nobody has said whether it is met"
@@ -140,6 +141,10 @@ func (j *pilotJudge) criterionGate(name string) Gate {
 		case step < 0 || r.at.Before(j.steps[step].at):
 			if last == nil && g.Verdict == GatePending {
 				g.Why = r.name + " was written before anybody could have installed it"
+			}
+		case j.ofSites() && (j.ran[step].IsZero() || r.at.Before(j.ran[step])):
+			if last == nil && g.Verdict == GatePending {
+				g.Why = r.name + " is about what no site had installed by then"
 			}
 		case step < measured:
 			if last == nil && g.Verdict == GatePending {
@@ -221,9 +226,44 @@ func (j *pilotJudge) closes(r *pilotRecord) bool {
 	return j.now.State == PilotPublished && j.reached || seen && !since.Before(r.at)
 }
 
+// mayClose says whether it is worth while to judge whether a record closes the pilot: somebody may have closed it again and again, without what that wants.
+func (c *pilotCase) mayClose(r *pilotRecord) bool {
+	since, seen := c.f.Since[PilotClosed]
+	switch {
+	case r.void:
+		return false
+	case r.Outcome == "withdrawn", seen && !since.Before(r.at):
+		return true
+	}
+	if c.met == nil {
+		at := c.metAt()
+		c.met = &at
+	}
+	return !c.met.IsZero() && !c.met.After(r.known)
+}
+
+// metAt is when somebody had first said of each criterion that it is met; zero: of one, nobody has.
+func (c *pilotCase) metAt() time.Time {
+	first := map[string]time.Time{}
+	for _, r := range c.records { // the oldest first
+		if _, ok := first[r.Criterion]; !ok && r.Kind == desired.RecordCriterion && r.Met == "yes" && !r.void && r.doubt == "" {
+			first[r.Criterion] = r.at
+		}
+	}
+	last := always
+	for name := range c.p.Success {
+		at, ok := first[name]
+		if !ok {
+			return time.Time{}
+		}
+		last = later(last, at)
+	}
+	return last
+}
+
 // end is a pilot that a record has closed.
 func (j *pilotJudge) end(r *pilotRecord) PilotNow {
-	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, cmp.Or(r.Outcome, "closed")+": "+r.Reason, 0, time.Time{}
+	j.now.State, j.now.Why, j.now.Overdue, j.now.Due = PilotClosed, strings.TrimSuffix(cmp.Or(r.Outcome, "closed")+": "+r.Reason, ": "), 0, time.Time{}
 	j.outcome, j.now.Record = r.Outcome, r.name
 	j.now.Since = j.f.Since[PilotClosed]
 	j.place()

@@ -110,6 +110,11 @@ func TestHowAPilotStops(t *testing.T) {
 // TestWhatIsClosedStaysSo, whatever is recorded or happens after.
 func TestWhatIsClosedStaysSo(t *testing.T) {
 	l := newSitePilot().closed()
+	silent := l.clone()
+	silent.change("closure", func(r *desired.PilotRecord) { r.Reason = "" })
+	if n := silent.judge(); n.Why != "promoted" {
+		t.Errorf("it is closed: %q", n.Why)
+	}
 	l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 	l.record("criterion-9", owner, desired.RecordCriterion, desired.PilotRecord{Subject: l.f.Subject, Criterion: "speed", Met: "no"})
 	l.now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -441,4 +446,35 @@ func TestWhatIsSaidOfOnePackageCountsForNoOther(t *testing.T) {
 			t.Errorf("soak of the update, waived, is %s (%s)", g.Verdict, g.Why)
 		}
 	}
+}
+
+// TestACriterionIsOfWhatASiteHad when it was measured.
+func TestACriterionIsOfWhatASiteHad(t *testing.T) {
+	met := func(l *life, name, subject string) {
+		l.record(name, coordinator, desired.RecordCriterion, desired.PilotRecord{Subject: subject, Criterion: "speed", Met: "yes"})
+	}
+	is := func(when string, l *life, verdict plan.GateVerdict, why string) {
+		t.Helper()
+		if g := find(t, l.judge().Gates, "closed/criterion speed"); g.Verdict != verdict && (g.Verdict != plan.GateWaiting || verdict != plan.GatePending) || g.Why != why {
+			t.Errorf("%s: criterion is %s (%s)", when, g.Verdict, g.Why)
+		}
+	}
+	l := newSitePilot().called()
+	met(l, "criterion-1", l.f.Subject)
+	is("before any site had it", l, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	l = newSitePilot().deployed()
+	is("before anybody says so", l, plan.GatePending, "nobody has said whether it is met")
+	l.addUpdate("fix", desired.UpdateOfPilot, "ce-1.1", l.f.Subject)
+	fixed := l.subject("fix")
+	l.mirrorsUpdate("fix", fixed)
+	early := l.clone()
+	met(early, "criterion-1", fixed)
+	is("of an update that no site has", early, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	early.installs("alpha", "installed", fixed)
+	is("of one that a site had later", early, plan.GatePending, "criterion-1 is about what no site had installed by then")
+	met(early, "criterion-2", fixed)
+	is("measured again", early, plan.GatePass, "")
+	l.installs("alpha", "installed", fixed)
+	met(l, "criterion-1", fixed)
+	is("of an update that a site has", l, plan.GatePass, "")
 }

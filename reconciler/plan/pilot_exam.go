@@ -211,6 +211,9 @@ func (e *pilotExam) mirror() {
 		}
 		e.mirrored, e.mirrorKnown = found[0].at, firstKnown(found)
 	}
+	if ready.IsZero() && e.mirroring.Verdict == GatePending {
+		e.mirroring.Verdict = GateWaiting // it has to be authorised and noted first
+	}
 	if !e.mirrored.IsZero() {
 		e.waiversAt = e.mirrored
 	}

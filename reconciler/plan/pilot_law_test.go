@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -260,4 +261,26 @@ func speaksFor(r desired.PilotRecord) bool {
 		return r.Status != "open"
 	}
 	return false
+}
+
+// TestClosuresThatCloseNothingAreSkippedRightly compares with looking at each of them.
+func TestClosuresThatCloseNothingAreSkippedRightly(t *testing.T) {
+	closed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		l := drawLife(t)
+		for i := range rapid.IntRange(0, 3).Draw(t, "closures") {
+			l.record(fmt.Sprintf("closure-%d", i), coordinator, desired.RecordClosure, desired.PilotRecord{Outcome: rapid.SampledFrom([]string{"promoted", "withdrawn"}).Draw(t, "outcome")})
+			drawRecord(t, l, fmt.Sprintf("between-%d", i))
+		}
+		got, want := l.judge(), l.judgeBy(plan.PilotByEachClosure)
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v\nwant %+v", got, want)
+		}
+		if strings.HasPrefix(want.Why, "promoted") {
+			closed++
+		}
+	})
+	if closed == 0 {
+		t.Error("nothing was ever promoted")
+	}
 }

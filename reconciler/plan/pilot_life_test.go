@@ -43,7 +43,9 @@ type life struct {
 	silent bool
 }
 
-func (l *life) judge() plan.PilotNow {
+func (l *life) judge() plan.PilotNow { return l.judgeBy(plan.Pilot) }
+
+func (l *life) judgeBy(judge func(string, desired.Pilot, plan.PilotFacts, time.Time) plan.PilotNow) plan.PilotNow {
 	p, f := l.p, l.f
 	if !l.silent {
 		p.Records, f.Proofs = maps.Clone(p.Records), maps.Clone(f.Proofs)
@@ -53,7 +55,7 @@ func (l *life) judge() plan.PilotNow {
 		p.Records["agreement-0"] = p.Agreement(owner, pilotDawn.Format(time.RFC3339))
 		f.Proofs["agreement-0"] = observed.Proof{By: owner, Source: "signature of commit 1234"}
 	}
-	return plan.Pilot(l.name, p, f, l.now)
+	return judge(l.name, p, f, l.now)
 }
 
 func (l *life) wait(d time.Duration) { l.now = l.now.Add(d) }

@@ -33,10 +33,10 @@ func PilotMembers(s desired.Site, p desired.Pilot) [][]string {
 	return out
 }
 
-// Given are the places of pilots that give anything to anybody, and of those that are halted: a tree depends on no others.
+// Given are the places of pilots that give anything to anybody, or did, and of those that are halted: a tree depends on no others.
 func Given(places []tree.PilotPlace) (given []tree.PilotPlace) {
 	for _, p := range places {
-		if p.Published || len(p.Snapshots) > 0 || opened(p) || p.State == PilotHalted {
+		if p.Published || len(p.Snapshots) > 0 || opened(p) || p.State == PilotHalted || len(p.Had) > 0 {
 			given = append(given, p)
 		}
 	}

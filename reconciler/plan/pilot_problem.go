@@ -16,18 +16,29 @@ type openProblem struct {
 // judgeProblems follows problems from their first record to the last. One that nobody has proven is shown, and does not stop anything unless somebody
 // who speaks for a site says that it blocks: it is better to wait for nothing than to go on with that.
 func (j *pilotJudge) judgeProblems() {
-	var all []*openProblem
-	byName := map[string]*openProblem{}
+	n := 0
+	for key, records := range j.by {
+		if key.kind == desired.RecordProblem {
+			n += len(records)
+		}
+	}
+	if n == 0 {
+		return
+	}
+	all, byName := make([]openProblem, 0, n), make(map[string]int, n)
 	for _, r := range j.made {
 		if r.Kind != desired.RecordProblem || r.void {
 			continue
 		}
 		counts := r.doubt == "" || r.Severity == "blocker" && r.Status == "open" && j.speaksForASite(r)
-		p := byName[r.Problem]
+		i, known := byName[r.Problem]
+		if !known {
+			i = len(all)
+			byName[r.Problem], all = i, append(all, openProblem{ProblemNow: ProblemNow{Problem: r.Problem, By: r.By, Opened: r.at}})
+		}
+		p := &all[i]
 		switch {
-		case p == nil:
-			p = &openProblem{ProblemNow: ProblemNow{Problem: r.Problem, By: r.By, Opened: r.at}}
-			byName[r.Problem], all = p, append(all, p)
+		case !known:
 		case p.counts && (!counts || p.open(j) && !r.opens() && !j.mayResolve(p, r)):
 			continue
 		}
@@ -35,7 +46,8 @@ func (j *pilotJudge) judgeProblems() {
 		p.Site, p.Category, p.Severity, p.Status, p.Text, p.FoundIn, p.FixedIn = r.Site, r.Category, r.Severity, r.Status, r.Text, r.Subject, r.FixedIn
 	}
 	j.now.Problems = slices.Grow(j.now.Problems, len(all))
-	for _, p := range all {
+	for i := range all {
+		p := &all[i]
 		j.now.Problems = append(j.now.Problems, p.ProblemNow)
 		if p.counts && p.open(j) {
 			j.blocked = append(j.blocked, p.ProblemNow)

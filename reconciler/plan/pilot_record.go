@@ -20,7 +20,9 @@ type pilotRecord struct {
 	at    time.Time
 	known time.Time // since when: no earlier than at, whatever that says
 	doubt string    // why nobody knows that the right person wrote it; empty: he did
-	void  bool      // it is about something else than what is there
+	// vouched is which operator vouches for it, and why; empty: none does.
+	vouched string
+	void    bool // it is about something else than what is there
 }
 
 // readRecords reads a pilot's records, the oldest first, and judges who wrote them.
@@ -33,6 +35,9 @@ func (c *pilotCase) readRecords() []*pilotRecord {
 		var err error
 		if r.at, err = time.Parse(time.RFC3339, r.At); err != nil {
 			r.doubt = fmt.Sprintf("%s does not say when it was", name)
+		}
+		if proof := c.f.Proofs[name]; proof.Vouched() {
+			r.vouched = proof.Source
 		}
 		if r.known = r.at; c.f.ProvenAt[name].After(r.at) {
 			r.known = c.f.ProvenAt[name]
@@ -81,7 +86,7 @@ func (c *pilotCase) unproven(r *pilotRecord) string {
 
 // unfit says why whom a record names may not write it. Installed are sites that had installed the pilot by then.
 func (c *pilotCase) unfit(r *pilotRecord, installed map[string]bool) string {
-	may, as := c.p.Writers(r.PilotRecord, installed)
+	may, as := c.p.Writers(&r.PilotRecord, installed)
 	switch roles := c.p.Roles; {
 	case as == "":
 		return ""

@@ -21,13 +21,16 @@ type siteLife struct {
 
 // judgeSites follows what sites said, and what was halted and resumed meanwhile, from the oldest record on.
 func (j *pilotJudge) judgeSites() {
-	at := map[string]int{}
-	for _, site := range j.sites {
-		at[site] = len(j.lives)
+	at, n := make(map[string]int, len(j.sites)), len(j.steps)
+	j.lives, j.now.Sites = make([]siteLife, 0, len(j.sites)), make([]SiteNow, 0, len(j.sites))
+	since := make([]time.Time, n*len(j.sites))
+	for i, site := range j.sites {
+		at[site] = i
 		s := j.p.Sites[site]
-		j.lives = append(j.lives, siteLife{since: make([]time.Time, len(j.steps)),
+		j.lives = append(j.lives, siteLife{since: since[i*n : (i+1)*n : (i+1)*n],
 			SiteNow: SiteNow{Site: site, Wave: max(s.Wave, 1), Contact: s.Contact, Answer: "no-answer", State: "none"}})
 	}
+	j.ran = make([]time.Time, len(j.steps))
 	called := j.calledAt()
 	failed := map[string]bool{}
 	for _, r := range j.made {
@@ -102,6 +105,9 @@ func (j *pilotJudge) deploy(l *siteLife, r *pilotRecord) int {
 		for k := range l.since[:step+1] {
 			if l.since[k].IsZero() || r.known.Before(l.since[k]) {
 				l.since[k] = r.known
+			}
+			if j.ran[k].IsZero() || r.at.Before(j.ran[k]) {
+				j.ran[k] = r.at
 			}
 		}
 		from = step + 1

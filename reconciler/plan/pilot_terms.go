@@ -38,7 +38,7 @@ func (c *pilotCase) agree(now time.Time) {
 			open = append(open, r)
 		}
 	}
-	slices.SortStableFunc(open, func(a, b *pilotRecord) int { return a.known.Compare(b.known) }) // of those known at once, the oldest first
+	slices.SortStableFunc(open, t.order)
 	open = t.link(open, c.f.Agreed)
 	t.who = t.may(c.p)
 	for _, r := range open {
@@ -47,9 +47,9 @@ func (c *pilotCase) agree(now time.Time) {
 	t.gate = Gate{Name: "agreement", Verdict: GatePending, Who: t.who, Do: fmt.Sprintf("pomona pilot %s agree", c.name)}
 	switch last := t.last(); {
 	case t.lost != "":
-		t.gate.Why, t.gate.Do = t.lost, "put it back as it was"
+		t.gate.Why, t.gate.Do = t.lost, "put it back as it was, or have an operator vouch for another one: "+c.do("vouch RECORD")
 	case last != nil && last.Terms == t.now:
-		t.gate.Verdict, t.gate.Records = GatePass, recordNames(last)
+		t.gate.Verdict, t.gate.Records, t.gate.Why = GatePass, recordNames(last), last.vouched
 	case last != nil:
 		t.gate.Why = fmt.Sprintf("what the pilot says of itself is not what %s agreed to (%s)", last.By, last.name)
 	default:
@@ -78,7 +78,6 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 			open = slices.Delete(open, at, at+1)
 		case i == len(before)-1:
 			t.chain, t.lost = nil, fmt.Sprintf("%s, which was agreed last, is not there any more as it was", agreed.Record)
-			return open
 		}
 	}
 	for {
@@ -86,7 +85,7 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 		if i < 0 {
 			return open
 		}
-		t.chain = append(t.chain, open[i])
+		t.chain, t.lost = append(t.chain, open[i]), ""
 		open = slices.Delete(open, i, i+1)
 	}
 }
@@ -94,9 +93,21 @@ func (t *pilotTerms) link(open []*pilotRecord, before []observed.Agreed) []*pilo
 // agreed is the chain as a generation has it.
 func (c *pilotCase) agreed() (chain []observed.Agreed) {
 	for _, r := range c.terms.chain {
-		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known})
+		chain = append(chain, observed.Agreed{Pilot: c.name, Record: r.name, Digest: r.Digest(), Known: r.known, Expires: r.Expires})
 	}
 	return chain
+}
+
+// order has agreements in the order in which they became known: of those known at once, the oldest first, and of those of one second, that to the terms as
+// they are last.
+func (t *pilotTerms) order(a, b *pilotRecord) int {
+	switch then := cmp.Or(a.known.Compare(b.known), a.at.Compare(b.at)); {
+	case then != 0 || (a.Terms == t.now) == (b.Terms == t.now):
+		return then
+	case a.Terms == t.now:
+		return 1
+	}
+	return -1
 }
 
 // trust has anybody whose record is proven halt a pilot while its terms are not agreed: who can break these can name himself in them anyway. Only whom
@@ -117,12 +128,19 @@ func (c *pilotCase) trust() {
 	}
 }
 
-// lastDay is until when a pilot runs: as long as its terms are not agreed, as the last agreement has it.
+// lastDay is until when a pilot runs: as long as its terms are not agreed, as the last agreement has it, also if that is not there any more.
 func (c *pilotCase) lastDay() string {
-	if last := c.terms.last(); c.terms.unagreed != "" && last != nil && validDay(last.Expires) {
-		return last.Expires
+	day := ""
+	if n := len(c.f.Agreed); n > 0 {
+		day = c.f.Agreed[n-1].Expires
 	}
-	return c.p.Expires
+	if last := c.terms.last(); last != nil {
+		day = last.Expires
+	}
+	if c.terms.unagreed == "" || !validDay(day) {
+		return c.p.Expires
+	}
+	return day
 }
 
 // withdraws says whether a record withdraws a pilot, by one who may agree to its terms: nobody gets anything by that.
@@ -138,11 +156,15 @@ func (t *pilotTerms) last() *pilotRecord {
 	return t.chain[len(t.chain)-1]
 }
 
-// follows says whether an agreement counts after those that do. One that was made before the last of them says nothing new.
+// follows says whether an agreement counts after those that do: anybody's for which an operator vouches. One that was made before the last of them says
+// nothing new.
 func (t *pilotTerms) follows(r *pilotRecord) bool {
 	last := t.last()
+	if r.vouched != "" {
+		return true
+	}
 	if last == nil {
-		return r.Owner != "" && samePerson(r.Owner, r.By)
+		return t.lost == "" && r.Owner != "" && samePerson(r.Owner, r.By)
 	}
 	return !r.at.Before(last.at) && last.namesAgreeing(r.By)
 }
@@ -213,7 +235,7 @@ func (c *pilotCase) unagreed(now time.Time) PilotNow {
 }
 
 // haltedAnyway is why a pilot that has been opened is halted whatever its terms say, if nobody has let it go on since: by the last halt, by FECs that the
-// ledger saw fail, or by those that fail now, which are to be remembered.
+// ledger saw fail, or by those that fail now, which are to be remembered; or by sites that have failed, which records say for ever.
 func (c *pilotCase) haltedAnyway(now time.Time) (why string, failed pilotTrouble) {
 	var opened, resumed time.Time
 	for _, at := range c.f.Opened {
@@ -237,7 +259,7 @@ func (c *pilotCase) haltedAnyway(now time.Time) (why string, failed pilotTrouble
 		opened = resumed
 	}
 	failed = c.failedSince(opened, now)
-	why = cmp.Or(why, failed.why)
+	why = cmp.Or(why, failed.why, c.failedSites(opened, now))
 	if at := c.f.Tripped; !at.IsZero() && !at.After(now) && !resumed.After(at) {
 		why = cmp.Or(why, c.f.TrippedWhy, "too many failed with it")
 	}
@@ -259,10 +281,34 @@ func (c *pilotCase) failedSince(from, now time.Time) (t pilotTrouble) {
 			t.at = f.Since
 		}
 	}
-	if slices.Sort(names); len(names) > 0 {
-		t.why = fmt.Sprintf("%s failed with it: nobody has agreed how many may", desired.Few(names))
-	}
+	t.why = tooMany(names)
 	return t
+}
+
+// failedSites is why sites halt a pilot that have failed since a time, by the last that each has proven, whoever speaks for it now.
+func (c *pilotCase) failedSites(from, now time.Time) string {
+	last := map[string]*pilotRecord{}
+	for _, r := range c.records {
+		if r.Kind == desired.RecordDeployment && c.unproven(r) == "" && !r.known.After(now) {
+			last[r.Site] = r
+		}
+	}
+	var names []string
+	for site, r := range last {
+		if r.State == "failed" && !r.at.Before(from) {
+			names = append(names, site)
+		}
+	}
+	return tooMany(names)
+}
+
+// tooMany is why those halt a pilot who have failed with it; empty: none has.
+func tooMany(failed []string) string {
+	if len(failed) == 0 {
+		return ""
+	}
+	slices.Sort(failed)
+	return desired.Few(failed) + " failed with it: nobody has agreed how many may"
 }
 
 // ended has what was seen to end a pilot end it still, whoever the terms name now, and whatever there is now to be ended.

@@ -23,6 +23,14 @@ func (l *life) agrees(name, by string) {
 	l.record(name, by, desired.RecordAgreement, l.p.Agreement(by, ""))
 }
 
+// agreesTwice has its owner agree to the terms, change them and agree to them again, within a second.
+func (l *life) agreesTwice(first, second string) {
+	l.agrees(first, owner)
+	l.as(func(r *desired.PilotRoles) { r.Testers = append(slices.Clone(r.Testers), "zoe@example.org") })
+	l.wait(-time.Hour)
+	l.agrees(second, owner)
+}
+
 // agreed is a pilot of FECs whose first wave is open, and whose owner has agreed to its terms.
 func agreed() *life {
 	l := newFECPilot()
@@ -62,16 +70,18 @@ func TestWhoMayDoWhatIsAgreed(t *testing.T) {
 		doubted string // records
 		who     string
 	}{
-		"agreed":          {func(*life) {}, plan.GatePass, "", owner + " " + coordinator},
-		"by nobody":       {func(l *life) { delete(l.p.Records, "agreement-1") }, plan.GatePending, "", owner},
-		"by nobody known": {func(l *life) { delete(l.f.Proofs, "agreement-1") }, plan.GateNeedsApproval, "agreement-1", owner},
-		"of other terms":  {later, plan.GatePending, "", owner + " " + coordinator},
-		"by an outsider":  {func(l *life) { later(l); l.agrees("agreement-2", outsider) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
-		"by a tester":     {func(l *life) { later(l); l.agrees("agreement-2", tester) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
-		"by its owner":    {func(l *life) { later(l); l.agrees("agreement-2", owner) }, plan.GatePass, "", owner + " " + coordinator},
-		"by coordinator":  {func(l *life) { later(l); l.agrees("agreement-2", coordinator) }, plan.GatePass, "", owner + " " + coordinator},
-		"put back":        {func(l *life) { was := l.p.Roles; later(l); l.p.Roles = was }, plan.GatePass, "", owner + " " + coordinator},
-		"of the future":   {func(l *life) { later(l); l.agrees("agreement-2", owner); l.wait(-time.Minute) }, plan.GatePending, "", owner + " " + coordinator},
+		"agreed":                               {func(*life) {}, plan.GatePass, "", owner + " " + coordinator},
+		"by nobody":                            {func(l *life) { delete(l.p.Records, "agreement-1") }, plan.GatePending, "", owner},
+		"by nobody known":                      {func(l *life) { delete(l.f.Proofs, "agreement-1") }, plan.GateNeedsApproval, "agreement-1", owner},
+		"of other terms":                       {later, plan.GatePending, "", owner + " " + coordinator},
+		"by an outsider":                       {func(l *life) { later(l); l.agrees("agreement-2", outsider) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
+		"by a tester":                          {func(l *life) { later(l); l.agrees("agreement-2", tester) }, plan.GateNeedsApproval, "agreement-2", owner + " " + coordinator},
+		"by its owner":                         {func(l *life) { later(l); l.agrees("agreement-2", owner) }, plan.GatePass, "", owner + " " + coordinator},
+		"by coordinator":                       {func(l *life) { later(l); l.agrees("agreement-2", coordinator) }, plan.GatePass, "", owner + " " + coordinator},
+		"put back":                             {func(l *life) { was := l.p.Roles; later(l); l.p.Roles = was }, plan.GatePass, "", owner + " " + coordinator},
+		"twice in a second, the last by name":  {func(l *life) { later(l); l.agreesTwice("agreement-2", "agreement-3") }, plan.GatePass, "", owner + " " + coordinator},
+		"twice in a second, the first by name": {func(l *life) { later(l); l.agreesTwice("agreement-3", "agreement-2") }, plan.GatePass, "", owner + " " + coordinator},
+		"of the future":                        {func(l *life) { later(l); l.agrees("agreement-2", owner); l.wait(-time.Minute) }, plan.GatePending, "", owner + " " + coordinator},
 		"forged": {func(l *life) {
 			later(l)
 			l.agrees("agreement-2", owner)
@@ -574,6 +584,37 @@ func TestALostLedgerMakesNobodyTheOwner(t *testing.T) {
 	})
 }
 
+// TestWhatAnOperatorVouchesForCounts whomever the agreement before it names, from then on, and also where that has gone.
+func TestWhatAnOperatorVouchesForCounts(t *testing.T) {
+	for name, gone := range map[string]bool{"they have left": false, "what they agreed to is gone": true} {
+		l := agreed()
+		l.f.Agreed = l.judge().Agreed
+		if gone {
+			delete(l.p.Records, "agreement-1")
+		}
+		l.p.Owner = tester
+		l.as(func(r *desired.PilotRoles) { r.Coordinator = "cleo@example.org" })
+		l.agrees("agreement-2", tester)
+		l.change("agreement-2", func(r *desired.PilotRecord) { r.At = pilotDawn.Format(time.RFC3339) }) // however old it is
+		if n := l.judge(); n.Unagreed == "" || slices.Contains(n.MayAgree, tester) {
+			t.Errorf("%s: %v may agree: %q", name, n.MayAgree, n.Unagreed)
+		}
+		l.wait(time.Hour)
+		why := observed.VouchedBy("opal", "they have left")
+		l.f.Proofs["agreement-2"] = observed.Proof{By: tester, Source: why}
+		l.f.ProvenAt = map[string]time.Time{"agreement-2": l.now}
+		n := l.judge()
+		if g := find(t, n.Gates, "staffed/agreement"); n.Unagreed != "" || g.Verdict != plan.GatePass || g.Why != why || strings.Join(n.MayAgree, " ") != tester+" cleo@example.org" {
+			t.Errorf("%s: vouched for, %v may agree: %+v", name, n.MayAgree, g)
+		}
+		l.p.Owner = outsider
+		l.agrees("agreement-3", outsider)
+		if n := l.judge(); n.Unagreed == "" || slices.Contains(n.MayAgree, outsider) {
+			t.Errorf("%s: then %v may agree: %q", name, n.MayAgree, n.Unagreed)
+		}
+	}
+}
+
 // TestWhatWasAgreedLastDoesNotGo: without it, nobody knows who may do what.
 func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 	for name, change := range map[string]func(*life){
@@ -587,7 +628,9 @@ func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 	} {
 		l := agreed()
 		l.f.Agreed = l.judge().Agreed
+		day := l.p.Expires
 		change(l)
+		l.p.Expires = "2028-09-30"
 		l.as(func(r *desired.PilotRoles) { r.Coordinator = outsider })
 		l.record("halt-1", tester, desired.RecordHalt, desired.PilotRecord{Reason: sentence})
 		l.record("resume-1", outsider, desired.RecordResume, desired.PilotRecord{Reason: sentence})
@@ -595,6 +638,9 @@ func TestWhatWasAgreedLastDoesNotGo(t *testing.T) {
 		n := l.judge()
 		if want := "agreement-1, which was agreed last, is not there any more as it was"; !strings.HasPrefix(n.Unagreed, want) || len(n.MayAgree) > 0 || n.State != plan.PilotHalted {
 			t.Errorf("%s: it is %s, %v may agree: %q", name, n.State, n.MayAgree, n.Unagreed)
+		}
+		if n.LastDay != day {
+			t.Errorf("%s: its last day is %s, and was agreed to be %s", name, n.LastDay, day)
 		}
 	}
 }

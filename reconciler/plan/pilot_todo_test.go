@@ -38,6 +38,9 @@ func TestWhoseTurnItIs(t *testing.T) {
 	requested.p.Branches, requested.p.Roles, requested.p.Tracker = nil, nil, ""
 	untracked := newSitePilot()
 	untracked.p.Tracker = ""
+	checked := newSitePilot()
+	checked.record("freeze-1", coordinator, desired.RecordFreeze, desired.PilotRecord{Subject: checked.f.Subject, Closure: &desired.RPMClosure{}})
+	checked.record("report-1", tester, desired.RecordReport, desired.PilotRecord{Subject: checked.f.Subject, Compat: "new-service", Checks: passes(nil)})
 	unsigned := func(l *life, subject string) *life {
 		l.f.Signed[subject] = "ce-1.0.rpm: nobody has signed it"
 		return l
@@ -70,6 +73,7 @@ func TestWhoseTurnItIs(t *testing.T) {
 		"nobody is appointed": {requested, "staffed roles by olga@example.org: pomona pilot cream staff | staffed testers by olga@example.org: pomona pilot cream staff | " +
 			"staffed tracker by olga@example.org: pomona pilot cream staff"},
 		"no tracker":              {untracked, "staffed tracker by carla@example.org: pomona pilot cream staff"},
+		"checked":                 {checked, "mirrored authorisation by aldo@example.org: pomona pilot cream authorise | mirrored notes by dev@example.org: pomona pilot cream notes"},
 		"no packages":             {unpacked, "staffed branches by dev@example.org, carla@example.org: pomona pilot cream add-packages"},
 		"a site has not answered": {answered, "deployed call-closed by gamma@example.org: pomona pilot cream join SITE --answer interested"},
 		"a blocker":               {blocked, "deployed blockers by dev@example.org: "},

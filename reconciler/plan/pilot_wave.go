@@ -394,14 +394,21 @@ func (j *pilotJudge) missing(w *waveCourse) (whys []string) {
 		if j.ofSites() || m.runs(0) || slices.Contains(j.f.Reported, m.name) {
 			continue
 		}
+		why := ""
 		switch f, ok := j.fec(m.name); {
 		case !ok:
-			whys = append(whys, m.name+" has proven nothing")
+			why = m.name + " has proven nothing"
 		case f.State != "running":
-			whys = append(whys, m.name+" is "+f.State)
+			why = m.name + " is " + f.State
 		case f.Version != j.p.Version:
-			whys = append(whys, strings.TrimSpace(m.name+" runs "+f.Version))
+			why = strings.TrimSpace(m.name + " runs " + f.Version)
+		default:
+			continue
 		}
+		if slices.Contains(j.f.Left, m.name) {
+			why += ", which was given it and has been taken out of the wave: put it back, or have fewer be enough"
+		}
+		whys = append(whys, why)
 	}
 	return whys
 }

@@ -53,7 +53,7 @@ type Plan struct {
 	Releases []Retained       `json:"releases"`
 	// of a comparison with another commit: what becomes otherwise in campaigns, by name
 	Campaigns []CampaignChange `json:"campaigns"`
-	// likewise in pilots, by name; also of a pull request
+	// what becomes otherwise in pilots, by name
 	Pilots     []PilotChange `json:"pilots"`
 	PilotsFrom string        `json:"pilotsFrom,omitempty"` // by what pilots were judged
 	Tree       tree.Tree     `json:"-"`

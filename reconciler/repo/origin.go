@@ -3,7 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
-	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -22,7 +22,7 @@ type Saying struct {
 // Sayings are the commits, up to where the search starts, that changed files with all words of a list, by the index of the list, ancestors first.
 // Merges are followed to all their parents.
 func (c *Changes) Sayings(ctx context.Context, words [][]string) ([][]Saying, error) {
-	s := sayings{Changes: c, words: words, blobs: map[plumbing.Hash][]bool{}, trees: map[plumbing.Hash][]wording{}}
+	s := newSayings(c, words)
 	all, err := c.ancestorsFirst(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for records: %w", err)
@@ -78,19 +78,74 @@ func (c *Changes) ancestorsFirst(ctx context.Context) (all []*object.Commit, err
 	return all, nil
 }
 
-// wording is a file that has all words of a list.
-type wording struct {
-	words int
-	path  string
-	id    plumbing.Hash
-}
-
-// sayings remember what files and folders have.
+// sayings remember of which lists files and folders have all words.
 type sayings struct {
 	*Changes
 	words [][]string
-	blobs map[plumbing.Hash][]bool
-	trees map[plumbing.Hash][]wording
+	ends  map[[endBytes]byte][]int // lists by the end of their first word, by which few are alike
+	short []int                    // lists whose first word is shorter
+	blobs map[plumbing.Hash]lists
+	trees map[plumbing.Hash]lists
+	read  map[plumbing.Hash]*object.Tree
+}
+
+const endBytes = 8
+
+func newSayings(c *Changes, words [][]string) *sayings {
+	s := &sayings{Changes: c, words: words, ends: map[[endBytes]byte][]int{}, blobs: map[plumbing.Hash]lists{}, trees: map[plumbing.Hash]lists{},
+		read: map[plumbing.Hash]*object.Tree{}}
+	for i, list := range words {
+		if len(list) == 0 || len(list[0]) < endBytes {
+			s.short = append(s.short, i)
+			continue
+		}
+		end := [endBytes]byte([]byte(list[0][len(list[0])-endBytes:]))
+		s.ends[end] = append(s.ends[end], i)
+	}
+	return s
+}
+
+// lists are some of the lists of words, by a bit each. None has no bits at all.
+type lists []uint64
+
+func (l *lists) set(i int) {
+	for len(*l) <= i/64 {
+		*l = append(*l, 0)
+	}
+	(*l)[i/64] |= 1 << (i % 64)
+}
+
+func (l *lists) join(o lists) {
+	for len(*l) < len(o) {
+		*l = append(*l, 0)
+	}
+	for i, word := range o {
+		(*l)[i] |= word
+	}
+}
+
+// meet leaves what others have too.
+func (l lists) meet(o lists) {
+	for i := range l {
+		if i < len(o) {
+			l[i] &= o[i]
+		} else {
+			l[i] = 0
+		}
+	}
+}
+
+func (l lists) has(i int) bool { return i/64 < len(l) && l[i/64]&(1<<(i%64)) != 0 }
+
+// all are the numbers of lists.
+func (l lists) all(yield func(int) bool) {
+	for i, word := range l {
+		for ; word != 0; word &= word - 1 {
+			if !yield(i*64 + bits.TrailingZeros64(word)) {
+				return
+			}
+		}
+	}
 }
 
 func (s *sayings) look(at *object.Commit, out [][]Saying) error {
@@ -102,17 +157,19 @@ func (s *sayings) look(at *object.Commit, out [][]Saying) error {
 	if err != nil {
 		return err
 	}
-	differ := changed(now, nil)
+	differ := slices.Clone(now)
 	for _, p := range parents {
-		was, err := s.tree(p.TreeHash)
+		var here lists
+		if err := s.changed(at.TreeHash, p.TreeHash, &here); err != nil {
+			return err
+		}
+		differ.meet(here)
+	}
+	for i := range differ.all {
+		own, err := s.of(nil, "", at.TreeHash, i)
 		if err != nil {
 			return err
 		}
-		here := changed(now, was)
-		maps.DeleteFunc(differ, func(words int, _ bool) bool { return !here[words] })
-	}
-	for i := range differ {
-		own := of(now, i)
 		say := Saying{Commit: at.Hash.String()}
 		for _, h := range at.ParentHashes {
 			say.Parents = append(say.Parents, h.String())
@@ -125,42 +182,106 @@ func (s *sayings) look(at *object.Commit, out [][]Saying) error {
 	return nil
 }
 
-// changed are the lists of words of which other files have all than before, or the same otherwise.
-func changed(now, was []wording) map[int]bool {
-	for len(now) > 0 && len(was) > 0 && now[0] == was[0] {
-		now, was = now[1:], was[1:]
+// changed adds the lists of which other files have all words in one folder than in another, or the same otherwise.
+func (s *sayings) changed(now, was plumbing.Hash, differ *lists) error {
+	if now == was {
+		return nil
 	}
-	for len(now) > 0 && len(was) > 0 && now[len(now)-1] == was[len(was)-1] {
-		now, was = now[:len(now)-1], was[:len(was)-1]
+	has, err := s.tree(now)
+	if err != nil {
+		return err
 	}
-	lists, before := map[int]bool{}, map[wording]bool{}
-	for _, w := range was {
-		before[w] = true
+	had, err := s.tree(was)
+	if err != nil || len(has) == 0 && len(had) == 0 {
+		return err
 	}
-	for _, w := range now {
-		if !before[w] {
-			lists[w.words] = true
+	before := map[string]object.TreeEntry{}
+	old, err := s.folder(was)
+	if err != nil {
+		return err
+	}
+	for _, e := range old.Entries {
+		before[e.Name] = e
+	}
+	fresh, err := s.folder(now)
+	if err != nil {
+		return err
+	}
+	for _, e := range fresh.Entries {
+		o, ok := before[e.Name]
+		delete(before, e.Name)
+		switch {
+		case ok && o.Hash == e.Hash && o.Mode == e.Mode:
+			continue
+		case ok && o.Mode == filemode.Dir && e.Mode == filemode.Dir:
+			err = s.changed(e.Hash, o.Hash, differ)
+		case ok && o.Hash == e.Hash && o.Mode.IsFile() && e.Mode.IsFile(): // it may be run now, and says the same
+		default:
+			if err = s.add(e, differ); err == nil && ok {
+				err = s.add(o, differ)
+			}
 		}
-		delete(before, w)
+		if err != nil {
+			return err
+		}
 	}
-	for w := range before {
-		lists[w.words] = true
+	for _, o := range before {
+		if err := s.add(o, differ); err != nil {
+			return err
+		}
 	}
-	return lists
+	return nil
 }
 
-// of are the files with the words of one list.
-func of(all []wording, words int) (own []wording) {
-	for _, w := range all {
-		if w.words == words {
-			own = append(own, w)
+// add adds the lists of which something in a folder has all words.
+func (s *sayings) add(e object.TreeEntry, to *lists) error {
+	has, err := s.entryLists(e)
+	to.join(has)
+	return err
+}
+
+// entryLists are the lists of which something in a folder has all words.
+func (s *sayings) entryLists(e object.TreeEntry) (lists, error) {
+	switch {
+	case e.Mode == filemode.Dir:
+		return s.tree(e.Hash)
+	case e.Mode.IsFile() && strings.HasSuffix(e.Name, ".cue"):
+		return s.blob(e.Hash)
+	}
+	return nil, nil
+}
+
+// spoken is a file that has all words of a list.
+type spoken struct {
+	path string
+	id   plumbing.Hash
+}
+
+// of adds the files in a folder with all words of one list.
+func (s *sayings) of(files []spoken, at string, folder plumbing.Hash, list int) ([]spoken, error) {
+	t, err := s.folder(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range t.Entries {
+		has, err := s.entryLists(e)
+		switch {
+		case err != nil:
+			return nil, err
+		case !has.has(list):
+		case e.Mode == filemode.Dir:
+			if files, err = s.of(files, at+e.Name+"/", e.Hash, list); err != nil {
+				return nil, err
+			}
+		default:
+			files = append(files, spoken{at + e.Name, e.Hash})
 		}
 	}
-	return own
+	return files, nil
 }
 
 // adds says whether one of some files has each word in a line that it has in no parent.
-func (s *sayings) adds(files []wording, parents []*object.Commit, words int) (bool, error) {
+func (s *sayings) adds(files []spoken, parents []*object.Commit, words int) (bool, error) {
 	b := blame{Changes: s.Changes}
 	for _, f := range files {
 		now, err := b.text(f.id)
@@ -197,44 +318,46 @@ func (s *sayings) adds(files []wording, parents []*object.Commit, words int) (bo
 	return false, nil
 }
 
-// tree are the files with words in a folder, each folder looked at once.
-func (s *sayings) tree(id plumbing.Hash) ([]wording, error) {
-	if found, ok := s.trees[id]; ok {
-		return found, nil
+// maxRead is how many folders are remembered: those of a commit and of those before it.
+const maxRead = 256
+
+// folder reads a folder.
+func (s *sayings) folder(id plumbing.Hash) (*object.Tree, error) {
+	if t, ok := s.read[id]; ok {
+		return t, nil
 	}
 	t, err := object.GetTree(s.git.Storer, id)
 	if err != nil {
 		return nil, fmt.Errorf("read folder %s: %w", id, err)
 	}
-	var all []wording
+	if len(s.read) == maxRead {
+		clear(s.read)
+	}
+	s.read[id] = t
+	return t, nil
+}
+
+// tree are the lists of which files in a folder have all words, each folder looked at once.
+func (s *sayings) tree(id plumbing.Hash) (lists, error) {
+	if found, ok := s.trees[id]; ok {
+		return found, nil
+	}
+	t, err := s.folder(id)
+	if err != nil {
+		return nil, err
+	}
+	var all lists
 	for _, e := range t.Entries {
-		switch {
-		case e.Mode == filemode.Dir:
-			below, err := s.tree(e.Hash)
-			if err != nil {
-				return nil, err
-			}
-			for _, w := range below {
-				all = append(all, wording{w.words, e.Name + "/" + w.path, w.id})
-			}
-		case e.Mode.IsFile() && strings.HasSuffix(e.Name, ".cue"):
-			has, err := s.blob(e.Hash)
-			if err != nil {
-				return nil, err
-			}
-			for i, whole := range has {
-				if whole {
-					all = append(all, wording{i, e.Name, e.Hash})
-				}
-			}
+		if err := s.add(e, &all); err != nil {
+			return nil, err
 		}
 	}
 	s.trees[id] = all
 	return all, nil
 }
 
-// blob says which lists of words a file has.
-func (s *sayings) blob(id plumbing.Hash) ([]bool, error) {
+// blob are the lists of which a file has all words.
+func (s *sayings) blob(id plumbing.Hash) (has lists, err error) {
 	if has, ok := s.blobs[id]; ok {
 		return has, nil
 	}
@@ -242,9 +365,22 @@ func (s *sayings) blob(id plumbing.Hash) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	has := make([]bool, len(s.words))
-	for i, words := range s.words {
-		has[i] = !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
+	whole := func(i int) {
+		if !slices.ContainsFunc(s.words[i], func(word string) bool { return !strings.Contains(text, word) }) {
+			has.set(i)
+		}
+	}
+	for _, i := range s.short {
+		whole(i)
+	}
+	if len(s.ends) > 0 {
+		for at := 0; at+endBytes <= len(text); at++ {
+			for _, i := range s.ends[[endBytes]byte([]byte(text[at:at+endBytes]))] {
+				if !has.has(i) {
+					whole(i)
+				}
+			}
+		}
 	}
 	s.blobs[id] = has
 	return has, nil

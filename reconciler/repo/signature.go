@@ -64,6 +64,29 @@ func (s *Signers) Verify(raw []byte) (who string, err error) {
 	return "", errors.New("its signature is neither of SSH nor of GPG")
 }
 
+// People are those whose signatures count now, as Verify says who they are; nobody, where the files cannot be read.
+func (s *Signers) People() (people []string) {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refresh() != nil {
+		return nil
+	}
+	for _, signer := range s.ssh {
+		if signer.covers(s.now()) {
+			people = append(people, signer.principals)
+		}
+	}
+	for _, key := range s.gpg {
+		if _, signs := key.SigningKey(s.now()); signs && key.PrimaryIdentity() != nil {
+			people = append(people, key.PrimaryIdentity().Name)
+		}
+	}
+	return people
+}
+
 // refresh reads the files if they have changed. One that cannot be read lets nobody in.
 func (s *Signers) refresh() error {
 	stamp := s.stampOf()

@@ -51,6 +51,9 @@ func TestSignedBySSH(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := signers.People(); len(got) != 1 {
+		t.Errorf("of three, of whom one's time is over and one signs files, there are %q", got)
+	}
 	o := u.options()
 	o.Signers = signers
 	m := open(t, o)
@@ -200,6 +203,9 @@ func TestSignedByGPG(t *testing.T) {
 	signers, err := repo.OpenSigners(repo.SignerFiles{GPG: keyring}, time.Now)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := signers.People(); len(got) != 1 || got[0] != "known@example.org" {
+		t.Errorf("of two, of whom one's time is over, there are %q", got)
 	}
 	o := u.options()
 	o.Signers = signers

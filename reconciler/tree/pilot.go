@@ -26,6 +26,8 @@ type PilotPlace struct {
 	Kept []PilotPin `json:"kept,omitempty"`
 	// Deployed is what sites have of a pilot that now states something else: it stays with them. Nil: it states what they have.
 	Deployed *PilotDeployed `json:"deployed,omitempty"`
+	// Had are FECs that were given it before, of which the rest of this does not tell: they count still.
+	Had []PilotPin `json:"had,omitempty"`
 	// Withheld is why a pilot that stays as it was, or is not served at all, is not brought further: another's fault is not every pilot's.
 	Withheld string `json:"withheld,omitempty"`
 }
