@@ -50,7 +50,7 @@ var rooms = map[string][]string{
 	"boot":      {"artifact", "tree"},
 	"collect":   {"artifact", "durable", "remote", "desired", "tree"},
 	"restart":   {"remote", "desired", "observed"},
-	"serve":     {"artifact", "durable", "store", "tree", "observed", "report"},
+	"serve":     {"artifact", "durable", "store", "tree", "observed", "plan", "report"},
 	"submit":    {"durable", "engine", "desired", "observed"},
 	// many FECs in one process, for demos and tests
 	"boot/crowd": {"artifact", "tree"},
@@ -74,7 +74,7 @@ var owners = map[string][]string{
 	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
-	"github.com/klauspost/":          {"build", "collect", "rpm"},
+	"github.com/klauspost/":          {"build", "collect", "rpm", "serve"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},
 	"github.com/adhocore/gronx":      {"desired"},

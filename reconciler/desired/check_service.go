@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ func (s Service) Check() Problems {
 	c.listener("admin", s.AdminAddress())
 	if s.Webhooks != "" {
 		c.listener("webhooks", s.Webhooks)
+	}
+	if s.Pages != nil {
+		c.pages(*s.Pages)
 	}
 	for _, name := range sortedKeys(s.Sites) {
 		c.site(s, name)
@@ -50,6 +54,19 @@ func (c *serviceChecker) listener(at, address string) {
 		}
 	}
 	c.taken[address] = at
+}
+
+// pages looks at what says who looks at them.
+func (c *serviceChecker) pages(p Pages) {
+	c.listener(CUEPath("pages", "listen"), p.Listen)
+	if p.Login == nil {
+		return
+	}
+	for i, from := range p.Login.From {
+		if _, err := netip.ParsePrefix(from); err != nil {
+			c.problem(fmt.Sprintf("pages.login.from[%d]", i), fmt.Sprintf("%q is no range of addresses", from), "write an address and how many bits of it count: 127.0.0.1/32")
+		}
+	}
 }
 
 // splitAddress is the host and the port of an address; no host for all that the machine has.

@@ -85,6 +85,8 @@ func TestServiceProblems(t *testing.T) {
 		"no group":           {`, client: "jobsub", group: "linac"}`, `, client: "jobsub"}`, `sites.test.engines.grid.htcondor: jobsub wants to know the group`},
 		"two questions":      {`elog: command:`, `elog: url: "https://elog.example.org", elog: command:`, `sites.test.services.elog: it is asked in one way`},
 		"API listener":       {`listen: "127.0.0.1:8091"`, `listen: "127.0.0.1:8090"`, `sites.test.submissions.listen: sites.test.listen listens on :8090 already`},
+		"pages' listener":    {`listen: "127.0.0.1:8083"`, `listen: "127.0.0.1:9090"`, `pages.listen: admin listens on 127.0.0.1:9090 already`},
+		"no range":           {`"::1/128"`, `"::1/129"`, `pages.login.from[1]: "::1/129" is no range of addresses`},
 		"not CUE":            {`admin:    "127.0.0.1:9090"`, `admin:    "127.0.0.1:9090`, `pomona.cue:124:11: string literal not terminated`},
 		"set twice":          {`admin:    "127.0.0.1:9090"`, `admin: "127.0.0.1:9090", admin: ":9"`, `admin: set twice`},
 	} {
