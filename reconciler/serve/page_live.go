@@ -50,7 +50,7 @@ func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
 	to := http.NewResponseController(w)
 	w.Header().Set("Content-Type", eventText)
 	w.Header().Set("X-Accel-Buffering", "no") // of nginx
-	seen, next := s.Changes.after()
+	_, next := s.Changes.after()
 	say := func(format string, args ...any) bool {
 		_, err := fmt.Fprintf(w, format, args...)
 		return err == nil && to.Flush() == nil
@@ -67,7 +67,8 @@ func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case <-next:
-			if seen, next = s.Changes.after(); !say("id: %d\nevent: changed\ndata:\n\n", seen) {
+			var n int64
+			if n, next = s.Changes.after(); !say("id: %d\nevent: changed\ndata:\n\n", n) {
 				return
 			}
 			select {
