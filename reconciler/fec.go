@@ -20,6 +20,9 @@ import (
 // shownReports are as many as are shown of one FEC.
 const shownReports = 20
 
+// ErrNoFEC says that neither the site nor the root has a FEC of a name.
+var ErrNoFEC = errors.New("there is no FEC")
+
 // FEC is how one FEC is: by what its branch wants, with a Repo and a Loader; by what the root serves; and by what it said.
 // It only reads. A FEC may be named by its host.
 func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
@@ -86,9 +89,9 @@ func (x *fecSeen) unknown() error {
 		known = append(known, f.Name)
 	}
 	if near := desired.Suggest(x.Name, append(known, slices.Collect(maps.Keys(x.site.FECs))...)); near != "" {
-		return fmt.Errorf("there is no FEC %s: did you mean %s?", x.Name, near)
+		return fmt.Errorf("%w %s: did you mean %s?", ErrNoFEC, x.Name, near)
 	}
-	return fmt.Errorf("there is no FEC %s: pomona status --fecs lists them", x.Name)
+	return fmt.Errorf("%w %s: pomona status --fecs lists them", ErrNoFEC, x.Name)
 }
 
 // wanted is what the branch says.

@@ -13,7 +13,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
-// Fleet is how every FEC is for which something is published. It only reads.
+// Fleet is how every FEC is for which something is published; nothing is counted (report.Fleet.Only). It only reads.
 func (r *Reconciler) Fleet(ctx context.Context) (report.Fleet, error) {
 	status, err := r.Status(ctx)
 	if err != nil {
@@ -24,7 +24,7 @@ func (r *Reconciler) Fleet(ctx context.Context) (report.Fleet, error) {
 		out.Differs = fmt.Sprintf("%s: %s", a.Outcome, a.Reason)
 	}
 	if status.FECs == nil {
-		return out.Only(report.FleetFilter{}), nil
+		return out, nil
 	}
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r *Reconciler) Fleet(ctx context.Context) (report.Fleet, error) {
 		}
 		out.FECs = append(out.FECs, x)
 	}
-	return out.Only(report.FleetFilter{}), nil
+	return out, nil
 }
 
 // keptBy is the hold that keeps a FEC as it is; empty: none does.

@@ -20,7 +20,8 @@ import (
 // pilotsJudged is how far the pilots of a commit are at one moment, and what was known of them then.
 type pilotsJudged struct {
 	w       wanted
-	facts   map[string]plan.PilotFacts
+	facts   map[string]plan.PilotFacts // beside what the ledger knows
+	judged  map[string]plan.PilotFacts // with that
 	had     map[string][]tree.PilotPin // FECs that were given what a pilot offers
 	unsure  map[string]string          // why something that would take a pilot back is not known, by pilot
 	now     []plan.PilotNow            // by name
@@ -29,7 +30,6 @@ type pilotsJudged struct {
 	places  []tree.PilotPlace          // that a tree is to have, by name
 	agreed  []observed.Agreed          // that a generation is to have, by name
 	known   pilotLedger                // by which they were judged
-	nothing map[string]string          // why no record counts of a pilot, by name
 }
 
 // state takes over what a commit says.
@@ -57,7 +57,7 @@ func (w wanted) offered() map[string][]observed.HeldPilot {
 // pilots works out how far the pilots of a commit are, and what a tree is to have of them. One that is in trouble, or of which something is not
 // known, stays as it was published; no other has to wait for it.
 func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Generation, in []observed.Hold, have observed.Root) pilotsJudged {
-	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	j := pilotsJudged{w: w}
 	if len(w.stated.Pilots) == 0 {
 		return j
 	}
@@ -74,7 +74,7 @@ func (r *Reconciler) pilots(ctx context.Context, w wanted, published observed.Ge
 
 // pilotFacts finds what is known of the pilots of a commit beside what the ledger says.
 func (r *Reconciler) pilotFacts(ctx context.Context, j *pilotsJudged, published observed.Generation) {
-	j.had = map[string][]tree.PilotPin{}
+	j.facts, j.unsure, j.had = map[string]plan.PilotFacts{}, map[string]string{}, map[string][]tree.PilotPin{}
 	for name, p := range j.w.stated.Pilots {
 		f := plan.PilotFacts{Subject: j.w.subjects[name], Deployed: r.deployed(ctx, j.w, name, published)}
 		if p.Scope == desired.PilotOfFECs {
@@ -95,16 +95,20 @@ func (r *Reconciler) deployed(ctx context.Context, w wanted, name string, publis
 	if was == nil || len(plan.DeployedSubjects(p, p, *was)) == 0 {
 		return nil
 	}
-	then := p
-	if published.Commit != w.commit.ID {
-		before, err := r.publishedBefore(ctx, published.Commit)
-		if err != nil {
-			r.Log.Warn("what sites have of a pilot is what the wanted commit states", "pilot", name, "because", err) // an operator has accepted that
-		} else {
-			then = before.Pilots[name]
-		}
+	return plan.Deployed(name, p, r.statedThen(ctx, w, published, name).Pilots[name], *was)
+}
+
+// statedThen is the site as the published commit states it, by which people have what a pilot has given them; as the wanted one does, if nobody can read that.
+func (r *Reconciler) statedThen(ctx context.Context, w wanted, published observed.Generation, pilot string) desired.Site {
+	if published.Commit == "" || published.Commit == w.commit.ID {
+		return w.stated
 	}
-	return plan.Deployed(name, p, then, *was)
+	site, err := r.publishedBefore(ctx, published.Commit)
+	if err != nil {
+		r.Log.Warn("what a pilot has given is what the wanted commit states", "pilot", pilot, "because", err) // an operator has accepted that
+		return w.stated
+	}
+	return site
 }
 
 // had are the FECs that have been given what a pilot of FECs offers, as far as the published generation tells.
@@ -114,12 +118,8 @@ func (r *Reconciler) had(ctx context.Context, w wanted, published observed.Gener
 		return nil
 	}
 	then := w.stated
-	if was.Kept == nil && published.Commit != "" && published.Commit != w.commit.ID {
-		if loaded, err := r.load(ctx, published.Commit); err == nil {
-			then = loaded.stated
-		} else {
-			r.Log.Warn("FECs that were given a pilot's release are those of the wanted commit", "pilot", name, "because", err)
-		}
+	if was.Kept == nil {
+		then = r.statedThen(ctx, w, published, name)
 	}
 	return plan.PilotHad(then, *was)
 }
@@ -135,7 +135,7 @@ func (j pilotsJudged) fecs() (all []runKey) {
 // judgePilots works out how far pilots are by what the ledger knows now.
 func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published observed.Generation, in []observed.Hold) {
 	known := r.pilotLedger(ctx, j.fecs())
-	j.now, j.free, j.agreed, j.unasked, j.known, j.nothing = nil, nil, nil, nil, known, map[string]string{}
+	j.now, j.free, j.agreed, j.unasked, j.known, j.judged = nil, nil, nil, nil, known, map[string]plan.PilotFacts{}
 	for _, name := range slices.Sorted(maps.Keys(j.w.stated.Pilots)) {
 		p, f := j.w.stated.Pilots[name], j.facts[name]
 		f.Agreed = r.agreedBefore(j.w, published, name)
@@ -151,12 +151,12 @@ func (r *Reconciler) judgePilots(ctx context.Context, j *pilotsJudged, published
 			now = now.As(plan.Stay(now.Place, placeOf(published, name), stillOffered(j.w, name, f.Deployed), why))
 		}
 		if nothing != "" {
-			now.Place.Withheld, j.nothing[name] = nothing, nothing
+			now.Place.Withheld = nothing
 		}
 		if unasked && now.Unagreed != "" {
 			j.unasked = append(j.unasked, name)
 		}
-		j.now, j.free = append(j.now, now), append(j.free, now.Place)
+		j.now, j.free, j.judged[name] = append(j.now, now), append(j.free, now.Place), f
 		chain := now.Agreed
 		if len(chain) == 0 {
 			chain = f.Agreed // nobody knows what was agreed last
@@ -170,16 +170,7 @@ func (r *Reconciler) unagreed(ctx context.Context, w wanted, now plan.PilotNow, 
 	was := placeOf(published, now.Name)
 	place := plan.Unagreed(now.Place, was, now.Unagreed)
 	if was != nil && place.Kept == nil && now.Scope == desired.PilotOfFECs {
-		then := w.stated
-		if published.Commit != "" && published.Commit != w.commit.ID {
-			site, err := r.publishedBefore(ctx, published.Commit)
-			if err == nil {
-				then = site
-			} else {
-				r.Log.Warn("FECs of a pilot to whose terms nobody has agreed are those of the wanted commit", "pilot", now.Name, "because", err)
-			}
-		}
-		place.Kept = plan.PinsOf(then, *was)
+		place.Kept = plan.PinsOf(r.statedThen(ctx, w, published, now.Name), *was)
 	}
 	return now.As(place)
 }

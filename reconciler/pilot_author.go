@@ -184,7 +184,11 @@ func (a *PilotAuthor) look(ctx context.Context, t *target, name string, w wanted
 		seen.At = last
 	}
 	f := plan.PilotFacts{Proofs: map[string]observed.Proof{}, Unmet: map[string][]string{}, Signed: map[string]string{}, Masked: map[string][]string{}, Members: w.site.PilotMembers(p)}
-	if err := a.know(ctx, t, &seen, &f); err != nil {
+	published := observed.Generation{}
+	if a.Known != nil {
+		published = (&Reconciler{Root: a.Known.root}).published()
+	}
+	if err := a.know(ctx, t, &seen, &f, published); err != nil {
 		return seen, err
 	}
 	for record, r := range p.Records {
@@ -194,7 +198,9 @@ func (a *PilotAuthor) look(ctx context.Context, t *target, name string, w wanted
 	}
 	f.Subject, _ = seen.subject("") // without one, nothing is frozen
 	if seen.known {
-		f.Deployed = a.deployed(name, p)
+		if was := placeOf(published, name); was != nil && len(plan.Strays(name, p, was.Deployed)) > 0 {
+			f.Deployed = was.Deployed
+		}
 		if err := a.reconciler().repositoryFacts(ctx, w, name, &f); err != nil {
 			seen.unread = err.Error()
 		}
@@ -211,13 +217,12 @@ func (a *PilotAuthor) look(ctx context.Context, t *target, name string, w wanted
 	return seen, nil
 }
 
-// know adds what the ledger knows of a pilot, if there is one.
-func (a *PilotAuthor) know(ctx context.Context, t *target, seen *PilotSeen, f *plan.PilotFacts) error {
+// know adds what the ledger knows of a pilot, if there is one, beside what is published.
+func (a *PilotAuthor) know(ctx context.Context, t *target, seen *PilotSeen, f *plan.PilotFacts, published observed.Generation) error {
 	if a.Known == nil {
 		return nil
 	}
 	r := a.reconciler()
-	published := (&Reconciler{Root: a.Known.root}).published()
 	if was := placeOf(published, seen.Name); was != nil {
 		f.Members, f.Left = plan.PilotTakes(seen.Site, seen.Pilot, plan.PilotHad(seen.Site, *was))
 	}
@@ -241,15 +246,6 @@ func (a *PilotAuthor) know(ctx context.Context, t *target, seen *PilotSeen, f *p
 	k.seen(seen.Name, f, nil, time.Time{})
 	f.FECs, seen.known = k.runs(seen.Pilot, f.Members, in), true
 	return nil
-}
-
-// deployed is what sites have of a pilot that states something else now, as it is published; nil: it states that, or nothing is published.
-func (a *PilotAuthor) deployed(name string, p desired.Pilot) *tree.PilotDeployed {
-	was := placeOf((&Reconciler{Root: a.Known.root}).published(), name)
-	if was == nil || len(plan.Strays(name, p, was.Deployed)) == 0 {
-		return nil
-	}
-	return was.Deployed
 }
 
 // reconciler is one that finds out what the service finds out.

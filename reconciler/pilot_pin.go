@@ -17,7 +17,7 @@ import (
 // pilotPins are what pilots put on a FEC of a commit that is placed beside a generation, or are to put there; those that are over put nothing there.
 func (r *Reconciler) pilotPins(ctx context.Context, w wanted, g observed.Generation, fec string) (pins []report.PilotPin) {
 	pilots := map[string]desired.Pilot{}
-	j := pilotsJudged{facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	j := pilotsJudged{facts: map[string]plan.PilotFacts{}}
 	for name, p := range w.stated.Pilots {
 		if p.Scope != desired.PilotOfFECs {
 			continue
@@ -49,8 +49,7 @@ func (r *Reconciler) pilotPins(ctx context.Context, w wanted, g observed.Generat
 		if pin.State == plan.PilotClosed {
 			pin.Until = ""
 		}
-		over := slices.Contains([]string{plan.PilotClosed, plan.PilotDenied, plan.PilotExpired}, pin.State)
-		if pin.Given || !over && pin.Own != pin.Version {
+		if pin.Given || !plan.PilotIsOver(pin.State) && pin.Own != pin.Version {
 			pins = append(pins, pin)
 		}
 	}

@@ -90,15 +90,11 @@ func (r *Reconciler) rememberTrips(ctx context.Context, pilots []plan.PilotNow) 
 func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation) (judgedPilots, error) {
 	here := *r
 	here.Payloads = r.Payloads.Local()
-	j := pilotsJudged{w: w, facts: map[string]plan.PilotFacts{}, unsure: map[string]string{}}
+	j := pilotsJudged{w: w}
 	here.pilotFacts(ctx, &j, g)
 	holds, _, _ := r.Records.read(ctx)
 	r.judgePilots(ctx, &j, g, holds)
 	for i, now := range j.now {
-		f := j.facts[now.Name]
-		f.Agreed = r.agreedBefore(w, g, now.Name)
-		_, _ = r.proofs(j.known, j.nothing[now.Name], now.Name, w.stated.Pilots[now.Name], &f) // what it says of them is in f
-		j.facts[now.Name] = f
 		if r.Withheld != nil {
 			if found, ok := r.Withheld.Load(now.Name); ok {
 				why, _ := found.(string)
@@ -106,7 +102,7 @@ func (r *Reconciler) seenOf(ctx context.Context, w wanted, g observed.Generation
 			}
 		}
 	}
-	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.facts, free: j.free, unsure: j.unsure, unasked: j.unasked}
+	out := judgedPilots{site: w.stated, commit: g.Commit, now: j.now, facts: j.judged, free: j.free, unsure: j.unsure, unasked: j.unasked}
 	if r.Records != nil && !errors.Is(j.known.err, ledger.ErrNone) {
 		out.unread = j.known.err
 	}
@@ -136,8 +132,7 @@ func (r *Reconciler) pilotedFECs(ctx context.Context) map[string]bool {
 	}
 	fecs := map[string]bool{}
 	for name, p := range s.commit.stated.Pilots {
-		over := slices.Contains([]string{plan.PilotClosed, plan.PilotDenied, plan.PilotExpired}, placeIn(s.generation.Givens.Pilots, name).State)
-		if p.Scope != desired.PilotOfFECs || over || desired.Expired(p.Expires, r.Now()) {
+		if p.Scope != desired.PilotOfFECs || plan.PilotIsOver(placeIn(s.generation.Givens.Pilots, name).State) || desired.Expired(p.Expires, r.Now()) {
 			continue
 		}
 		for _, fec := range slices.Concat(plan.PilotMembers(s.commit.stated, p)...) {

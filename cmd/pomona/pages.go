@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
@@ -54,7 +55,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 		Fleet:   loop.Reconciler.Fleet,
 		FEC: func(ctx context.Context, name string) (report.FEC, error) {
 			f, err := loop.Reconciler.FEC(ctx, name)
-			if err != nil && strings.HasPrefix(err.Error(), "there is no FEC ") {
+			if errors.Is(err, reconciler.ErrNoFEC) {
 				err = serve.ErrNotThere
 			}
 			return f, err

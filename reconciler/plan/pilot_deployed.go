@@ -33,7 +33,7 @@ func Deployed(name string, p, then desired.Pilot, was tree.PilotPlace) *tree.Pil
 // DeployedSubjects are the packages that sites may have by a published place: those that were mirrored, once a wave has been given any. What the records of
 // the pilot do not know of nobody has by them: it is set back to what was before. What only they know of nobody has yet.
 func DeployedSubjects(p, then desired.Pilot, was tree.PilotPlace) (subjects []string) {
-	if p.Scope != desired.PilotOfSites || !opened(was) && !slices.Contains([]string{PilotHalted, PilotClosed, PilotDenied, PilotExpired}, was.State) {
+	if p.Scope != desired.PilotOfSites || !opened(was) && was.State != PilotHalted && !PilotIsOver(was.State) {
 		return nil
 	}
 	for name, r := range p.Records {

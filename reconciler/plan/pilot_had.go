@@ -10,7 +10,7 @@ import (
 // PilotHad are the FECs that have been given what a pilot offers, by a place of it and the site that this was published of: each in the first wave in
 // which it was. Of a pilot that was over by then, nobody asks.
 func PilotHad(then desired.Site, was tree.PilotPlace) (had []tree.PilotPin) {
-	if isOver(was.State) {
+	if PilotIsOver(was.State) {
 		return nil
 	}
 	pins := was.Kept
@@ -27,7 +27,8 @@ func PilotHad(then desired.Site, was tree.PilotPlace) (had []tree.PilotPin) {
 	return had
 }
 
-func isOver(state string) bool {
+// PilotIsOver says whether a pilot in a state has ended, one way or another.
+func PilotIsOver(state string) bool {
 	return state == PilotClosed || state == PilotDenied || state == PilotExpired
 }
 
@@ -56,7 +57,7 @@ func PilotTakes(s desired.Site, p desired.Pilot, had []tree.PilotPin) (members [
 
 // Had are those FECs of a site that were given what a pilot offers of which its place does not tell otherwise.
 func Had(s desired.Site, place tree.PilotPlace, had []tree.PilotPin) (rest []tree.PilotPin) {
-	if isOver(place.State) {
+	if PilotIsOver(place.State) {
 		return nil
 	}
 	pins := place.Kept

@@ -196,7 +196,7 @@ func (p Pilot) silent() (names []string) {
 
 // Ended says that nobody need do anything about it any more.
 func (p Pilot) Ended() bool {
-	return p.State == plan.PilotClosed || p.State == plan.PilotDenied || p.State == plan.PilotExpired
+	return plan.PilotIsOver(p.State)
 }
 
 // Needs says that somebody must look at it: it has stopped, or is late.

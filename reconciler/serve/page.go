@@ -60,8 +60,8 @@ func (p Pages) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.index)
 	mux.HandleFunc("GET /-/assets/{name}", asset)
-	mux.HandleFunc("GET /{site}/{$}", p.of(func(r *http.Request, s *SeenSite) (shown, error) { return fleetPage(r, s) }))
-	mux.HandleFunc("GET /{site}/fecs/{fec}", p.of(func(r *http.Request, s *SeenSite) (shown, error) { return fecPage(r, s) }))
+	mux.HandleFunc("GET /{site}/{$}", p.of(fleetPage))
+	mux.HandleFunc("GET /{site}/fecs/{fec}", p.of(fecPage))
 	mux.HandleFunc("GET /{site}/changes", p.changes)
 	small, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ExceptContentTypes([]string{eventText}))
 	if err != nil {
@@ -81,7 +81,6 @@ type shown struct {
 // page is what a template gets.
 type page struct {
 	Title, Site, Who string
-	Here             string // path of the page
 	Value            any
 }
 
@@ -168,7 +167,7 @@ func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown
 		kind, err = jsonText, indented(&b, x.json)
 	} else {
 		who, _ := r.Context().Value(whoKey{}).(string)
-		err = pageTemplates[x.template].ExecuteTemplate(&b, "page", page{x.title, site, who, r.URL.Path, x.value})
+		err = pageTemplates[x.template].ExecuteTemplate(&b, "page", page{x.title, site, who, x.value})
 	}
 	if err != nil {
 		p.Log.Error("showed no page", "path", r.URL.Path, "err", err)
@@ -219,7 +218,6 @@ var pageTemplates = func() map[string]*template.Template {
 		"asset":  func(file string) string { return "/-/assets/" + assetNames[file] },
 		"minute": observed.Minute,
 		"short":  func(commit string) string { return commit[:min(12, len(commit))] },
-		"join":   strings.Join,
 	}).ParseFS(pageFiles, "page/frame.tmpl"))
 	all := map[string]*template.Template{}
 	for _, name := range []string{"sites", "fleet", "fec"} {
