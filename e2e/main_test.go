@@ -262,6 +262,9 @@ func (w world) start(more ...string) *service {
 
 func (p *service) end(signal os.Signal) error {
 	p.t.Helper()
+	if p.t.Failed() {
+		signal = syscall.SIGQUIT // it says where it is
+	}
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		p.t.Error(err)
 	}

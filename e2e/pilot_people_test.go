@@ -60,7 +60,12 @@ func newListeners(t *testing.T) *listeners {
 			h.on(r.Context())
 		}
 	}))
-	t.Cleanup(people.Close)
+	t.Cleanup(func() {
+		people.Close()
+		if t.Failed() {
+			t.Logf("people got %v", h.got())
+		}
+	})
 	h.url = people.URL
 	return h
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -55,14 +56,26 @@ type Pages struct {
 	Site  func(name string) (*SeenSite, bool)
 }
 
+// sitePages are the pages of a site, by their paths below it.
+var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
+	"{$}":        fleetPage,
+	"fecs/{fec}": fecPage,
+}
+
+// navigation are the pages of a site that lead to all others, in order.
+var navigation = []struct{ Title, Path string }{
+	{"fleet", ""},
+}
+
 // Handler answers those who look.
 func (p Pages) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.index)
 	mux.HandleFunc("GET /-/assets/{name}", asset)
-	mux.HandleFunc("GET /{site}/{$}", p.of(fleetPage))
-	mux.HandleFunc("GET /{site}/fecs/{fec}", p.of(fecPage))
 	mux.HandleFunc("GET /{site}/changes", p.changes)
+	for at, see := range sitePages {
+		mux.HandleFunc("GET /{site}/"+at, p.of(see))
+	}
 	small, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ExceptContentTypes([]string{eventText}))
 	if err != nil {
 		panic(err) // the options are constants
@@ -72,9 +85,9 @@ func (p Pages) Handler() http.Handler {
 
 // shown is a page: its template, and the value that is its JSON too.
 type shown struct {
-	template string
+	template string // the name of its file
 	title    string
-	value    any
+	value    any // of the template
 	json     any
 }
 
@@ -217,11 +230,16 @@ var pageTemplates = func() map[string]*template.Template {
 	frame := template.Must(template.New("frame").Funcs(template.FuncMap{
 		"asset":  func(file string) string { return "/-/assets/" + assetNames[file] },
 		"minute": observed.Minute,
+		"pages":  func() any { return navigation },
 		"short":  func(commit string) string { return commit[:min(12, len(commit))] },
 	}).ParseFS(pageFiles, "page/frame.tmpl"))
 	all := map[string]*template.Template{}
-	for _, name := range []string{"sites", "fleet", "fec"} {
-		all[name] = template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, "page/"+name+".tmpl"))
+	files, err := fs.Glob(pageFiles, "page/*.tmpl")
+	if err != nil {
+		panic(err) // the pattern is constant
+	}
+	for _, file := range files {
+		all[strings.TrimSuffix(path.Base(file), ".tmpl")] = template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, file))
 	}
 	return all
 }()
