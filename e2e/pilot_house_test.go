@@ -56,6 +56,7 @@ func (h *house) serves(more string) {
 		}
 	})
 	eventually(h.t, "it is served", func() bool { return get("http://"+h.listen+"/-/readyz") == 200 })
+	h.service.tellsOfPilots()
 }
 
 // dies has the service killed, and starts it anew.

@@ -102,7 +102,14 @@ func newTownhall(t *testing.T) *townhall {
 		t.Fatal(err)
 	}
 	eventually(t, "it is served as configured", func() bool { return strings.Contains(c.log(), "configuration read") && c.answers("linac") })
+	c.tellsOfPilots()
 	return h
+}
+
+// tellsOfPilots waits until people are told of what becomes of pilots: what is so before is past, and nobody is told.
+func (p *service) tellsOfPilots() {
+	p.t.Helper()
+	eventually(p.t, "people are told of pilots", func() bool { return strings.Contains(p.log(), "people are told of pilots from now on") })
 }
 
 // smtpd is a real SMTP server.

@@ -199,6 +199,9 @@ func (t *PilotTeller) decide(ctx context.Context, j judgedPilots) error {
 	if err := t.Records.Use(ctx, func(l *ledger.Ledger) error { return l.Broadcast(ctx, new, ways, now) }); err != nil {
 		return err
 	}
+	if !begun {
+		t.Log.Info("people are told of pilots from now on", "past", len(new))
+	}
 	for _, b := range new {
 		t.Log.Info("broadcast", "pilot", b.Pilot, "kind", b.Kind, "about", b.About, "title", b.Title, "past", b.Past)
 	}
