@@ -74,7 +74,7 @@ type explanation struct {
 	w      wanted
 	beside observed.Generation // by which pilots are placed
 	kept   []plan.Retained
-	values any // the site as JSON has it
+	values map[string]any // the site as JSON has it, with one of its FECs, by that one
 }
 
 func (x *explanation) read(ctx context.Context) (err error) {
@@ -95,14 +95,19 @@ func (x *explanation) read(ctx context.Context) (err error) {
 	x.place(&w)
 	x.site, x.w = w.site, w
 	x.kept = plan.Retain(x.site)
-	b, err := json.Marshal(x.loaded.Site)
+	return nil
+}
+
+// asJSON is a site as JSON has it.
+func asJSON(s desired.Site) (v any, err error) {
+	b, err := json.Marshal(s)
 	if err == nil {
-		err = json.Unmarshal(b, &x.values)
+		err = json.Unmarshal(b, &v)
 	}
 	if err != nil {
-		return fmt.Errorf("read site: %w", err)
+		return nil, fmt.Errorf("read site: %w", err)
 	}
-	return nil
+	return v, nil
 }
 
 // place gives FECs what pilots offer them as it is published: with the commit, or else now. One that is held at the commit has what it had.
@@ -188,7 +193,10 @@ func (x *explanation) value() (tree.Origin, error) {
 	if err != nil {
 		return tree.Origin{}, err
 	}
-	at := x.values
+	at, err := asJSON(x.loaded.Site)
+	if err != nil {
+		return tree.Origin{}, err
+	}
 	for i, part := range parts {
 		next, ok := field(at, part)
 		if !ok {
@@ -245,10 +253,30 @@ func describe(v any) string {
 	return "struct"
 }
 
-// scalar is the value at a CUE path, if it is no struct or list, as JSON.
+// scalar is the value at a CUE path, if it is no struct or list, as JSON. Of the site's FECs, most of what it has, only the one that the path names is looked at.
 func (x *explanation) scalar(path string) string {
 	parts, err := desired.ParseCUEPath(path)
-	at, ok := x.values, err == nil
+	if err != nil {
+		return ""
+	}
+	fec, _ := parts[min(1, len(parts)-1)].(string)
+	f, ok := x.loaded.Site.FECs[fec]
+	if parts[0] != desired.FECScope || !ok {
+		fec = ""
+	}
+	at, known := x.values[fec]
+	if !known {
+		site := x.loaded.Site
+		site.FECs = map[string]desired.FEC{fec: f}
+		if at, err = asJSON(site); err != nil {
+			return ""
+		}
+		if x.values == nil {
+			x.values = map[string]any{}
+		}
+		x.values[fec] = at
+	}
+	ok = true
 	for _, part := range parts {
 		if ok {
 			at, ok = field(at, part)
@@ -410,6 +438,26 @@ func (x *explanation) changed(ctx context.Context, sources []report.Source) erro
 			continue
 		}
 		s.Changed = &report.Change{Commit: c.ID, Time: c.Time, Author: c.Author, Subject: c.Subject}
+	}
+	return pullsOf(ctx, changes, sources)
+}
+
+// pullsOf fills in which pull requests brought changes.
+func pullsOf(ctx context.Context, changes *repo.Changes, sources []report.Source) error {
+	var ids []string
+	for _, s := range sources {
+		if s.Changed != nil {
+			ids = append(ids, s.Changed.Commit)
+		}
+	}
+	messages, err := changes.Brought(ctx, ids)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, s := range sources {
+		if s.Changed != nil && err == nil { // else nobody knows
+			s.Changed.Pull = repo.PullOf(messages[s.Changed.Commit])
+		}
 	}
 	return nil
 }

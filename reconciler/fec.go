@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
@@ -31,7 +32,10 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 		return report.FEC{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close() // only read
-	past, current, err := observe.Past(root)
+	if alias, err := root.Readlink(tree.CurrentLink + "/fecs/" + name); err == nil && !strings.Contains(alias, "/") {
+		name = alias
+	}
+	past, current, err := observe.PastOf(root, name)
 	if err != nil {
 		return report.FEC{}, err
 	}
@@ -41,10 +45,7 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 			x.current = p
 		}
 	}
-	if alias, err := root.Readlink(tree.CurrentLink + "/fecs/" + name); err == nil && x.indexed(x.current, alias) != nil {
-		x.Name = alias
-	}
-	if x.status, err = r.Status(ctx); err != nil {
+	if x.status, err = r.status(ctx, false); err != nil {
 		return x.FEC, err
 	}
 	x.wanted(ctx)
@@ -85,7 +86,8 @@ func (x *fecSeen) indexed(p observed.Past, fec string) *tree.IndexedFEC {
 
 func (x *fecSeen) unknown() error {
 	var known []string
-	for _, f := range x.current.Index.FECs {
+	index, _ := observe.Index(x.root, x.current.Number) // then nobody knows
+	for _, f := range index.FECs {
 		known = append(known, f.Name)
 	}
 	if near := desired.Suggest(x.Name, append(known, slices.Collect(maps.Keys(x.site.FECs))...)); near != "" {
@@ -99,7 +101,7 @@ func (x *fecSeen) wanted(ctx context.Context) {
 	if x.Repo == nil || x.Loader == nil {
 		return
 	}
-	w, err := x.load(ctx, x.Branch)
+	w, err := x.seen(ctx, x.Branch)
 	if err != nil {
 		x.troubled = err.Error()
 		return
@@ -123,9 +125,8 @@ func (x *fecSeen) said(ctx context.Context) error {
 	if x.Records == nil {
 		return nil
 	}
-	return x.Records.Use(ctx, func(l *ledger.Ledger) error {
-		all, err := observe.Said(ctx, l)
-		x.Said = all[x.Name]
+	return x.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
+		x.Said, err = observe.SaidBy(ctx, l, x.Name)
 		if err == nil {
 			x.Reports, err = observe.ReportsOf(ctx, l, x.Name, shownReports)
 		}

@@ -290,7 +290,10 @@ func (r *Reconciler) publishable(ctx context.Context, commit string) error {
 const fewPasses = 10
 
 // Status is how a root is, from what lies in it and, with a Repo, what its branch names.
-func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
+func (r *Reconciler) Status(ctx context.Context) (report.Status, error) { return r.status(ctx, true) }
+
+// status is likewise how a root is; without its fleet, it does not say how FECs are.
+func (r *Reconciler) status(ctx context.Context, fleet bool) (report.Status, error) {
 	s := report.Status{Holds: []observed.Hold{}, Overrides: []observed.Override{}, Blocked: []plan.Blocked{}, Passes: []observed.Pass{}, Hooks: []report.Hook{}}
 	have, err := r.see()
 	if err != nil {
@@ -303,7 +306,7 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 	var said map[string]observed.Said
 	if r.Records != nil {
 		err := r.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
-			if s.Passes, err = observe.Passes(ctx, l, fewPasses); err == nil {
+			if s.Passes, err = observe.Passes(ctx, l, fewPasses); err == nil && fleet {
 				said, err = observe.Said(ctx, l)
 			}
 			s.Hooks, _ = failingHooks(ctx, l) // a ledger of an older version, which is only read, knows none
@@ -312,12 +315,14 @@ func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
 		if err != nil && !errors.Is(err, ledger.ErrNone) {
 			s.Trouble = err.Error()
 		}
+	}
+	if r.Records != nil && fleet {
 		restarts, err := r.Restarts(ctx)
 		if err == nil && (restarts.Pause.Reason != "" || len(restarts.FECs) > 0) { // likewise
 			s.Restarts = &restarts
 		}
 	}
-	if have.Current > 0 && s.Trouble == "" { // else nobody knows whether they are silent
+	if have.Current > 0 && s.Trouble == "" && fleet { // else nobody knows whether they are silent
 		fecs := report.FECsOf(have.Index.FECs, said, r.pilotedFECs(ctx), r.Now())
 		s.FECs = &fecs
 	}
@@ -354,7 +359,7 @@ func (r *Reconciler) stated(ctx context.Context, have observed.Root, head string
 	if len(plan.SiteHolds(in)) > 0 {
 		head = plan.SiteCommit(plan.SiteHolds(in), have.LastCommit())
 	}
-	w, err := r.load(ctx, head)
+	w, err := r.seen(ctx, head)
 	if err != nil {
 		return nil // a pass says why
 	}

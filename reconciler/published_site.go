@@ -9,6 +9,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -19,6 +20,8 @@ type PublishedSite struct {
 	mu      sync.Mutex
 	link    string // to the generation
 	is      servedSite
+	seen    wanted                        // what was looked at last of what commits state
+	why     map[string]report.Explanation // of what is published, by FEC
 }
 
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has
@@ -73,7 +76,27 @@ func (p *PublishedSite) known(root *os.Root) (servedSite, bool) {
 func (p *PublishedSite) remember(s servedSite) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link, p.is = tree.GenerationPath(s.generation.Number), s
+	p.link, p.is, p.why = tree.GenerationPath(s.generation.Number), s, nil
+}
+
+// seen is what a commit states, for those who look: it is remembered until they look at another one. Nobody may change it.
+func (r *Reconciler) seen(ctx context.Context, rev string) (wanted, error) {
+	c, err := r.Repo.Resolve(rev)
+	if err != nil || r.Served == nil {
+		return r.load(ctx, rev)
+	}
+	r.Served.mu.Lock()
+	w := r.Served.seen
+	r.Served.mu.Unlock()
+	if w.commit.ID == c.ID {
+		return w, nil
+	}
+	if w, err = r.load(ctx, c.ID); err == nil {
+		r.Served.mu.Lock()
+		r.Served.seen = w
+		r.Served.mu.Unlock()
+	}
+	return w, err
 }
 
 func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (servedSite, error) {

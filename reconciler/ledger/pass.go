@@ -37,12 +37,25 @@ func (l *Ledger) AddPass(ctx context.Context, p Pass) error {
 
 // Passes are the last n, newest first.
 func (l *Ledger) Passes(ctx context.Context, n int) ([]Pass, error) {
-	return read(ctx, l, "read passes", func(scan func(...any) error) (p Pass, err error) {
-		var started, ended int64
-		err = scan(&started, &ended, &p.Wanted, &p.Published, &p.Generation, &p.Tree, &p.Outcome, &p.Reason, &p.Blocked)
-		p.Started, p.Ended = unstamp(started), unstamp(ended)
-		return p, err
-	}, "SELECT started, ended, wanted, published, generation, tree, outcome, reason, blocked FROM passes ORDER BY id DESC LIMIT ?", n)
+	return read(ctx, l, "read passes", scanPass, passColumns+" ORDER BY id DESC LIMIT ?", n)
+}
+
+// PassAt is the last that had ended at a time; false: none is known.
+func (l *Ledger) PassAt(ctx context.Context, at time.Time) (Pass, bool, error) {
+	found, err := read(ctx, l, "read passes", scanPass, passColumns+" WHERE ended <= ? ORDER BY id DESC LIMIT 1", stamp(at))
+	if err != nil || len(found) == 0 {
+		return Pass{}, false, err
+	}
+	return found[0], true, nil
+}
+
+const passColumns = "SELECT started, ended, wanted, published, generation, tree, outcome, reason, blocked FROM passes"
+
+func scanPass(scan func(...any) error) (p Pass, err error) {
+	var started, ended int64
+	err = scan(&started, &ended, &p.Wanted, &p.Published, &p.Generation, &p.Tree, &p.Outcome, &p.Reason, &p.Blocked)
+	p.Started, p.Ended = unstamp(started), unstamp(ended)
+	return p, err
 }
 
 // Accept remembers the last commit of a branch that was accepted.

@@ -130,6 +130,20 @@ func (l *Ledger) Evidence(ctx context.Context) (map[string]FECReport, error) {
 	return out, err
 }
 
+// LatestOf are the last report of a FEC, and the last of which it is certain who sent it; nil for none.
+func (l *Ledger) LatestOf(ctx context.Context, fec string) (last, proven *FECReport, err error) {
+	for i, to := range []**FECReport{&last, &proven} {
+		rs, err := read(ctx, l, "read reports", scanReport, "SELECT fec, "+reportColumns+" FROM latest_reports WHERE fec = ? AND proven = ?", fec, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(rs) > 0 {
+			*to = &rs[0]
+		}
+	}
+	return last, proven, nil
+}
+
 // ForgetProofs forgets the last that FECs have proven: what they report counts as anybody's.
 func (l *Ledger) ForgetProofs(ctx context.Context, fecs []string) error {
 	return l.atomically(ctx, "forget proofs", func(tx *sql.Tx) error {

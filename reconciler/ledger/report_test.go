@@ -40,6 +40,14 @@ func TestReportsAreKeptByFECAndTheLastOfEachIsKnown(t *testing.T) {
 	if d := cmp.Diff(map[string]ledger.FECReport{"a": said("a", "ssh", 2)}, evidence); d != "" || err != nil {
 		t.Errorf("evidence (-want +got), %v:\n%s", err, d)
 	}
+	for fec, e := range evidence {
+		if last, proven, err := l.LatestOf(t.Context(), fec); err != nil || last == nil || proven == nil || *last != latest[0] || *proven != e {
+			t.Errorf("of %s alone: %+v, %+v, %v", fec, last, proven, err)
+		}
+	}
+	if last, proven, err := l.LatestOf(t.Context(), "b"); err != nil || last == nil || proven != nil {
+		t.Errorf("of b alone: %+v, %+v, %v", last, proven, err)
+	}
 	of, err := l.ReportsOf(t.Context(), "a", 3)
 	if d := cmp.Diff([]ledger.FECReport{preview, said("a", "report", 3), said("a", "ssh", 2)}, of); d != "" || err != nil {
 		t.Errorf("of a (-want +got), %v:\n%s", err, d)

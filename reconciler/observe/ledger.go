@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -29,10 +30,24 @@ func Passes(ctx context.Context, l *ledger.Ledger, n int) ([]observed.Pass, erro
 	passes, err := l.Passes(ctx, n)
 	out := make([]observed.Pass, len(passes))
 	for i, p := range passes {
-		out[i] = observed.Pass{Started: p.Started, Ended: p.Ended, Wanted: p.Wanted, Published: p.Published, Generation: p.Generation,
-			Outcome: p.Outcome, Reason: p.Reason, Blocked: json.RawMessage(p.Blocked)}
+		out[i] = passOf(p)
 	}
 	return out, err
+}
+
+// PassAt is the last pass of a ledger that had ended at a time; nil: none is known.
+func PassAt(ctx context.Context, l *ledger.Ledger, at time.Time) (*observed.Pass, error) {
+	found, known, err := l.PassAt(ctx, at)
+	if err != nil || !known {
+		return nil, err
+	}
+	p := passOf(found)
+	return &p, nil
+}
+
+func passOf(p ledger.Pass) observed.Pass {
+	return observed.Pass{Started: p.Started, Ended: p.Ended, Wanted: p.Wanted, Published: p.Published, Generation: p.Generation,
+		Outcome: p.Outcome, Reason: p.Reason, Blocked: json.RawMessage(p.Blocked)}
 }
 
 // Said is what each FEC said last, by FEC.
@@ -53,6 +68,12 @@ func Said(ctx context.Context, l *ledger.Ledger) (map[string]observed.Said, erro
 		out[r.FEC] = said
 	}
 	return out, err
+}
+
+// SaidBy is what one FEC said last.
+func SaidBy(ctx context.Context, l *ledger.Ledger, fec string) (observed.Said, error) {
+	last, proven, err := l.LatestOf(ctx, fec)
+	return observed.Said{Last: (*observed.FECReport)(last), Proven: (*observed.FECReport)(proven)}, err
 }
 
 // ReportsOf are the last n of a FEC, newest first.

@@ -14,6 +14,21 @@ import (
 // Past are the generations of a root that are there, newest first, and the number of the current one. The root may be
 // written meanwhile: what is pruned while it is read counts as gone.
 func Past(root *os.Root) (past []observed.Past, current int64, err error) {
+	return pastBy(root, Index)
+}
+
+// PastOf are likewise all generations, but of what they hold only one FEC.
+func PastOf(root *os.Root, fec string) (past []observed.Past, current int64, err error) {
+	return pastBy(root, func(root *os.Root, n int64) (x tree.Index, err error) {
+		b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.IndexFile)
+		if f, there := tree.FindFEC(b, fec); there {
+			x.FECs = []tree.IndexedFEC{f}
+		}
+		return x, err
+	})
+}
+
+func pastBy(root *os.Root, index func(*os.Root, int64) (tree.Index, error)) (past []observed.Past, current int64, err error) {
 	names, err := durable.Names(root, tree.GenerationsFolder)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list generations: %w", err)
@@ -23,7 +38,7 @@ func Past(root *os.Root) (past []observed.Past, current int64, err error) {
 		if err != nil || strconv.FormatInt(n, 10) != name {
 			continue // no pass wrote it
 		}
-		p, err := pastOne(root, n)
+		p, err := pastOne(root, n, index)
 		if absent(err) {
 			continue
 		}
@@ -50,7 +65,7 @@ func Current(root *os.Root) (observed.Generation, error) {
 	return observed.ParseGeneration(b)
 }
 
-func pastOne(root *os.Root, n int64) (observed.Past, error) {
+func pastOne(root *os.Root, n int64, index func(*os.Root, int64) (tree.Index, error)) (observed.Past, error) {
 	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.GenerationFile)
 	if err != nil {
 		return observed.Past{}, err
@@ -60,6 +75,6 @@ func pastOne(root *os.Root, n int64) (observed.Past, error) {
 		return observed.Past{}, err
 	}
 	g.Number = n // what it is called by counts
-	x, err := Index(root, n)
+	x, err := index(root, n)
 	return observed.Past{Generation: g, Index: x}, err
 }

@@ -59,8 +59,8 @@ func Now(root *os.Root) (observed.Past, error) {
 	if n == 0 {
 		return observed.Past{}, nil
 	}
-	return pastOne(root, n)
+	return pastOne(root, n, Index)
 }
 
 // Generation is one that is there.
-func Generation(root *os.Root, n int64) (observed.Past, error) { return pastOne(root, n) }
+func Generation(root *os.Root, n int64) (observed.Past, error) { return pastOne(root, n, Index) }

@@ -39,6 +39,7 @@ type Change struct {
 	Time    time.Time `json:"time"`
 	Author  string    `json:"author"`
 	Subject string    `json:"subject"`
+	Pull    int       `json:"pull,omitempty"` // request that brought it, as the message of its merge says; 0: it says none
 }
 
 // Text writes three lines for each source: the value, the place, the commit.
@@ -81,5 +82,9 @@ func (s Source) change() string {
 		return "changed by: " + observed.Printable(s.Why)
 	}
 	c := s.Changed
-	return fmt.Sprintf("%s  %s  %s: %s", short(c.Commit), c.Time.UTC().Format("2006-01-02"), observed.Printable(c.Author), observed.Printable(c.Subject))
+	pull := ""
+	if c.Pull > 0 {
+		pull = fmt.Sprintf(" (pull request %d)", c.Pull)
+	}
+	return fmt.Sprintf("%s  %s  %s: %s%s", short(c.Commit), c.Time.UTC().Format("2006-01-02"), observed.Printable(c.Author), observed.Printable(c.Subject), pull)
 }

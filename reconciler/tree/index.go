@@ -1,7 +1,10 @@
 package tree
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
@@ -45,6 +48,26 @@ func (f IndexedFolder) Holds() artifact.Digest {
 }
 
 const indexHeader = "pomona-index 1"
+
+// FindFEC is one FEC of an index that is not read otherwise: there may be many. False: it has none of that name.
+func FindFEC(index []byte, name string) (f IndexedFEC, there bool) {
+	_, rest, found := bytes.Cut(index, []byte("\nfec "+name+" "))
+	if !found || strings.ContainsAny(name, " \n") {
+		return f, false
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	words := strings.Fields(string(line))
+	if len(words) != 4 {
+		return f, false
+	}
+	var errs [4]error
+	f.Name = name
+	f.Content, errs[0] = artifact.ParseDigest(words[0])
+	f.Folder, errs[1] = artifact.ParseDigest(words[1])
+	f.Serial, errs[2] = strconv.ParseInt(words[2], 10, 32)
+	f.Expires, errs[3] = strconv.ParseInt(words[3], 10, 32)
+	return f, errors.Join(errs[:]...) == nil
+}
 
 // Marshal writes the index, a line per fact:
 //
