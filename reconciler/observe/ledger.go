@@ -29,10 +29,22 @@ func Passes(ctx context.Context, l *ledger.Ledger, n int) ([]observed.Pass, erro
 	passes, err := l.Passes(ctx, n)
 	out := make([]observed.Pass, len(passes))
 	for i, p := range passes {
-		out[i] = observed.Pass{Started: p.Started, Ended: p.Ended, Wanted: p.Wanted, Published: p.Published, Generation: p.Generation,
-			Outcome: p.Outcome, Reason: p.Reason, Blocked: json.RawMessage(p.Blocked)}
+		out[i] = passOf(p)
 	}
 	return out, err
+}
+
+func passOf(p ledger.Pass) observed.Pass {
+	return observed.Pass{Started: p.Started, Ended: p.Ended, Wanted: p.Wanted, Published: p.Published, Generation: p.Generation,
+		Outcome: p.Outcome, Reason: p.Reason, Blocked: json.RawMessage(p.Blocked)}
+}
+
+// TimedPass is a pass of a ledger with what is known of its way.
+func TimedPass(p ledger.TimedPass) observed.Pass {
+	out := passOf(p.Pass)
+	out.Number, out.Did, out.Again, out.Last = p.Number, p.Did, p.Again, p.Last
+	_ = json.Unmarshal(p.Stages, &out.Stages) // of what is malformed, nobody knows how long it took
+	return out
 }
 
 // Said is what each FEC said last, by FEC.
