@@ -552,7 +552,10 @@ func TestAFullDiskForTheLedgerBlocksNoPass(t *testing.T) {
 		}
 	}
 	for unrecorded := error(nil); unrecorded == nil; {
-		unrecorded = f.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.AddPass(t.Context(), ledger.Pass{}) })
+		unrecorded = f.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+			_, err := l.AddPass(t.Context(), ledger.Pass{})
+			return err
+		})
 	}
 	if refused == nil || !strings.Contains(refused.Error(), "full") {
 		t.Fatalf("the disk is not full: %v", refused)

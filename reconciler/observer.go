@@ -1,8 +1,11 @@
 package reconciler
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/pomona-gitops/pomona/reconciler/observed"
 )
 
 // Observer is told how passes go, while they go. Its methods return at once.
@@ -29,6 +32,27 @@ func (r *Reconciler) stage(name string) (ended func()) {
 		}
 	}
 }
+
+// stages observe how long the stages of one pass take, those of one name together.
+type stages struct{ all []observed.Stage }
+
+// Stage implements Observer.
+func (s *stages) Stage(name string, elapsed time.Duration) {
+	i := slices.IndexFunc(s.all, func(x observed.Stage) bool { return x.Name == name })
+	if i < 0 {
+		i, s.all = len(s.all), append(s.all, observed.Stage{Name: name})
+	}
+	s.all[i].Took += elapsed
+}
+
+// Looked implements Observer.
+func (s *stages) Looked(string, time.Duration, bool, error) {}
+
+// Fetched implements Observer.
+func (s *stages) Fetched(time.Duration, bool, error) {}
+
+// Passed implements Observer.
+func (s *stages) Passed(Done) {}
 
 // Pulse tells a loop that works or rests from one that hangs. The zero value rests; nil is never asked.
 type Pulse struct{ last atomic.Pointer[time.Time] }

@@ -86,10 +86,13 @@ func (r *Reconciler) onePass(ctx context.Context, depth Depth) (report.Report, j
 		return report.Report{}, judgement{}, err
 	}
 	defer unlock()
-	began := r.Now()
-	rep, j, err := r.alone(ctx, dir, depth)
+	began, here := r.Now(), *r
+	var took stages
+	here.Observers = append(slices.Clone(r.Observers), &took)
+	rep, j, err := here.alone(ctx, dir, depth)
+	rep.Stages = took.all
 	if ctx.Err() == nil {
-		r.record(ctx, dir, began, rep, err)
+		rep.Pass = r.record(ctx, dir, began, rep, err)
 		r.recordPublished(ctx, dir.Root())
 	}
 	return rep, j, err

@@ -2,22 +2,16 @@ package reconciler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/pomona-gitops/pomona/reconciler/desired"
-	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
-	"github.com/pomona-gitops/pomona/reconciler/plan"
-	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
 // Records keep the ledger of a root open. One that is damaged is set aside, and a new one filled with what the tree tells;
@@ -188,8 +182,8 @@ func (r *Records) rebuild(ctx context.Context, l *ledger.Ledger) error {
 		if g.Commit == "" || g.Number > have.Current {
 			continue
 		}
-		if err := l.AddPass(ctx, ledger.Pass{Started: g.Published, Ended: g.Published, Wanted: g.Commit, Published: g.Commit,
-			Generation: g.Number, Tree: g.Tree.String(), Outcome: observed.Published, Blocked: []byte("[]")}); err != nil {
+		if _, err := l.AddPass(ctx, ledger.Pass{Started: g.Published, Ended: g.Published, Wanted: g.Commit, Published: g.Commit,
+			Generation: g.Number, Tree: g.Tree.String(), Outcome: observed.Published, Blocked: []byte("[]"), News: true}); err != nil {
 			return err
 		}
 	}
@@ -271,28 +265,4 @@ func (r *Records) see(ctx context.Context, ids []string, now time.Time) (since m
 		return err
 	})
 	return since
-}
-
-// record enters how a pass ended.
-func (r *Reconciler) record(ctx context.Context, dir *durable.Dir, began time.Time, rep report.Report, err error) {
-	if r.Records == nil {
-		return
-	}
-	p := ledger.Pass{Started: began, Ended: r.Now(), Wanted: rep.Wanted, Outcome: observed.Unchanged}
-	var problems desired.Problems
-	switch {
-	case errors.As(err, &problems):
-		p.Outcome, p.Reason = observed.Invalid, problems.Blocking().Error()
-	case err != nil:
-		p.Outcome, p.Reason = observed.Failed, err.Error()
-	case rep.Plan.Publish != nil:
-		p.Outcome, p.Reason = observed.Published, strings.Join(rep.Plan.Publish.Reasons, "; ")
-	}
-	if g, err := observe.Current(dir.Root()); err == nil { // else nobody knows what is published
-		p.Published, p.Generation, p.Tree = g.Commit, g.Number, g.Tree.String()
-	}
-	if p.Blocked, err = json.Marshal(append([]plan.Blocked{}, rep.Plan.Blocked...)); err != nil {
-		p.Blocked = []byte("[]")
-	}
-	r.Records.Try(ctx, func(l *ledger.Ledger) error { return l.AddPass(ctx, p) })
 }

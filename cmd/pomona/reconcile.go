@@ -39,6 +39,7 @@ Exit code 0: done. 1: the site has problems, nothing was changed. 2: could not r
 				depth = reconciler.Digests
 			}
 			rep, err := r.Pass(cmd.Context(), depth)
+			reconciler.NewPassKeeper(r.Records, nil).Keep(cmd.Context(), reconciler.Done{Report: rep, Err: err})
 			if err != nil {
 				return err
 			}

@@ -132,7 +132,9 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	o.Pilots = views.Pilots
 	o.Check = func(fec string) (string, bool) { return checks.Of(ctx, fec) }
 	g, ctx := errgroup.WithContext(ctx)
+	var kept func()
 	if w := s.watch; w != nil {
+		kept = w.changes.Tell
 		w.loop.Store(loop)
 		w.metrics.Queue("kicks", loop.Waiting)
 		o.Served = w.metrics.Served
@@ -149,6 +151,9 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 		maps.Copy(all, s.does)
 		return serve.Run(ctx, control, serve.Control(all), o)
 	})
+	keeper := reconciler.NewPassKeeper(loop.Records, kept)
+	loop.Observers = append(loop.Observers, keeper)
+	g.Go(func() error { return keeper.Run(ctx) })
 	g.Go(func() error { return loop.Run(ctx) })
 	for _, do := range s.beside {
 		g.Go(func() error { return do(ctx) })

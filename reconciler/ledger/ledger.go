@@ -104,7 +104,7 @@ func (l *Ledger) prepare(ctx context.Context) error {
 // complete finds tables that somebody removed.
 func complete(ctx context.Context, db *sql.DB) error {
 	for _, table := range []string{
-		"passes", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
+		"passes", "pass_plans", "accepted", "holds", "overrides", "seen_holds", "checks", "deliveries", "notifications", "previews",
 		"reports", "latest_reports",
 		"published_fecs", "published_software", "published_releases",
 		"campaigns", "campaign_stages", "campaign_evidence", "slices", "slice_inputs", "slice_added", "slice_edges",

@@ -159,7 +159,7 @@ func TestPassesNewestFirst(t *testing.T) {
 	q := p
 	q.Generation = 4
 	for _, p := range []ledger.Pass{p, q} {
-		if err := l.AddPass(t.Context(), p); err != nil {
+		if _, err := l.AddPass(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,23 +20,30 @@ type Pass struct {
 	Outcome    string
 	Reason     string // of a failure: why
 	Blocked    []byte // JSON
+
+	Number int64  // that AddPass gives it, from 1
+	Stages []byte // JSON
+	Did    string // in a few words; empty: nothing
+	News   bool   // it says something else than the pass before it
 }
 
 // mostPasses are kept; older ones go.
 const mostPasses = 10_000
 
-// AddPass enters a pass.
-func (l *Ledger) AddPass(ctx context.Context, p Pass) error {
-	_, err := l.write(ctx, "record pass", `INSERT INTO passes (id, started, ended, wanted, published, generation, tree, outcome, reason, blocked)
-		SELECT COALESCE(MAX(id), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM passes`,
-		stamp(p.Started), stamp(p.Ended), p.Wanted, p.Published, p.Generation, p.Tree, p.Outcome, p.Reason, string(p.Blocked))
-	if err == nil {
-		_, err = l.write(ctx, "forget passes", "DELETE FROM passes WHERE id <= (SELECT MAX(id) FROM passes) - ?", mostPasses)
+// AddPass enters a pass, and gives it its number.
+func (l *Ledger) AddPass(ctx context.Context, p Pass) (number int64, err error) {
+	err = l.db.QueryRowContext(ctx, `INSERT INTO passes (id, started, ended, wanted, published, generation, tree, outcome, reason, blocked, stages, did, news)
+		SELECT COALESCE(MAX(id), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM passes RETURNING id`,
+		stamp(p.Started), stamp(p.Ended), p.Wanted, p.Published, p.Generation, p.Tree, p.Outcome, p.Reason, string(p.Blocked),
+		cmp.Or(string(p.Stages), "[]"), p.Did, bit(p.News)).Scan(&number)
+	if err != nil {
+		return 0, fmt.Errorf("record pass: %w", err)
 	}
-	return err
+	_, err = l.write(ctx, "forget passes", "DELETE FROM passes WHERE id <= (SELECT MAX(id) FROM passes) - ?", mostPasses)
+	return number, err
 }
 
-// Passes are the last n, newest first.
+// Passes are the last n, newest first, as every version of Pomona has entered them.
 func (l *Ledger) Passes(ctx context.Context, n int) ([]Pass, error) {
 	return read(ctx, l, "read passes", scanPass, passColumns+" ORDER BY id DESC LIMIT ?", n)
 }

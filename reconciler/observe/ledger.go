@@ -50,6 +50,14 @@ func passOf(p ledger.Pass) observed.Pass {
 		Outcome: p.Outcome, Reason: p.Reason, Blocked: json.RawMessage(p.Blocked)}
 }
 
+// TimedPass is a pass of a ledger with what is known of its way.
+func TimedPass(p ledger.TimedPass) observed.Pass {
+	out := passOf(p.Pass)
+	out.Number, out.Did, out.Again, out.Last = p.Number, p.Did, p.Again, p.Last
+	_ = json.Unmarshal(p.Stages, &out.Stages) // of what is malformed, nobody knows how long it took
+	return out
+}
+
 // Said is what each FEC said last, by FEC.
 func Said(ctx context.Context, l *ledger.Ledger) (map[string]observed.Said, error) {
 	latest, err := l.LatestReports(ctx)

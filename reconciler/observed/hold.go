@@ -1,6 +1,7 @@
 package observed
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -98,6 +99,27 @@ type Pass struct {
 	Outcome    string          `json:"outcome"`    // Published, Unchanged, Invalid or Failed
 	Reason     string          `json:"reason,omitempty"`
 	Blocked    json.RawMessage `json:"-"` // what holds kept back, as a plan writes it
+
+	Number int64     `json:"number,omitempty"` // in the ledger
+	Did    string    `json:"did,omitempty"`    // in a few words; empty: nothing
+	Stages []Stage   `json:"stages,omitempty"` // in their order
+	Again  int64     `json:"again,omitempty"`  // how many passes after it said the same
+	Last   time.Time `json:"last,omitzero"`    // when the last of them ended
+}
+
+// Stage is how long a stage of a pass took.
+type Stage struct {
+	Name string        `json:"name"`
+	Took time.Duration `json:"took"` // nanoseconds
+}
+
+// Took is how long the pass took.
+func (p Pass) Took() time.Duration { return p.Ended.Sub(p.Started) }
+
+// Says says whether another pass says the same as this one, or only that what this one did stands.
+func (p Pass) Says(next Pass) bool {
+	same := p.Outcome == next.Outcome && p.Reason == next.Reason || p.Outcome == Published && next.Outcome == Unchanged
+	return same && next.Did == "" && p.Wanted == next.Wanted && p.Published == next.Published && p.Generation == next.Generation && bytes.Equal(p.Blocked, next.Blocked)
 }
 
 // Outcomes of a pass.

@@ -191,8 +191,8 @@ func escape(s string) string {
 // links are what markdown of GitHub makes a link of without any brackets.
 var links = strings.NewReplacer("www.", "www&#46;", "://", "&#58;//")
 
-func mapped[T any](in []T, f func(T) string) []string {
-	out := make([]string, len(in))
+func mapped[T, U any](in []T, f func(T) U) []U {
+	out := make([]U, len(in))
 	for i, x := range in {
 		out[i] = f(x)
 	}

@@ -26,6 +26,8 @@ type Report struct {
 	Swept     int               `json:"swept"`     // objects removed
 	Freed     int64             `json:"freed"`     // bytes of these objects
 	Elapsed   time.Duration     `json:"elapsed"`   // nanoseconds
+	Stages    []observed.Stage  `json:"stages,omitempty"`
+	Pass      int64             `json:"-"` // its number in the ledger; 0: it is not there, or tells nothing new
 }
 
 // Text writes the report for people.
