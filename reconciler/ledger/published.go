@@ -128,6 +128,56 @@ func (l *Ledger) Serials(ctx context.Context) (map[string]int64, error) {
 	return out, err
 }
 
+// VersionsOf says for each FEC what was published to it of a software with a serial: empty if that release had none of it. A FEC of which nothing
+// is known is missing.
+func (l *Ledger) VersionsOf(ctx context.Context, software string, serials map[string]int64) (map[string]string, error) {
+	out := map[string]string{}
+	return out, eachSerial(serials, func(serial int64, in string, fecs []any) error {
+		_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+			var fec, version string
+			err := scan(&fec, &version)
+			out[fec] = version
+			return nil, err
+		}, "SELECT f.fec, COALESCE(s.version, '') FROM published_fecs f LEFT JOIN published_software s ON s.fec = f.fec AND s.serial = f.serial AND s.software = ?"+
+			" WHERE f.serial = ? AND f.fec IN ("+in+")", append([]any{software, serial}, fecs...)...)
+		return err
+	})
+}
+
+// CountVersions is how many of some FECs had each version of each software published to them with a serial.
+func (l *Ledger) CountVersions(ctx context.Context, serials map[string]int64) (map[string]map[string]int, error) {
+	out := map[string]map[string]int{}
+	return out, eachSerial(serials, func(serial int64, in string, fecs []any) error {
+		_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+			var software, version string
+			var n int
+			err := scan(&software, &version, &n)
+			if out[software] == nil {
+				out[software] = map[string]int{}
+			}
+			out[software][version] += n
+			return nil, err
+		}, "SELECT software, version, COUNT(*) FROM published_software WHERE serial = ? AND fec IN ("+in+") GROUP BY software, version", append([]any{serial}, fecs...)...)
+		return err
+	})
+}
+
+// eachSerial asks about some FECs at a time that have the same serial.
+func eachSerial(serials map[string]int64, ask func(serial int64, in string, fecs []any) error) error {
+	by := map[int64][]any{}
+	for fec, serial := range serials {
+		by[serial] = append(by[serial], fec)
+	}
+	for serial, fecs := range by {
+		for some := range slices.Chunk(fecs, batch) {
+			if err := ask(serial, "?"+strings.Repeat(", ?", len(some)-1), some); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // PublishedRelease is a version of a software that the tree holds, and the generation that first had it.
 type PublishedRelease struct {
 	Software, Version string

@@ -105,3 +105,32 @@ func TestReleasesKeepTheirTime(t *testing.T) {
 		t.Errorf("one that is back: %v, %v", got, err)
 	}
 }
+
+// TestVersionsOfManyFECs: of each what its own serial had, of those without the software that there is none, of unknown ones nothing.
+func TestVersionsOfManyFECs(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "l.db"))
+	var all []ledger.PublishedFEC
+	asked := map[string]int64{"gone": 1, "fec0000": 9}
+	for i := range 450 {
+		f := published(fmt.Sprintf("fec%04d", i), int64(1+i%2), fmt.Sprintf("1.%d.0", i%2))
+		if i == 4 {
+			delete(f.Software, "bpm")
+		}
+		other := published(f.FEC, 5, "9.0.0")
+		all = append(all, f, other)
+		if i > 0 {
+			asked[f.FEC] = f.Serial
+		}
+	}
+	if err := l.Publish(t.Context(), all, nil); err != nil {
+		t.Fatal(err)
+	}
+	of, err := l.VersionsOf(t.Context(), "bpm", asked)
+	if none, known := of["fec0004"]; err != nil || len(of) != 449 || of["fec0001"] != "1.1.0" || of["fec0448"] != "1.0.0" || none != "" || !known {
+		t.Errorf("%d versions, %v: %v", len(of), err, of)
+	}
+	n, err := l.CountVersions(t.Context(), asked)
+	if d := cmp.Diff(map[string]map[string]int{"bpm": {"1.0.0": 223, "1.1.0": 225}, "timing": {"2.0.0": 449}}, n); d != "" || err != nil {
+		t.Errorf("counts (-want +got), %v:\n%s", err, d)
+	}
+}

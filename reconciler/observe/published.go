@@ -53,6 +53,34 @@ func PublishedReleases(root *os.Root, g observed.Past) (releases []ledger.Publis
 	return releases, nil
 }
 
+// Releases remembers which versions of software generations hold: those that share a folder are read once. The zero value is ready.
+type Releases struct{ read map[string][]string } // by where a link to a folder leads
+
+// In are the versions that a generation holds, by software.
+func (rs *Releases) In(root *os.Root, n int64) (map[string][]string, error) {
+	at := path.Join(tree.GenerationPath(n), "software")
+	names, err := durable.Names(root, at)
+	if err != nil {
+		return nil, fmt.Errorf("list software of generation %d: %w", n, err)
+	}
+	out := map[string][]string{}
+	for _, name := range names {
+		to := target(root, path.Join(at, name))
+		versions, known := rs.read[to]
+		if !known || to == "" {
+			if versions, err = durable.Names(root, path.Join(at, name)); err != nil {
+				return nil, fmt.Errorf("list releases of %s: %w", name, err)
+			}
+			if rs.read == nil {
+				rs.read = map[string][]string{}
+			}
+			rs.read[to] = versions
+		}
+		out[name] = versions
+	}
+	return out, nil
+}
+
 // Now is the current generation with its index; a zero one for none.
 func Now(root *os.Root) (observed.Past, error) {
 	n := numbered(root, tree.CurrentLink, "")

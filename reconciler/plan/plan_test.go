@@ -222,4 +222,38 @@ func TestRetainGivesAReasonForEachRelease(t *testing.T) {
 	if d := cmp.Diff(wanted, got); d != "" {
 		t.Errorf("retained (-want +got):\n%s", d)
 	}
+	next := plan.RetainAfterNext(s)
+	if next[1].Version != "1.10.0" || !next[1].Keep || next[2].Version != "1.2.0" || next[2].Keep || !next[4].Keep {
+		t.Errorf("after one version more: %+v", next)
+	}
+}
+
+// TestAGenerationGoesAsWasForetold: neither before, nor later.
+func TestAGenerationGoesAsWasForetold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := desired.Retention{Generations: rapid.IntRange(1, 4).Draw(t, "keep"), Grace: "10h"}
+		began := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+		var have observed.Root
+		add := func(at time.Time) time.Time {
+			have.Current++
+			have.Generations = append(have.Generations, observed.Generation{Number: have.Current, Commit: fmt.Sprint(have.Current), Published: at})
+			return at
+		}
+		last := began
+		for range rapid.IntRange(2, 6).Draw(t, "generations") {
+			last = add(last.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "minutes")) * time.Minute))
+		}
+		n := rapid.Int64Range(1, have.Current-1).Draw(t, "number")
+		more, at := plan.Leaving(r, have, n)
+		goes := func(now time.Time) bool { return !plan.Fates(r, have, nil, now)[n-1].Keep }
+		for ; more > 0; more-- {
+			if goes(at) {
+				t.Fatalf("generation %d of %d goes before %d more", n, have.Current, more)
+			}
+			add(last)
+		}
+		if goes(at.Add(-time.Second)) || !goes(at) {
+			t.Fatalf("generation %d of %d does not go at %s: %+v", n, have.Current, at, plan.Fates(r, have, nil, at))
+		}
+	})
 }

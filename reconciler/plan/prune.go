@@ -102,6 +102,24 @@ func prune(r desired.Retention, have observed.Root, pub *Publish, named map[stri
 	return p
 }
 
+// Fates says of each generation whether it would stay if nothing but pruning were done now, while some holds are in force.
+func Fates(r desired.Retention, have observed.Root, holds []observed.Hold, now time.Time) []Pruned {
+	return prune(r, have, nil, namedCommits(Want{Holds: holds}, have, nil), now).Generations
+}
+
+// Leaving is what has to happen before a published generation may go, holds aside: so many generations more are published, and a time has come.
+func Leaving(r desired.Retention, have observed.Root, number int64) (more int, notBefore time.Time) {
+	newer := 0
+	for _, g := range have.Generations {
+		if g.Number > number && g.Number <= have.Current {
+			if newer++; newer == 1 {
+				notBefore = g.Published.Add(r.GracePeriod())
+			}
+		}
+	}
+	return max(0, max(2, r.KeepGenerations())-newer), notBefore
+}
+
 // isNewest says whether no later generation is of the same commit.
 func isNewest(all []observed.Generation, i int) bool {
 	return !slices.ContainsFunc(all[i+1:], func(g observed.Generation) bool { return g.Commit == all[i].Commit })

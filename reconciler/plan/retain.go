@@ -18,17 +18,21 @@ type Retained struct {
 
 // Retain decides which releases are served: what something names, what is in development, and the newest production
 // versions. The result is sorted by software, newest version first.
-func Retain(s desired.Site) []Retained {
+func Retain(s desired.Site) []Retained { return retain(s, 0) }
+
+// RetainAfterNext is likewise once each software has one more production version, which nothing names yet.
+func RetainAfterNext(s desired.Site) []Retained { return retain(s, 1) }
+
+// retain decides likewise when there are some production versions more, newer than all.
+func retain(s desired.Site, newer int) (out []Retained) {
 	named := s.Named()
-	var out []Retained
 	for _, name := range slices.Sorted(maps.Keys(s.Software)) {
-		out = append(out, retainOne(name, s.Software[name], named[name], s.Settings.Retention.Keep())...)
+		out = append(out, retainOne(name, s.Software[name], named[name], s.Settings.Retention.Keep(), newer)...)
 	}
 	return out
 }
 
-func retainOne(name string, sw desired.Software, named map[string][]string, keep int) (out []Retained) {
-	production := 0
+func retainOne(name string, sw desired.Software, named map[string][]string, keep, production int) (out []Retained) {
 	for _, v := range desired.NewestFirst(sw.Versions) {
 		r := Retained{Software: name, Version: v, Keep: true}
 		dev := sw.Versions[v].IsDev(v)

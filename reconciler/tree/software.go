@@ -56,3 +56,6 @@ func (b *builder) archive(dir string, p Part, a artifact.Artifact) []Node {
 
 // sbomExtension follows an archive's name in that of its bill of materials: CycloneDX in JSON.
 const sbomExtension = ".cdx.json"
+
+// IsBillOf says whether a file of a release is the bill of materials of an archive of it.
+func IsBillOf(file, archive string) bool { return file == archive+sbomExtension }
