@@ -39,7 +39,7 @@ func ledgerSubmission(s observed.Submission) ledger.Submission {
 	return ledger.Submission{
 		Key: s.Key, UID: s.UID, Stage: s.Stage, Epoch: s.Epoch, Slice: s.Slice, Round: s.Round, Attempt: s.Attempt, Launch: s.Launch, Task: s.Task,
 		Engine: s.Engine, Job: s.Job, State: string(s.State), Detail: s.Detail, Commit: s.Commit, Exit: s.Exit, Signal: s.Signal, Node: s.Node, CPU: s.CPU,
-		Memory: s.Memory, Intended: s.Intended, Submitted: s.Submitted, Began: s.Began, Ended: s.Ended,
+		Memory: s.Memory, Inputs: s.Inputs, Outputs: s.Outputs, Intended: s.Intended, Submitted: s.Submitted, Began: s.Began, Ended: s.Ended,
 	}
 }
 
@@ -47,6 +47,6 @@ func observedSubmission(s ledger.Submission) observed.Submission {
 	return observed.Submission{
 		Key: s.Key, UID: s.UID, Stage: s.Stage, Epoch: s.Epoch, Slice: s.Slice, Round: s.Round, Attempt: s.Attempt, Launch: s.Launch, Task: s.Task,
 		Engine: s.Engine, Job: s.Job, State: observed.SubmissionState(s.State), Detail: s.Detail, Commit: s.Commit, Exit: s.Exit, Signal: s.Signal, Node: s.Node, CPU: s.CPU,
-		Memory: s.Memory, Intended: s.Intended, Submitted: s.Submitted, Began: s.Began, Ended: s.Ended,
+		Memory: s.Memory, Inputs: s.Inputs, Outputs: s.Outputs, Intended: s.Intended, Submitted: s.Submitted, Began: s.Began, Ended: s.Ended,
 	}
 }

@@ -50,6 +50,7 @@ type Submission struct {
 	Node                              string
 	CPU                               time.Duration
 	Memory                            int64
+	Inputs, Outputs                   int
 	Intended, Submitted, Began, Ended time.Time
 }
 
@@ -172,17 +173,17 @@ func setLaunches(ctx context.Context, tx *sql.Tx, launches []Launch) error {
 const submissionEnds = "'done', 'failed', 'denied', 'lost', 'cancelled'"
 
 const submissionColumns = `submission, uid, stage, epoch, slice, round, attempt, launch, task, engine, job, state, detail, commit_id, exit_code, signal,
-	node, cpu, memory, intended, submitted, began, ended`
+	node, cpu, memory, inputs, outputs, intended, submitted, began, ended`
 
 func (s Submission) columns() []any {
 	return []any{s.Key, s.UID, s.Stage, s.Epoch, s.Slice, s.Round, s.Attempt, s.Launch, s.Task, s.Engine, s.Job, s.State, s.Detail, s.Commit, s.Exit, s.Signal,
-		s.Node, s.CPU.Milliseconds(), s.Memory, stamp(s.Intended), stamp(s.Submitted), stamp(s.Began), stamp(s.Ended)}
+		s.Node, s.CPU.Milliseconds(), s.Memory, s.Inputs, s.Outputs, stamp(s.Intended), stamp(s.Submitted), stamp(s.Began), stamp(s.Ended)}
 }
 
 func scanSubmission(scan func(...any) error) (s Submission, err error) {
 	var cpu, intended, submitted, began, ended int64
 	err = scan(&s.Key, &s.UID, &s.Stage, &s.Epoch, &s.Slice, &s.Round, &s.Attempt, &s.Launch, &s.Task, &s.Engine, &s.Job, &s.State, &s.Detail, &s.Commit, &s.Exit, &s.Signal,
-		&s.Node, &cpu, &s.Memory, &intended, &submitted, &began, &ended)
+		&s.Node, &cpu, &s.Memory, &s.Inputs, &s.Outputs, &intended, &submitted, &began, &ended)
 	s.CPU = time.Duration(cpu) * time.Millisecond
 	s.Intended, s.Submitted, s.Began, s.Ended = unstamp(intended), unstamp(submitted), unstamp(began), unstamp(ended)
 	return s, err
@@ -233,7 +234,7 @@ func setSubmissions(ctx context.Context, tx *sql.Tx, at time.Time, submissions [
 	}
 	err = inBatches(ctx, tx, "INSERT INTO submissions ("+submissionColumns+", events) VALUES ", rows,
 		` ON CONFLICT (submission) DO UPDATE SET job = excluded.job, state = excluded.state, detail = excluded.detail, exit_code = excluded.exit_code,
-		signal = excluded.signal, node = excluded.node, cpu = excluded.cpu, memory = excluded.memory, submitted = excluded.submitted,
+		signal = excluded.signal, node = excluded.node, cpu = excluded.cpu, memory = excluded.memory, outputs = excluded.outputs, submitted = excluded.submitted,
 		began = excluded.began, ended = excluded.ended, events = excluded.events
 		WHERE submissions.state NOT IN (`+submissionEnds+`) OR submissions.state = excluded.state`)
 	if err != nil {

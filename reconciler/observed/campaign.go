@@ -68,7 +68,9 @@ type Submission struct {
 	Signal                            int             `json:"signal,omitempty"`
 	Node                              string          `json:"node,omitempty"`
 	CPU                               time.Duration   `json:"cpu,omitempty"`
-	Memory                            int64           `json:"memory,omitempty"` // bytes
+	Memory                            int64           `json:"memory,omitempty"`  // bytes
+	Inputs                            int             `json:"inputs,omitempty"`  // that it was handed in with
+	Outputs                           int             `json:"outputs,omitempty"` // files that it had left when its good end was seen
 	Intended, Submitted, Began, Ended time.Time       `json:"-"`
 }
 

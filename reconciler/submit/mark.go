@@ -285,6 +285,15 @@ func (d *Desk) Outputs(launch string, task int) (folder string, names []string, 
 	return folder, names, nil
 }
 
+// withOutputs is a submission with the number of files that it has left, if it has ended well; those that cannot be read are counted as none.
+func (d *Desk) withOutputs(s observed.Submission) observed.Submission {
+	if s.State == observed.SubmissionDone {
+		_, names, _ := d.Outputs(s.Launch, s.Task)
+		s.Outputs = len(names)
+	}
+	return s
+}
+
 // Inputs are what a task works on, in its order.
 func (d *Desk) Inputs(launch string, task int) ([]string, error) {
 	b, err := os.ReadFile(filepath.Join(d.Folder, launch, inputsDir, strconv.Itoa(task)))

@@ -109,6 +109,7 @@ func (d *Desk) rebuild(key string) (Rebuilt, error) {
 		if r.Slices[i].Inputs, err = d.Inputs(key, s.Task); err != nil {
 			return Rebuilt{}, err
 		}
+		r.Submissions[i].Inputs = len(r.Slices[i].Inputs)
 	}
 	marks := d.marks(key, tasks)
 	open := 0
@@ -116,7 +117,7 @@ func (d *Desk) rebuild(key string) (Rebuilt, error) {
 		m := marks[s.Task]
 		r.marks = append(r.marks, m)
 		if m.End != nil && m.Err == nil {
-			r.Submissions[i] = evidence{mark: m}.outcome(s)
+			r.Submissions[i] = d.withOutputs(evidence{mark: m}.outcome(s))
 		} else {
 			open++
 		}

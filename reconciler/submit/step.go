@@ -427,6 +427,7 @@ func (s *step) outcome(i int, sub observed.Submission) (next observed.Submission
 			next.State, next.Detail = observed.SubmissionUnknown, err.Error()
 		}
 	}
+	next = s.withOutputs(next)
 	if job, ok := e.job(); ok && e.cancel && !next.State.Ended() && !job.State.Ended() {
 		cancel = job.TaskID
 	}

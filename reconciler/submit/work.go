@@ -44,7 +44,7 @@ func (w Work) Intent(at time.Time) (observed.Launch, []observed.Submission) {
 		t := w.Tasks[i]
 		submissions = append(submissions, observed.Submission{
 			Key: k, UID: w.UID, Stage: w.Stage, Epoch: t.Slice.Epoch, Slice: t.Slice.ID, Round: t.Round, Attempt: t.Attempt,
-			Launch: key, Task: i + 1, Engine: w.Engine, State: observed.SubmissionIntent, Commit: w.Commit, Intended: at,
+			Launch: key, Task: i + 1, Engine: w.Engine, State: observed.SubmissionIntent, Commit: w.Commit, Inputs: len(t.Slice.Inputs), Intended: at,
 		})
 	}
 	return observed.Launch{
