@@ -32,12 +32,17 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 		return report.FEC{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close() // only read
+	x, err := r.lookAtFEC(ctx, root, name)
+	return x.FEC, err
+}
+
+func (r *Reconciler) lookAtFEC(ctx context.Context, root *os.Root, name string) (fecSeen, error) {
 	if alias, err := root.Readlink(tree.CurrentLink + "/fecs/" + name); err == nil && !strings.Contains(alias, "/") {
 		name = alias
 	}
 	past, current, err := observe.PastOf(root, name)
 	if err != nil {
-		return report.FEC{}, err
+		return fecSeen{}, err
 	}
 	x := fecSeen{Reconciler: r, root: root, past: past, FEC: report.FEC{Name: name, Differs: []string{}, Holds: []observed.Hold{}, Reports: []observed.FECReport{}}}
 	for _, p := range past {
@@ -46,11 +51,11 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 		}
 	}
 	if x.status, err = r.status(ctx, false); err != nil {
-		return x.FEC, err
+		return x, err
 	}
 	x.wanted(ctx)
 	if x.indexed(x.current, x.Name) == nil && x.Wanted == nil {
-		return x.FEC, x.unknown()
+		return x, x.unknown()
 	}
 	unread := x.said(ctx)
 	x.published(ctx)
@@ -60,7 +65,7 @@ func (r *Reconciler) FEC(ctx context.Context, name string) (report.FEC, error) {
 		x.Differs = append(x.Differs, "it is not known what it runs: "+unread.Error())
 	}
 	x.held()
-	return x.FEC, nil
+	return x, nil
 }
 
 // fecSeen is a FEC as far as it has been looked at.

@@ -45,6 +45,9 @@ func (s *servedRoot) collectData(site string, conf desired.ServedSite, r *reconc
 		o.Done = func(outcome collect.Outcome) { w.metrics.Collected(string(outcome)) }
 	}
 	c := collect.New(o)
+	if s.watch != nil {
+		s.watch.collector.Store(c)
+	}
 	s.does["data"] = func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutData(ctx, c, s.root, b) }
 	s.beside = append(s.beside, func(ctx context.Context) error {
 		for ctx.Err() == nil {

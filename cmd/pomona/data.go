@@ -201,9 +201,11 @@ func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList,
 	if err != nil {
 		return l, err
 	}
-	fecs, err := collect.FECs(root)
-	if err != nil {
-		return l, err
+	fecs := []string{fec}
+	if fec == "" {
+		if fecs, err = collect.FECs(root); err != nil {
+			return l, err
+		}
 	}
 	for _, name := range fecs {
 		have, err := collect.Snapshots(root, name)
@@ -221,6 +223,9 @@ func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList,
 		}
 	}
 	for _, g := range going {
+		if fec != "" && g.FEC != fec {
+			continue
+		}
 		d := l.Of(g.FEC, g.Name)
 		d.Wanted, d.Outcome, d.Tried, d.Next, d.Since = true, string(g.Outcome), g.Tried, g.Next, g.Since
 		if g.Err != nil {

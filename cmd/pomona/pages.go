@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/collect"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
@@ -50,15 +51,36 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 	if loop == nil {
 		return nil, true
 	}
-	return &serve.SeenSite{
+	seen := &serve.SeenSite{
 		Changes: w.changes,
 		Fleet:   loop.Reconciler.Fleet,
-		FEC: func(ctx context.Context, name string) (report.FEC, error) {
-			f, err := loop.Reconciler.FEC(ctx, name)
-			if errors.Is(err, reconciler.ErrNoFEC) {
-				err = serve.ErrNotThere
-			}
-			return f, err
+		FEC: func(ctx context.Context, name string, at time.Time) (report.FECSeen, error) {
+			return w.fecSeen(ctx, loop.Reconciler, name, at)
 		},
-	}, true
+	}
+	if f := w.forge.Load(); f != nil {
+		seen.Forge = *f
+	}
+	return seen, true
+}
+
+// fecSeen is all that is known of a FEC, what was collected of it too.
+func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name string, at time.Time) (report.FECSeen, error) {
+	f, err := r.FECSeen(ctx, name, at)
+	if errors.Is(err, reconciler.ErrNoFEC) {
+		return f, fmt.Errorf("%w: %w", serve.ErrNotThere, err)
+	}
+	if err != nil {
+		return f, err
+	}
+	var going []collect.Status
+	if c := w.collector.Load(); c != nil {
+		going = c.Statuses()
+	}
+	if data, err := dataOf(w.root, going, f.Name); err == nil {
+		f.Data = &data
+	} else {
+		f.Trouble = append(f.Trouble, "what was collected of it is not known: "+err.Error())
+	}
+	return f, nil
 }

@@ -33,6 +33,7 @@ func (s *servedRoot) restartFECs(conf desired.ServedSite, r *reconciler.Reconcil
 			}
 		},
 	}
+	w.restarter.Store(restarter)
 	s.does["restart"] = func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutRestarts(ctx, restarter, b) }
 	s.beside = append(s.beside, restarter.Run)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/webhook"
 )
@@ -294,6 +295,10 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	}
 	r.Records = reconciler.NewRecords(conf.Root, log)
 	root.watch = newWatch(s.process, name, r, root.root, channelsOf(conf.notify))
+	if f := conf.Forge; f != nil {
+		at := report.ForgeOf(f.Kind, f.API, f.Repository)
+		root.watch.forge.Store(&at)
+	}
 	root.endPreviews(conf.ServedSite, r)
 	if err := root.proveRecords(name, conf.ServedSite, r); err != nil {
 		return err

@@ -23,8 +23,10 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/announce"
+	"github.com/pomona-gitops/pomona/reconciler/collect"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -218,12 +220,17 @@ type watch struct {
 	root     *os.Root
 	repo     *repo.Repo
 	loop     atomic.Pointer[reconciler.Loop]
-	passed   atomic.Bool // a pass has ended, well or not
-	status   atomic.Pointer[string]
-	changes  *serve.Changes    // of what pages show
-	fetches  announce.Fetches  // one at a time
-	silence  *announce.Silence // of the branch's webhooks; nil: there are none
-	behind   string            // branch of another host that was not fetched since the start; empty: it was
+
+	collector atomic.Pointer[collect.Collector]    // nil: no data is collected
+	restarter atomic.Pointer[reconciler.Restarter] // nil: no FEC is restarted
+
+	forge   atomic.Pointer[report.Forge] // where its commits are looked at; nil: that is not known
+	passed  atomic.Bool                  // a pass has ended, well or not
+	status  atomic.Pointer[string]
+	changes *serve.Changes    // of what pages show
+	fetches announce.Fetches  // one at a time
+	silence *announce.Silence // of the branch's webhooks; nil: there are none
+	behind  string            // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.

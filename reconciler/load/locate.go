@@ -70,6 +70,16 @@ func (l *Loaded) Folder(path string) (string, bool) {
 	return u.dir, true
 }
 
+// Seers are the FECs whose folders see a CUE file of the site: a change of it can touch no others.
+func (l *Loaded) Seers(file string) (fecs []string) {
+	for o, u := range l.owners {
+		if o.section == desired.FECScope && u.files[file] != nil {
+			fecs = append(fecs, o.name)
+		}
+	}
+	return fecs
+}
+
 // places are the known places of paths, by the unit that says them: two may say one.
 type places map[*unit]map[string]wire.Position
 

@@ -48,6 +48,19 @@ type Snapshot struct {
 	Archived bool            `json:"archived"`
 }
 
+// Is says what is special about a snapshot; empty: nothing.
+func (s Snapshot) Is() string {
+	switch {
+	case s.Archived:
+		return "archived"
+	case s.Chosen:
+		return "restored, because an operator chose it"
+	case s.Newest:
+		return "newest"
+	}
+	return ""
+}
+
 // Of is the entry of a FEC's data of one name, made if it is not there. It is good until the next call.
 func (l *DataList) Of(fec, name string) *Data {
 	i := slices.IndexFunc(l.Data, func(d Data) bool { return d.FEC == fec && d.Name == name })
@@ -80,7 +93,7 @@ func (l DataList) Text(w io.Writer) error {
 			s = d.Snapshots[0]
 			collected = observed.Minute(s.At)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", observed.Printable(d.FEC), observed.Printable(d.Name), observed.Printable(s.Schema), collected, s.Files, s.Bytes, len(d.Snapshots), d.state(l.Service))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", observed.Printable(d.FEC), observed.Printable(d.Name), observed.Printable(s.Schema), collected, s.Files, s.Bytes, len(d.Snapshots), d.State(l.Service))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -92,8 +105,8 @@ func (l DataList) Text(w io.Writer) error {
 	return err
 }
 
-// state says how collecting goes.
-func (d Data) state(service bool) string {
+// State says how collecting goes.
+func (d Data) State(service bool) string {
 	chosen := ""
 	if i := slices.IndexFunc(d.Snapshots, func(s Snapshot) bool { return s.Chosen }); i >= 0 {
 		chosen = fmt.Sprintf("; restores %.12s", d.Snapshots[i].Object)
@@ -120,17 +133,8 @@ func (l DataList) snapshots(b *bytes.Buffer) {
 	fmt.Fprintln(t, "\nDATA\tSNAPSHOT\tFORMAT\tCOLLECTED\tUNCHANGED UNTIL\tFILES\tBYTES\tSIZE\t")
 	for _, d := range l.Data {
 		for _, s := range d.Snapshots {
-			note := ""
-			switch {
-			case s.Archived:
-				note = "archived"
-			case s.Chosen:
-				note = "restored, because an operator chose it"
-			case s.Newest:
-				note = "newest"
-			}
 			fmt.Fprintf(t, "%s\t%.12s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", observed.Printable(d.Name), s.Object, observed.Printable(s.Schema),
-				observed.Minute(s.At), observed.Minute(s.Seen), s.Files, s.Bytes, s.Size, note)
+				observed.Minute(s.At), observed.Minute(s.Seen), s.Files, s.Bytes, s.Size, s.Is())
 		}
 	}
 	_ = t.Flush() // into memory

@@ -15,6 +15,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzhttp"
 
@@ -35,8 +36,10 @@ var ErrNotThere = errors.New("not there")
 
 // SeenSite is what pages show of a site. It is asked from many goroutines.
 type SeenSite struct {
-	Fleet   func(context.Context) (report.Fleet, error)
-	FEC     func(ctx context.Context, name string) (report.FEC, error) // ErrNotThere: there is none of that name
+	Fleet func(context.Context) (report.Fleet, error)
+	// FEC is all that is known of a FEC; ErrNotThere: there is none of that name. With a time, also what was so then.
+	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
+	Forge   report.Forge // where its commits can be looked at
 	Changes *Changes
 }
 

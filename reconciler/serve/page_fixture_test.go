@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -25,6 +24,7 @@ var siteKinds = []siteKind{siteEmpty, siteSmall, siteLarge, siteHostile}
 // pageFixtures each fill in what some pages show of a site, and name the pages to look at, below the site.
 var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	fleetFixture,
+	fecFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.
@@ -38,23 +38,12 @@ func seenOf(kind siteKind) (seen *serve.SeenSite, paths []string) {
 
 func fleetFixture(kind siteKind, seen *serve.SeenSite) []string {
 	f := fleetOf(map[siteKind]int{siteSmall: 200, siteLarge: 2000, siteHostile: 2}[kind])
-	name := "scuxl00001"
 	if kind == siteHostile {
 		f.FECs[0].FEC, f.FECs[0].Why, f.FECs[0].Groups, f.FECs[0].Location, f.FECs[0].Held = hostile, hostile, []string{hostile}, hostile, hostile
 		f.Differs, f.Trouble, f.Wanted = hostile, hostile, strings.Repeat("b", 40)
 	}
 	seen.Fleet = func(context.Context) (report.Fleet, error) { return f, nil }
-	seen.FEC = func(_ context.Context, asked string) (report.FEC, error) {
-		if asked != name {
-			return report.FEC{}, serve.ErrNotThere
-		}
-		return report.FEC{Name: name, Condition: plan.Fails, Differs: []string{hostile}}, nil
-	}
-	paths := []string{"", "?by=location", "?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"}
-	if kind != siteEmpty {
-		paths = append(paths, "fecs/"+name)
-	}
-	return paths
+	return []string{"", "?by=location", "?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"}
 }
 
 // TestEveryPageOfEverySite: each page and its JSON is answered, and none runs what it shows: names and messages are others'.

@@ -73,8 +73,3 @@ func (x fleetShown) Cells(site string, fecs []report.FleetFEC) template.HTML {
 
 // Listed says whether those that do not run what is published are so few that they are told of one by one.
 func (x fleetShown) Listed() bool { return x.Few() && x.Count[plan.Runs] < len(x.FECs) }
-
-func fecPage(r *http.Request, s *SeenSite) (shown, error) {
-	f, err := s.FEC(r.Context(), r.PathValue("fec"))
-	return shown{"fec", r.PathValue("fec"), f, f}, err
-}

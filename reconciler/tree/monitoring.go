@@ -57,6 +57,16 @@ func watch(site, name string, fec desired.FEC) *watched {
 	return &w
 }
 
+// MonitoringOf is what monitoring systems are told of a FEC, as their files have it: objects of Icinga 2, and lists of targets for Prometheus and a blackbox
+// exporter.
+func MonitoringOf(site, name string, fec desired.FEC) (icinga, targets, probes []byte) {
+	w := watch(site, name, fec)
+	if w == nil {
+		w = &watched{}
+	}
+	return w.hosts, promFile(w.targets), promFile(w.probes)
+}
+
 // monitoringFolders are everything that monitoring systems are told of; none if nothing is to be watched. The folders of FECs are
 // in the order of their names.
 func monitoringFolders(s desired.Settings, fecs []Folder) []Folder {
