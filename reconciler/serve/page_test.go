@@ -81,7 +81,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/ring/?group=group-05&by=location", 200, []string{"5 of 200 FECs", "hall 3"}},
 		{"GET", "/ring/?software=bpm&version=1.1.0", 200, []string{"67 of 200 FECs"}},
 		{"GET", "/ring/?q=00199", 200, []string{"1 of 200 FECs"}},
-		{"GET", "/ring/fecs/scuxl00001", 200, []string{"&lt;script&gt;"}},
+		{"GET", "/ring/fecs/scuxl00001", 200, []string{"scuxl00001"}},
 		{"GET", "/ring/fecs/none", 404, nil},
 		{"GET", "/stopped/", 503, nil},
 		{"GET", "/none/", 404, nil},
