@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pomona-gitops/pomona/reconciler/artifact"
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/load"
@@ -374,12 +376,17 @@ func (x *explanation) sources(ctx context.Context, from []tree.Source) ([]report
 	for i, s := range from {
 		problems[i].Path = s.Path
 	}
-	located, err := x.loaded.Locate(ctx, problems)
-	if err != nil {
-		return nil, fmt.Errorf("locate values: %w", err)
-	}
-	stated, err := x.loaded.Stated(ctx, problems)
-	if err != nil {
+	var located, stated desired.Problems
+	g, both := errgroup.WithContext(ctx) // each evaluates the files anew
+	g.Go(func() (err error) {
+		located, err = x.loaded.Locate(both, problems)
+		return err
+	})
+	g.Go(func() (err error) {
+		stated, err = x.loaded.Stated(both, problems)
+		return err
+	})
+	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("locate values: %w", err)
 	}
 	out := []report.Source{}

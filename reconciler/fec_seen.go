@@ -187,12 +187,21 @@ func (x *fecWhole) files() {
 			continue
 		}
 		done[s.File] = true
-		seers := map[string]bool{}
-		for _, fec := range x.served.commit.loaded.Seers(s.File) {
-			seers[fec] = true
-		}
-		x.touch(report.Touch{Kind: "file", Name: s.File, File: s.File, AtMost: true}, func(fec string, _ desired.FEC) bool { return seers[fec] })
+		seers := x.served.commit.loaded.Seers(s.File)
+		x.touch(report.Touch{Kind: "file", Name: s.File, File: s.File, AtMost: true}, func(fec string, f desired.FEC) bool {
+			return len(seers["site"]) > 0 || seers[desired.FECScope][fec] || anyOf(seers["software"], f.Software) || anyOf(seers["configuration"], f.Configuration)
+		})
 	}
+}
+
+// anyOf says whether any of some names is one of others.
+func anyOf[T any](names map[string]bool, among map[string]T) bool {
+	for name := range among {
+		if names[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // touch counts the FECs that something touches.

@@ -70,14 +70,19 @@ func (l *Loaded) Folder(path string) (string, bool) {
 	return u.dir, true
 }
 
-// Seers are the FECs whose folders see a CUE file of the site: a change of it can touch no others.
-func (l *Loaded) Seers(file string) (fecs []string) {
+// Seers are the objects whose folders see a CUE file of the site, by section and name: a change of it can make no others otherwise.
+func (l *Loaded) Seers(file string) map[string]map[string]bool {
+	seers := map[string]map[string]bool{}
 	for o, u := range l.owners {
-		if o.section == desired.FECScope && u.files[file] != nil {
-			fecs = append(fecs, o.name)
+		if u.files[file] == nil {
+			continue
 		}
+		if seers[o.section] == nil {
+			seers[o.section] = map[string]bool{}
+		}
+		seers[o.section][o.name] = true
 	}
-	return fecs
+	return seers
 }
 
 // places are the known places of paths, by the unit that says them: two may say one.

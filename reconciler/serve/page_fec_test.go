@@ -85,7 +85,7 @@ func TestPageOfAFEC(t *testing.T) {
 	s := looking(t, seen, nil)
 	for path, want := range map[string][]string{
 		"": {`<span class="word failed">failed</span>`, "beam time", "cable is being laid", "hall 3", "fecs/ring.cue:7", `href="https://github.com/lab/site/blob/` + strings.Repeat("ab", 20) + `/fecs/ring.cue#L7"`,
-			`href="https://github.com/lab/site/pull/12"`, "Anna: bpm 1.20", "22 releases", "Page 1 of 3", "1.20.0", "60 reports", "no route to host", "object Host", "scuxl0001:9100", "2000 FECs",
+			`href="https://github.com/lab/site/pull/12"`, "Anna: bpm 1.20", "keeps them: 22", "Page 1 of 3", "1.20.0", "60 reports", "no route to host", "object Host", "scuxl0001:9100", "2000 FECs",
 			`href="/ring/?software=bpm&amp;version=1.20.0"`, "at most 1 FEC", "pomona explain fecs/scuxl00001/boot.manifest"},
 		"?page=3":                         {"Page 3 of 3", "newer releases", "1.99.0"},
 		"?page=99":                        {"Page 3 of 3"},
