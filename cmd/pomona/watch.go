@@ -220,10 +220,11 @@ type watch struct {
 	loop     atomic.Pointer[reconciler.Loop]
 	passed   atomic.Bool // a pass has ended, well or not
 	status   atomic.Pointer[string]
-	changes  *serve.Changes    // of what pages show
-	fetches  announce.Fetches  // one at a time
-	silence  *announce.Silence // of the branch's webhooks; nil: there are none
-	behind   string            // branch of another host that was not fetched since the start; empty: it was
+	changes  *serve.Changes       // of what pages show
+	reviewer *reconciler.Reviewer // of pull requests; nil: nobody looks at any
+	fetches  announce.Fetches     // one at a time
+	silence  *announce.Silence    // of the branch's webhooks; nil: there are none
+	behind   string               // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.
