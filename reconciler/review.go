@@ -39,9 +39,12 @@ type Reviewer struct {
 	Forks     bool          // look at what other repositories propose too
 	Poll      time.Duration // how often pull requests are listed, besides being told of them
 	Link      string        // address of the service, for the page of each plan; may be empty
+	Pages     string        // address of the site's pages, where plans are shown instead; may be empty
 	Previews  *Previews     // of what may be merged; nil: none are made
 	// Count counts reviews by the state that was told, or error; nil: nobody does
 	Count func(outcome string)
+	// Changed is told that people may look at something else; nil: nobody is
+	Changed func()
 
 	wakes chan struct{} // at most one is waiting
 	retry *backoff.ExponentialBackOff
@@ -49,6 +52,7 @@ type Reviewer struct {
 	mu     sync.Mutex
 	groups map[string]time.Time // commits of merge groups that are to be checked, and when they came
 	pages  map[int]string       // the last plan of each pull request, as text
+	shown  []report.Proposal    // what people may look at: open ones, and the last that were closed; by when they were planned
 
 	reviewed map[int]reviewed // by pull request
 	told     trouble
@@ -184,6 +188,7 @@ func (v *Reviewer) all(ctx context.Context) error {
 		return err
 	}
 	failed := v.close(ctx, pulls)
+	v.closeShown(pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
 		if err := v.pull(ctx, base.ID, given, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
@@ -276,6 +281,8 @@ func (v *Reviewer) pull(ctx context.Context, base, given string, pull forge.Pull
 	v.mu.Lock()
 	v.pages[pull.Number] = o.page
 	v.mu.Unlock()
+	o.seen.Title, o.seen.Author, o.seen.Address = pull.Title, pull.Author, pull.URL
+	v.show(o.seen)
 	if said := o.digest(); said != was.said {
 		if err := v.say(ctx, pull, o); err != nil {
 			return err
@@ -310,7 +317,7 @@ func (v *Reviewer) say(ctx context.Context, pull forge.Pull, o outcome) error {
 }
 
 func (v *Reviewer) checkOf(number int, o outcome) forge.Check {
-	c := forge.Check{Name: v.name(), State: o.state, Title: o.title, Summary: o.body, Link: v.pageOf(number)}
+	c := forge.Check{Name: v.name(), State: o.state, Title: o.title, Summary: o.body, Link: v.pageOf(number, o.seen.Head)}
 	for _, p := range o.problems {
 		if p.File != "" {
 			text := p.Text
@@ -323,9 +330,14 @@ func (v *Reviewer) checkOf(number int, o outcome) forge.Check {
 	return c
 }
 
-// pageOf is where the whole plan of a pull request can be read.
-func (v *Reviewer) pageOf(number int) string {
-	if v.Link == "" || number == 0 {
+// pageOf is where the whole plan of a pull request can be read, or of the commit of a merge queue.
+func (v *Reviewer) pageOf(number int, head string) string {
+	switch {
+	case v.Pages != "" && number == 0:
+		return v.Pages + "/plans/" + head
+	case v.Pages != "":
+		return fmt.Sprintf("%s/plans/%d", v.Pages, number)
+	case v.Link == "" || number == 0:
 		return ""
 	}
 	return fmt.Sprintf("%s/-/pulls/%d", strings.TrimSuffix(v.Link, "/"), number)
@@ -338,6 +350,7 @@ func (v *Reviewer) queued(ctx context.Context, base string) (failed error) {
 	v.mu.Unlock()
 	for commit, came := range groups {
 		o, err := v.judge(ctx, 0, repo.Proposal{Head: commit, Base: base})
+		v.show(o.seen)
 		if err == nil {
 			err = v.Forge.Check(ctx, commit, v.checkOf(0, o))
 		}
@@ -364,6 +377,7 @@ type outcome struct {
 	page     string // text, whole
 	problems desired.Problems
 	names    []string // of commits that are others with each move of the branch
+	seen     report.Proposal
 }
 
 // digest is the same for outcomes that say the same but for the commits that they speak of: with many open pull requests, each
@@ -401,7 +415,10 @@ func (v *Reviewer) judge(ctx context.Context, number int, pr repo.Proposal) (o o
 	var away *remote.Unavailable
 	switch {
 	case errors.As(err, &problems):
-		return v.unplanned(pr, forge.Failure, fmt.Sprintf("the merge result has %s", tallied(problems.Blocking())), problems), nil
+		o := v.unplanned(pr, forge.Failure, fmt.Sprintf("the merge result has %s", tallied(problems.Blocking())), problems)
+		o.seen.Commit = c.ID
+		find(&o.seen, on.Repo, problems)
+		return o, nil
 	case errors.As(err, &rebase), errors.As(err, &refused), errors.As(err, &other), errors.As(err, &wrong):
 		return v.unplanned(pr, forge.Failure, err.Error(), nil), nil
 	case errors.As(err, &away):
@@ -435,13 +452,15 @@ func (v *Reviewer) unplanned(pr repo.Proposal, state forge.State, why string, pr
 	if len(problems) > 0 {
 		o.page += problems.Error() + "\n"
 	}
+	o.seen = v.seen(pr, o)
+	find(&o.seen, nil, problems)
 	return o
 }
 
 // planned is the outcome of a plan, whose check is entered first: whoever merges at once finds it.
 func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on *Reconciler, rep report.Report) (o outcome, again, err error) {
 	o = outcome{state: forge.Success, title: rep.Plan.Summary(), problems: rep.Warnings, names: []string{pr.Base[:12], rep.Commit[:12]}}
-	where := ""
+	var preview *report.ProposedPreview
 	if len(rep.Plan.Refused) > 0 {
 		o.state, o.title = forge.Failure, rep.Plan.Refused[0].Text
 	} else if checks := ChecksOf(rep); len(checks) > 0 {
@@ -451,28 +470,43 @@ func (v *Reviewer) planned(ctx context.Context, number int, pr repo.Proposal, on
 			}
 		}
 		if v.Previews != nil && number > 0 {
-			where, again = v.preview(ctx, number, pr.Head, on)
+			preview, again = v.preview(ctx, number, pr.Head, on)
 		}
 	}
-	foot := v.foot(pr, rep, where)
+	foot := v.foot(pr, rep, previewText(preview))
 	var body, page bytes.Buffer
 	err = errors.Join(rep.Plan.Markdown(&body, commentRoom-len(foot)), rep.Plan.Text(&page))
 	o.body, o.page = body.String()+foot, cut(page.String(), maxPage)
+	view := rep.Plan.View()
+	o.seen = v.seen(pr, o)
+	o.seen.Commit, o.seen.Plan, o.seen.Holds, o.seen.Preview = rep.Commit, &view, rep.Holds, preview
+	find(&o.seen, on.Repo, rep.Warnings)
 	return o, again, err
 }
 
 // preview serves the tree of a merge result, and says where, or why not. It is not what a pull request waits for; what failed
 // is tried again.
-func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Reconciler) (where string, again error) {
+func (v *Reviewer) preview(ctx context.Context, number int, head string, on *Reconciler) (p *report.ProposedPreview, again error) {
 	put, err := v.Previews.Put(ctx, on, number, head)
 	var none *NoPreview
 	switch {
 	case errors.As(err, &none):
-		return plan.Escaped(none.Reason), nil
+		return &report.ProposedPreview{Number: number, None: none.Reason}, nil
 	case err != nil:
-		return "none yet: the log of the service says why", err
+		return &report.ProposedPreview{Number: number, None: "none yet: the log of the service says why"}, err
 	}
-	return fmt.Sprintf("%s/%s/ until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", strings.TrimSuffix(v.Link, "/"), tree.PreviewPath(number), put.Expires.UTC().Format(time.DateOnly), number), nil
+	return &report.ProposedPreview{Number: number, URL: strings.TrimSuffix(v.Link, "/") + "/" + tree.PreviewPath(number) + "/", Expires: put.Expires.UTC()}, nil
+}
+
+// previewText is a preview as a comment tells of it; empty for none.
+func previewText(p *report.ProposedPreview) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.None != "":
+		return plan.Escaped(p.None)
+	}
+	return fmt.Sprintf("%s until %s; a FEC that knows the key of previews boots it when it is given <code>pomona.preview=%d</code>", p.URL, p.Expires.Format(time.DateOnly), p.Number)
 }
 
 // foot says what a plan is of, what holds it, and where more is.
@@ -488,7 +522,7 @@ func (v *Reviewer) foot(pr repo.Proposal, rep report.Report, preview string) str
 	if preview != "" {
 		fmt.Fprintf(&b, "\nPreview: %s\n", preview)
 	}
-	if link := v.pageOf(pr.Number); link != "" {
+	if link := v.pageOf(pr.Number, pr.Head); link != "" {
 		fmt.Fprintf(&b, "\nEverything: %s\n", link)
 	}
 	fmt.Fprintf(&b, "\nMerge of <code>%.12s</code> into <code>%.12s</code>, planned by Pomona %s.\n", pr.Head, pr.Base, plan.Escaped(v.By.Version))

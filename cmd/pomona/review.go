@@ -19,8 +19,8 @@ import (
 const pullPoll = time.Minute
 
 // review has the pull requests of a site looked at while it is served, and what is published compared with their checks. What
-// is served does not wait for anything of it.
-func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.Reconciler, client *remote.Client, open opener) (*reconciler.Reviewer, error) {
+// is served does not wait for anything of it. Pages is where people look at the site; empty: nobody says.
+func (s *servedRoot) review(site string, conf desired.ServedSite, pages string, r *reconciler.Reconciler, client *remote.Client, open opener) (*reconciler.Reviewer, error) {
 	by := *r
 	var err error
 	// One loader serves one commit at a time: a merge does not wait for a review.
@@ -33,7 +33,7 @@ func (s *servedRoot) review(site string, conf desired.ServedSite, r *reconciler.
 	r.Checks = reconciler.Checks{Made: true, Require: conf.Forge.RequireChecked}
 	v := reconciler.NewReviewer(&reconciler.Reviewer{
 		By: &by, Site: site, Enter: r.Records, Forks: conf.Forge.Forks, Poll: max(conf.Interval(), pullPoll), Link: conf.Forge.Link,
-		Count: s.watch.metrics.Reviewed,
+		Pages: pages, Count: s.watch.metrics.Reviewed, Changed: s.watch.changes.Tell,
 	})
 	r.Observers = append(r.Observers, v)
 	s.beside = append(s.beside, func(ctx context.Context) error {

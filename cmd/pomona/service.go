@@ -318,10 +318,10 @@ func (s *service) serveSite(ctx context.Context, name string, conf siteConfig, l
 	if conf.Forge != nil {
 		open := openerOf(name, conf.ServedSite, log)
 		root.tellForge(name, conf.ServedSite, r, open)
-		if reviewer, err = root.review(name, conf.ServedSite, r, client, open); err != nil {
+		if reviewer, err = root.review(name, conf.ServedSite, s.began.Pages.OfSite(name), r, client, open); err != nil {
 			return err
 		}
-		o.Pull = reviewer.Page
+		o.Pull, root.watch.reviewer = reviewer.Page, reviewer
 	}
 	if len(conf.Webhooks) > 0 {
 		newLoop = root.hear(&s.hooks, conf.ServedSite, r, newLoop, reviewer)

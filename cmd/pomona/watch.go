@@ -224,13 +224,14 @@ type watch struct {
 	collector atomic.Pointer[collect.Collector]    // nil: no data is collected
 	restarter atomic.Pointer[reconciler.Restarter] // nil: no FEC is restarted
 
-	forge   atomic.Pointer[report.Forge] // where its commits are looked at; nil: that is not known
-	passed  atomic.Bool                  // a pass has ended, well or not
-	status  atomic.Pointer[string]
-	changes *serve.Changes    // of what pages show
-	fetches announce.Fetches  // one at a time
-	silence *announce.Silence // of the branch's webhooks; nil: there are none
-	behind  string            // branch of another host that was not fetched since the start; empty: it was
+	forge    atomic.Pointer[report.Forge] // where its commits are looked at; nil: that is not known
+	passed   atomic.Bool                  // a pass has ended, well or not
+	status   atomic.Pointer[string]
+	changes  *serve.Changes       // of what pages show
+	fetches  announce.Fetches     // one at a time
+	reviewer *reconciler.Reviewer // of pull requests; nil: nobody looks at any
+	silence  *announce.Silence    // of the branch's webhooks; nil: there are none
+	behind   string               // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.

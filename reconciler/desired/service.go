@@ -22,7 +22,16 @@ func (s Service) AdminAddress() string { return cmp.Or(s.Admin, "127.0.0.1:8081"
 // Pages are where people look.
 type Pages struct {
 	Listen string      `json:"listen"`
+	URL    string      `json:"url,omitempty"` // that people use
 	Login  *PagesLogin `json:"login,omitempty"`
+}
+
+// OfSite is where people look at a site; empty: nobody says at which address.
+func (p *Pages) OfSite(name string) string {
+	if p == nil || p.URL == "" {
+		return ""
+	}
+	return strings.TrimSuffix(p.URL, "/") + "/" + name
 }
 
 // PagesLogin is what says who looks: a header, by a proxy.
