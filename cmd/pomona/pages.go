@@ -50,7 +50,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 	if loop == nil {
 		return nil, true
 	}
-	return &serve.SeenSite{
+	seen := &serve.SeenSite{
 		Changes: w.changes,
 		Fleet:   loop.Reconciler.Fleet,
 		FEC: func(ctx context.Context, name string) (report.FEC, error) {
@@ -60,5 +60,9 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			}
 			return f, err
 		},
-	}, true
+	}
+	if c := w.campaigns.Load(); c != nil {
+		seen.Campaigns = c
+	}
+	return seen, true
 }

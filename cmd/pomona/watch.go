@@ -218,12 +218,14 @@ type watch struct {
 	root     *os.Root
 	repo     *repo.Repo
 	loop     atomic.Pointer[reconciler.Loop]
-	passed   atomic.Bool // a pass has ended, well or not
-	status   atomic.Pointer[string]
-	changes  *serve.Changes    // of what pages show
-	fetches  announce.Fetches  // one at a time
-	silence  *announce.Silence // of the branch's webhooks; nil: there are none
-	behind   string            // branch of another host that was not fetched since the start; empty: it was
+	// campaigns carries them out; nil: nobody does yet
+	campaigns atomic.Pointer[reconciler.Campaigner]
+	passed    atomic.Bool // a pass has ended, well or not
+	status    atomic.Pointer[string]
+	changes   *serve.Changes    // of what pages show
+	fetches   announce.Fetches  // one at a time
+	silence   *announce.Silence // of the branch's webhooks; nil: there are none
+	behind    string            // branch of another host that was not fetched since the start; empty: it was
 }
 
 // fetchPatience is how long a repository may be unreadable before people are told.

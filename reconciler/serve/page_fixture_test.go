@@ -25,6 +25,7 @@ var siteKinds = []siteKind{siteEmpty, siteSmall, siteLarge, siteHostile}
 // pageFixtures each fill in what some pages show of a site, and name the pages to look at, below the site.
 var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	fleetFixture,
+	campaignFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.
