@@ -39,6 +39,8 @@ type Campaigner struct {
 	reads     readings
 	goesOn    map[string]bool // runs that had not ended when they were looked at first
 	stirred   chan struct{}   // holds one: an operator has changed something
+	lookers   chan struct{}   // hold one for each who looks where an answer may never come
+	seen      recounted
 }
 
 // JobAPI is where jobs report; the zero value is nowhere.
@@ -69,6 +71,7 @@ const (
 // NewCampaigner completes a campaigner.
 func NewCampaigner(c *Campaigner) *Campaigner {
 	c.Every, c.AskAgain = cmp.Or(c.Every, 2*time.Second), cmp.Or(c.AskAgain, again)
+	c.lookers = make(chan struct{}, mostLookers)
 	c.stirred, c.troubles, c.lookAgain, c.doubts = make(chan struct{}, 1), map[string]*trouble{}, map[string]lookAgain{}, map[string]doubted{}
 	c.arrivals, c.goesOn, c.ended = map[string]arrivals{}, map[string]bool{}, map[string]time.Time{}
 	c.reads.running, c.reads.patience = map[string]*reading{}, patientRead

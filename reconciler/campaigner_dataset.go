@@ -90,9 +90,17 @@ func (r *readings) await(ctx context.Context, one *reading) {
 	select {
 	case <-one.done:
 	case <-ctx.Done():
-	case <-time.After(r.patience):
+	case <-time.After(r.patient(0)):
 	}
-	r.patience = max(0, r.patience-time.Since(one.began))
+	r.patient(-time.Since(one.began))
+}
+
+// patient changes how long somebody may still wait, and returns it: people ask while others decide.
+func (r *readings) patient(by time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.patience = min(max(0, r.patience+by), patientRead)
+	return r.patience
 }
 
 // of is what is read already, or has just been, unless that began before a time; else it begins now. What was read is new for half the time

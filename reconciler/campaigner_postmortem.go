@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,15 +19,59 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
-// PostMortem tells all that is known of a slice, by ID or STAGE/ID, of a campaign, by name or NAME/RUN.
+// PostMortem tells all that is known of a slice, by ID, STAGE/ID or STAGE/EPOCH/ID, of a campaign, by name or NAME/RUN.
 func (s *Campaigner) PostMortem(ctx context.Context, campaign, slice string) (report.PostMortem, error) {
+	p, stage, err := s.postMortem(ctx, campaign, slice)
+	if err == nil {
+		s.lookInto(ctx, &p, stage)
+	}
+	return p, err
+}
+
+// PostMortemNow is likewise for who cannot wait: what file systems and catalogues do not tell at once is left out, and it says so.
+func (s *Campaigner) PostMortemNow(ctx context.Context, campaign, slice string) (report.PostMortem, error) {
 	p, stage, err := s.postMortem(ctx, campaign, slice)
 	if err != nil {
 		return p, err
 	}
-	p.Recovery = s.nextRecovery(ctx, p, stage)
+	looked := make(chan report.PostMortem, 1)
+	select {
+	case s.lookers <- struct{}{}:
+		go func() {
+			defer func() { <-s.lookers }()
+			q := p
+			q.Attempts = slices.Clone(p.Attempts)
+			s.lookInto(ctx, &q, stage)
+			looked <- q
+		}()
+	default: // as many wait for what does not answer as may
+	}
+	select {
+	case q := <-looked:
+		return q, nil
+	case <-ctx.Done():
+	case <-time.After(lookPatience):
+	}
+	for i := range p.Attempts {
+		p.Attempts[i].LogWhy = "its folder does not answer at once: look again"
+	}
+	if p.Recovery.Select != "" {
+		p.Recovery.Why = "at most: what its jobs have left is not to be seen at once"
+	}
+	return p, nil
+}
+
+const (
+	lookPatience = 250 * time.Millisecond // how long whoever cannot wait does so for file systems and catalogues
+	mostLookers  = 4                      // who look there at once
+)
+
+// lookInto adds what is only to be seen outside of the ledger: the logs, and what a recovery would select.
+func (s *Campaigner) lookInto(ctx context.Context, p *report.PostMortem, stage desired.Stage) {
+	p.Recovery = s.nextRecovery(ctx, *p, stage)
 	for i := range p.Attempts {
 		a := &p.Attempts[i]
 		if desk := s.desk(a.Engine); desk != nil {
@@ -33,7 +79,6 @@ func (s *Campaigner) PostMortem(ctx context.Context, campaign, slice string) (re
 			a.Log, a.LogWhy = lastLines(a.LogFile)
 		}
 	}
-	return p, err
 }
 
 // mostNames is how many inputs are named that a recovery would select.
@@ -80,11 +125,7 @@ func (r *Reconciler) postMortem(ctx context.Context, campaign, name string) (p r
 		if !there || spec.UID(row.Name) != row.UID {
 			spec = specOf(row)
 		}
-		all, err := l.Slices(ctx, row.UID, "")
-		if err != nil {
-			return err
-		}
-		slice, err := namedSlice(all, name)
+		slice, err := sliceCalled(ctx, l, row.UID, name)
 		if err != nil {
 			return err
 		}
@@ -95,12 +136,37 @@ func (r *Reconciler) postMortem(ctx context.Context, campaign, name string) (p r
 	return p, stage, err
 }
 
+// sliceCalled is the slice of an ID, STAGE/ID or STAGE/EPOCH/ID.
+func sliceCalled(ctx context.Context, l *ledger.Ledger, uid, name string) (ledger.Slice, error) {
+	words := strings.Split(name, "/")
+	stage, id, epoch := "", words[len(words)-1], 0
+	if len(words) > 1 {
+		stage = words[0]
+	}
+	if len(words) == 3 {
+		epoch, _ = strconv.Atoi(words[1]) // else there is none
+		found, there, err := l.Slice(ctx, uid, stage, epoch, id)
+		if err == nil && !there {
+			err = fmt.Errorf("slice %s: %w", name, serve.ErrNoSuch)
+		}
+		return found, err
+	}
+	called, err := l.SlicesCalled(ctx, uid, stage, id)
+	if err == nil && len(called) == 0 { // for a suggestion
+		called, err = l.Slices(ctx, uid, "")
+	}
+	if err != nil {
+		return ledger.Slice{}, err
+	}
+	return namedSlice(called, name)
+}
+
 // namedCampaign is the campaign of a name or NAME/RUN: of a name, what runOf says.
 func namedCampaign(ctx context.Context, l *ledger.Ledger, name string) (found ledger.Campaign, err error) {
 	rows, err := l.Campaigns(ctx)
 	found = rows[runOf(rows, name)]
 	if err == nil && found.UID == "" {
-		err = fmt.Errorf("nothing was done yet of a campaign %q: pomona campaign lists them", name)
+		err = refused{fmt.Errorf("nothing was done yet of a campaign %q: pomona campaign lists them", name), serve.ErrNoSuch}
 	}
 	return found, err
 }

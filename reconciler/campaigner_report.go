@@ -24,6 +24,7 @@ type toldCampaigns struct {
 	plans   map[string]plan.CampaignPlan
 	waiting map[string]map[string]string // digests of what waits for approval, by uid and stage
 	late    map[string]int               // slices that have taken too long, and go on, by uid
+	holds   []observed.Hold              // in force, of campaigns
 	last    *report.Campaigns            // as people were told of them; nil: they were not yet
 }
 
@@ -43,6 +44,22 @@ func (t *toldCampaigns) lastTold() (c report.Campaigns, ok bool) {
 	}
 	c.Trouble = t.trouble
 	return c, t.last != nil
+}
+
+// hold notes which holds of campaigns are in force.
+func (t *toldCampaigns) hold(all []observed.Hold) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holds = slices.DeleteFunc(slices.Clone(all), func(h observed.Hold) bool {
+		return h.Scope != desired.SiteScope && !strings.HasPrefix(h.Scope, "campaigns")
+	})
+}
+
+// inForce are these holds.
+func (t *toldCampaigns) inForce() []observed.Hold {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([]observed.Hold{}, t.holds...)
 }
 
 // stuck notes why nothing is decided; nil: something is.
@@ -187,8 +204,7 @@ func (r *Reconciler) campaignsOf(ctx context.Context, site desired.Site, name st
 			return err
 		}
 		for _, row := range campaignRows(rows, site) {
-			spec, there := site.Campaigns[row.Name]
-			archived := r.Repo != nil && plan.CampaignEnded(row.State) && !(there && spec.UID(row.Name) == row.UID)
+			archived := r.isArchived(row, site)
 			if archived && !all && !isCalled(row, name) {
 				out.Archived++
 				continue
@@ -197,8 +213,12 @@ func (r *Reconciler) campaignsOf(ctx context.Context, site desired.Site, name st
 				out.Campaigns = append(out.Campaigns, report.Campaign{Name: row.Name, UID: row.UID, State: row.State, Ended: plan.CampaignEnded(row.State), Archived: archived})
 				continue
 			}
-			c, err := reportOf(ctx, l, row, site, isCalled(row, name))
+			c, spec := headOf(row, site)
 			c.Archived = archived
+			err := countStages(ctx, l, row, site, spec, &c, isCalled(row, name))
+			if err == nil && isCalled(row, name) {
+				err = addDecisions(ctx, l, &c)
+			}
 			if err != nil {
 				return fmt.Errorf("read campaign %s: %w", row.UID, err)
 			}
@@ -206,6 +226,12 @@ func (r *Reconciler) campaignsOf(ctx context.Context, site desired.Site, name st
 		}
 		return nil
 	})
+}
+
+// isArchived says whether a run has ended and the site has it no more.
+func (r *Reconciler) isArchived(row ledger.Campaign, site desired.Site) bool {
+	spec, there := site.Campaigns[row.Name]
+	return r.Repo != nil && plan.CampaignEnded(row.State) && !(there && spec.UID(row.Name) == row.UID)
 }
 
 // campaignRows are all campaigns that the ledger or the site knows: by name, those that have ended after the others.
@@ -231,7 +257,8 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-func reportOf(ctx context.Context, l *ledger.Ledger, row ledger.Campaign, site desired.Site, all bool) (report.Campaign, error) {
+// headOf is what is known of a campaign without counting anything, and what it is to do.
+func headOf(row ledger.Campaign, site desired.Site) (report.Campaign, desired.Campaign) {
 	c := report.Campaign{Name: row.Name, UID: row.UID, Wanted: report.Gone, State: row.State, Ended: plan.CampaignEnded(row.State), Detail: row.Detail, Digest: row.Digest, Commit: row.Commit,
 		Since: row.At, Why: []string{}, Stages: []report.Stage{}}
 	spec, there := site.Campaigns[row.Name]
@@ -242,33 +269,37 @@ func reportOf(ctx context.Context, l *ledger.Ledger, row ledger.Campaign, site d
 	}
 	c.Reason, c.Requester, c.Assignee, c.Role, c.Test = spec.Reason, spec.Requester, spec.Assignee, spec.TheRole(), spec.IsTest()
 	c.Links = linksOf(site.Settings.Campaigns.Links, map[string]string{"campaign": row.Name})
+	return c, spec
+}
+
+// countStages adds the stages of a campaign as counted; open: and their slices that are not complete.
+func countStages(ctx context.Context, l *ledger.Ledger, row ledger.Campaign, site desired.Site, spec desired.Campaign, c *report.Campaign, open bool) error {
 	slicesBy, err := l.SliceCounts(ctx, row.UID)
 	if err != nil {
-		return c, err
+		return err
 	}
 	submissions, err := l.SubmissionCounts(ctx, row.UID)
 	if err != nil {
-		return c, err
+		return err
 	}
-	var open map[string][]report.Slice
-	if all {
-		if open, err = openSlices(ctx, l, row.UID); err != nil {
-			return c, err
+	var slices map[string][]report.Slice
+	if open {
+		if slices, err = openSlices(ctx, l, row.UID); err != nil {
+			return err
 		}
-		decided, more, err := l.LastCampaignEvidence(ctx, row.UID, report.MostDecisions)
-		if err != nil {
-			return c, err
-		}
-		c.Decisions, c.MoreDecisions = decisionsOf(decided), more
 	}
 	rows, err := l.CampaignStages(ctx, row.UID)
-	if err != nil {
-		return c, err
-	}
 	for _, name := range plan.StageOrder(spec) {
-		c.Stages = append(c.Stages, stageOf(site.Settings, spec, name, rows, slicesBy, submissions, open[name]))
+		c.Stages = append(c.Stages, stageOf(site.Settings, spec, name, rows, slicesBy, submissions, slices[name]))
 	}
-	return c, nil
+	return err
+}
+
+// addDecisions adds what people have decided about a campaign last.
+func addDecisions(ctx context.Context, l *ledger.Ledger, c *report.Campaign) error {
+	decided, more, err := l.LastCampaignEvidence(ctx, c.UID, report.MostDecisions)
+	c.Decisions, c.MoreDecisions = decisionsOf(decided), more
+	return err
 }
 
 // stageOf is how far a stage is, as counted.

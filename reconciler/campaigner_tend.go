@@ -41,11 +41,12 @@ func (s *Campaigner) link() string {
 func (s *Campaigner) step(ctx context.Context) (busy bool, err error) {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	s.reads.patience = patientRead
+	s.reads.patient(patientRead)
 	site, err := s.siteNow(ctx)
 	if err != nil || site.commit == "" {
 		return false, err
 	}
+	s.told.hold(site.holds)
 	if err := s.disturb(ctx, site.holds); err != nil {
 		return false, err
 	}

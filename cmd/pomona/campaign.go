@@ -17,7 +17,8 @@ import (
 // campaignFlags are what every command about campaigns needs.
 type campaignFlags struct {
 	askFlags
-	all bool // also those that are archived
+	all   bool      // also those that are archived
+	shown seenQuery // what of many slices or submissions
 }
 
 // give has the service of the root carry out an order.
@@ -78,7 +79,7 @@ func aboutCampaigns(ctx context.Context, c *reconciler.Campaigner, b json.RawMes
 func campaignCommand() *cobra.Command {
 	var f campaignFlags
 	cmd := &cobra.Command{
-		Use:   "campaign [NAME [graph | slice ID]]",
+		Use:   "campaign [NAME [graph | sheet | efficiency | submissions | slices | slice ID]]",
 		Short: "Show how far campaigns are, and why nothing moves; test launches, repeat, cancel or accept slices",
 		Long: `Show how far the campaigns of a root are or, of one, its stages, the slices that are not complete, the state of each submission, and
 why nothing new is started. NAME is a campaign's name, or NAME/RUN. Without a service the ledger tells.
@@ -105,6 +106,10 @@ why nothing new is started. NAME is a campaign's name, or NAME/RUN. Without a se
 	}
 	f.add(cmd, false)
 	cmd.Flags().BoolVar(&f.all, "all", false, "list also those that have ended and left the site")
+	cmd.Flags().StringVar(&f.shown.Stage, "stage", "", "of slices and submissions: those of this stage alone")
+	cmd.Flags().StringVar(&f.shown.State, "state", "", "of slices and submissions: those in this state alone")
+	cmd.Flags().StringVar(&f.shown.Text, "text", "", "of slices: those with this in their id, label or detail")
+	cmd.Flags().IntVar(&f.shown.Page, "page", 1, "of slices and submissions: which page")
 	cmd.AddCommand(campaignImportCommand(), campaignScriptCommand())
 	cmd.AddCommand(campaignTestCommand(), campaignSliceCommand("retry", "Try slices again that are partial or failed",
 		"Try slices again that are partial, failed, late or cancelled: with a new attempt, from the beginning."),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,17 +17,22 @@ import (
 const campaignSeeText = `
 NAME graph draws its stages, what they need of each other and how many slices of each are how: as SVG, or with -o dot for Graphviz.
 NAME slice ID tells all that is known of one slice: each attempt with its states, how it ended, what it used, the last lines of its
-log, what was held or not well meanwhile, and what a recovery would select. ID may be STAGE/ID.`
+log, what was held or not well meanwhile, and what a recovery would select. ID may be STAGE/ID, or STAGE/EPOCH/ID.
+NAME sheet counts what was requested, delivered, run, failed and left on each day, UTC, and how jobs ended; -o csv for spreadsheets.
+NAME efficiency counts which shares of their processors and memory the submissions used that have ended.
+NAME submissions and NAME slices list them by the hundred: --page, --stage, --state and, of slices, --text say which.`
 
-// see shows a campaign in another way: graph, or slice ID.
+// see shows a campaign in another way.
 func (f *campaignFlags) see(cmd *cobra.Command, name string, what []string) error {
 	switch {
 	case what[0] == "graph" && len(what) == 1:
 		return f.graph(cmd, name)
 	case what[0] == "slice" && len(what) == 2:
 		return f.slice(cmd, name, what[1])
+	case len(what) == 1 && slices.Contains([]string{"sheet", "efficiency", "submissions", "slices"}, what[0]):
+		return f.seen(cmd, what[0], name)
 	}
-	return fmt.Errorf("unknown %q: want NAME, NAME graph or NAME slice ID\nsee %s --help", strings.Join(what, " "), cmd.CommandPath())
+	return fmt.Errorf("unknown %q: want NAME, NAME graph, sheet, efficiency, submissions or slices, or NAME slice ID\nsee %s --help", strings.Join(what, " "), cmd.CommandPath())
 }
 
 // graph draws a campaign.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *servedRoot) runCampaigns(site string, conf desired.ServedSite, r *recon
 		return err
 	}
 	if s.watch != nil {
-		c.Tell = tellsOfCampaigns{s.watch}
+		c.Tell = &tellsOfCampaigns{watch: s.watch}
 	}
 	if c.API, err = s.jobAPI(conf.Submissions); err != nil {
 		return err
@@ -65,8 +66,11 @@ func (s *servedRoot) runCampaigns(site string, conf desired.ServedSite, r *recon
 	if err := s.serveSubmissions(conf.Submissions, campaigner); err != nil {
 		return err
 	}
-	s.campaigns = campaigner
+	if s.campaigns = campaigner; s.watch != nil {
+		s.watch.campaigns.Store(campaigner)
+	}
 	s.does["slice"] = func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutSlice(ctx, campaigner, b) }
+	s.does["campaign-seen"] = func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutSeen(ctx, campaigner, b) }
 	s.does["campaign"] = func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutCampaigns(ctx, campaigner, b) }
 	s.beside = append(s.beside, campaigner.Run)
 	return nil
@@ -144,13 +148,22 @@ func (s *servedRoot) proveRecords(site string, conf desired.ServedSite, r *recon
 }
 
 // tellsOfCampaigns tells people what becomes of campaigns.
-type tellsOfCampaigns struct{ *watch }
+type tellsOfCampaigns struct {
+	*watch
+	shown []report.Campaign // as whoever looks at pages was told of them last
+}
 
 // Campaigns implements reconciler.CampaignTold.
-func (t tellsOfCampaigns) Campaigns(c report.Campaigns) { t.metrics.Campaigns(c) }
+func (t *tellsOfCampaigns) Campaigns(c report.Campaigns) {
+	t.metrics.Campaigns(c)
+	if !reflect.DeepEqual(t.shown, c.Campaigns) { // it is called again and again, by one goroutine
+		t.shown = c.Campaigns
+		t.changes.Tell()
+	}
+}
 
 // CampaignsAre implements reconciler.CampaignTold.
-func (t tellsOfCampaigns) CampaignsAre(what reconciler.CampaignTrouble, lines []string) {
+func (t *tellsOfCampaigns) CampaignsAre(what reconciler.CampaignTrouble, lines []string) {
 	kind := map[reconciler.CampaignTrouble]announce.Kind{
 		reconciler.CampaignsHeld: announce.CampaignHeld, reconciler.CampaignsLate: announce.CampaignLate,
 		reconciler.SubmissionsUnknown: announce.SubmissionUnknown, reconciler.CredentialsExpiring: announce.CredentialExpiring,
@@ -159,7 +172,7 @@ func (t tellsOfCampaigns) CampaignsAre(what reconciler.CampaignTrouble, lines []
 }
 
 // CampaignEnded implements reconciler.CampaignTold.
-func (t tellsOfCampaigns) CampaignEnded(uid, state, detail string, well bool) {
+func (t *tellsOfCampaigns) CampaignEnded(uid, state, detail string, well bool) {
 	t.notifier.Send(announce.OfEnd(t.site, uid, state, detail, well, time.Now()))
 }
 

@@ -61,6 +61,9 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
 	}
+	if c := w.campaigns.Load(); c != nil {
+		seen.Campaigns = c
+	}
 	return seen, true
 }
 

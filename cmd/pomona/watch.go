@@ -221,8 +221,9 @@ type watch struct {
 	repo     *repo.Repo
 	loop     atomic.Pointer[reconciler.Loop]
 
-	collector atomic.Pointer[collect.Collector]    // nil: no data is collected
-	restarter atomic.Pointer[reconciler.Restarter] // nil: no FEC is restarted
+	collector atomic.Pointer[collect.Collector]     // nil: no data is collected
+	restarter atomic.Pointer[reconciler.Restarter]  // nil: no FEC is restarted
+	campaigns atomic.Pointer[reconciler.Campaigner] // nil: nobody carries them out yet
 
 	forge    atomic.Pointer[report.Forge] // where its commits are looked at; nil: that is not known
 	passed   atomic.Bool                  // a pass has ended, well or not

@@ -103,14 +103,22 @@ type node struct {
 func (n *node) middle() float64 { return n.y + n.height/2 }
 
 // SVG draws the stages of a campaign and what they need of each other, providers first, with the share of each state.
-func (c Campaign) SVG(w io.Writer) error {
+func (c Campaign) SVG(w io.Writer) error { return c.Draw(w, nil) }
+
+// Draw is SVG for a page, where each stage leads somewhere: link gives the address; nil: a picture for itself.
+func (c Campaign) Draw(w io.Writer, link func(stage string) string) error {
 	columns := c.columns()
 	width, height := place(columns)
 	head := wrapped(observed.Printable(c.title()), int((width-2*margin)/headCharacter))
 	down := float64((len(head) - 1) * headLine)
 	height += down
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="12">`+"\n", width, height, width, height)
+	role := "img"
+	if link != nil { // nothing in a picture can be followed
+		role = "group"
+	}
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" role="%s" aria-label="%s" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="12">`+"\n",
+		role, xmlText("stages of "+c.title()), width, height, width, height)
 	fmt.Fprintf(&b, "<title>%s</title>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", xmlText(c.title()))
 	for i, line := range head {
 		fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\" font-size=\"15\" fill=\"#212121\">%s</text>\n", margin, margin+8+i*headLine, xmlText(line))
@@ -125,7 +133,7 @@ func (c Campaign) SVG(w io.Writer) error {
 		for _, n := range column {
 			if n.stage != nil {
 				drawEdges(&b, n)
-				drawStage(&b, n)
+				drawLinked(&b, n, link)
 			}
 		}
 	}
@@ -254,6 +262,17 @@ func drawEdges(b *bytes.Buffer, n *node) {
 		}
 		fmt.Fprintf(b, "<path d=\"M%s\" fill=\"none\" stroke=\"#616161\" marker-end=\"url(#arrow)\"/>\n", path)
 	}
+}
+
+// drawLinked draws a stage, which leads to a page if there is one.
+func drawLinked(b *bytes.Buffer, n *node, link func(stage string) string) {
+	if link == nil {
+		drawStage(b, n)
+		return
+	}
+	fmt.Fprintf(b, "<a href=\"%s\" aria-label=\"%s\">", xmlText(link(n.stage.Name)), xmlText("slices of stage "+strings.Join(n.stage.lines(), ", ")))
+	drawStage(b, n)
+	b.WriteString("</a>\n")
 }
 
 func drawStage(b *bytes.Buffer, n *node) {

@@ -187,8 +187,8 @@ func (a Attempt) explain() Attempt {
 	return a
 }
 
-// used is how much of what was asked for an attempt has used.
-func (a Attempt) used() string {
+// Used is how much of what was asked for an attempt has used.
+func (a Attempt) Used() string {
 	var parts []string
 	wall := a.Ended.Sub(a.Began)
 	if a.Began.IsZero() || a.Ended.IsZero() {
@@ -292,7 +292,7 @@ func (a Attempt) text(b *bytes.Buffer) error {
 	}
 	b.WriteByte('\n')
 	if a.State.Ended() {
-		fmt.Fprintf(b, "  used %s\n", a.used())
+		fmt.Fprintf(b, "  used %s\n", a.Used())
 	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, e := range a.Events {

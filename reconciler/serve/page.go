@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"html/template"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -41,6 +42,8 @@ type SeenSite struct {
 	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
 	Forge   report.Forge // where its commits can be looked at
 	Changes *Changes
+
+	Campaigns SeenCampaigns // nil: the site carries none out
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -63,11 +66,20 @@ type Pages struct {
 var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"{$}":        fleetPage,
 	"fecs/{fec}": fecPage,
+
+	"campaigns":                                           campaignsPage,
+	"campaigns/{campaign}":                                campaignPage,
+	"campaigns/{campaign}/sheet":                          campaignSheetPage,
+	"campaigns/{campaign}/submissions":                    campaignSubmissionsPage,
+	"campaigns/{campaign}/efficiency":                     campaignEfficiencyPage,
+	"campaigns/{campaign}/slices":                         campaignSlicesPage,
+	"campaigns/{campaign}/slices/{stage}/{epoch}/{slice}": campaignSlicePage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
 var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
+	{"campaigns", "campaigns"},
 }
 
 // Handler answers those who look.
@@ -179,7 +191,9 @@ func (p Pages) of(see func(*http.Request, *SeenSite) (shown, error)) http.Handle
 func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown) {
 	var b bytes.Buffer
 	kind, err := htmlText, error(nil)
-	if wantsJSON(r) {
+	if sheet, ok := x.json.(interface{ CSV(io.Writer) error }); ok && wantsCSV(r) {
+		kind, err = csvText, sheet.CSV(&b)
+	} else if wantsJSON(r) {
 		kind, err = jsonText, indented(&b, x.json)
 	} else {
 		who, _ := r.Context().Value(whoKey{}).(string)
@@ -194,6 +208,14 @@ func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown
 	h.Set("Content-Type", kind)
 	h.Add("Vary", "Accept")
 	_, _ = b.WriteTo(w) // the client has gone, and the server closes the connection
+}
+
+// csvText is the kind of a table for spreadsheets, which some pages have besides.
+const csvText = "text/csv; charset=utf-8; header=present"
+
+// wantsCSV says whether whoever asks wants that.
+func wantsCSV(r *http.Request) bool {
+	return r.URL.Query().Get("format") == "csv" || strings.Contains(r.Header.Get("Accept"), "text/csv") && !strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
 // wantsJSON says whether whoever asks is a program. Browsers never name JSON.
@@ -235,7 +257,7 @@ var pageTemplates = func() map[string]*template.Template {
 		"minute": observed.Minute,
 		"pages":  func() any { return navigation },
 		"short":  func(commit string) string { return commit[:min(12, len(commit))] },
-	}).ParseFS(pageFiles, "page/frame.tmpl"))
+	}).ParseFS(pageFiles, "page/frame.tmpl", "page/part_*.tmpl"))
 	all := map[string]*template.Template{}
 	files, err := fs.Glob(pageFiles, "page/*.tmpl")
 	if err != nil {

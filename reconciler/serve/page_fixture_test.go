@@ -25,6 +25,7 @@ var siteKinds = []siteKind{siteEmpty, siteSmall, siteLarge, siteHostile}
 var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	fleetFixture,
 	fecFixture,
+	campaignFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.
