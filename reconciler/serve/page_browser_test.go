@@ -1,14 +1,20 @@
 package serve_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve/browsertest"
 )
 
@@ -112,7 +118,7 @@ const tooWide = `(() => {
 func walked(tab *browsertest.Tab) (wrong []string) {
 	const most = 60
 	stops := browsertest.Eval[int](tab, walk)
-	tab.Press(strings.Repeat("\t", min(stops, most)))
+	tab.Press(strings.Repeat(kb.Tab, min(stops, most)))
 	got := browsertest.Eval[[]step](tab, "window.steps")
 	for i, s := range got {
 		if s.At != i {
@@ -151,3 +157,100 @@ const walk = `(() => {
 	});
 	return stops.length;
 })()`
+
+// TestAFleetFitsOnAScreen: 2,000 FECs in 40 groups are seen at once, and each is reached with few keys.
+func TestAFleetFitsOnAScreen(t *testing.T) {
+	seen, _ := seenOf(siteLarge)
+	s := looking(t, seen, nil)
+	tab := browsertest.Open(t).Tab(t)
+	tab.Through(browsertest.Wall)
+	tab.Go(s.URL + "/ring/")
+	const onScreen = `[...document.querySelectorAll(".cells > a")].filter(e => {
+		const r = e.getBoundingClientRect();
+		return r.width >= 10 && r.height >= 10 && r.top >= 0 && r.left >= 0 && r.bottom <= innerHeight && r.right <= innerWidth;
+	}).length`
+	if n := browsertest.Eval[int](tab, onScreen); n != 2000 {
+		t.Errorf("%d of 2000 FECs are on the screen", n)
+	}
+	tab.Picture("../../build/screenshots/large/fleet-wall.png", 1080)
+
+	const focused = `document.activeElement.getAttribute("href")`
+	stops := browsertest.Eval[int](tab, walk)
+	if stops > 250 {
+		t.Errorf("%d stops of Tab", stops)
+	}
+	browsertest.Eval[bool](tab, `document.querySelector("form a").focus(), true`)
+	tab.Press(strings.Repeat(kb.Tab, 9)) // seven of the legend, the list, the first group
+	for _, step := range []struct{ key, want string }{
+		{"", "/ring/fecs/scuxl00000"}, {kb.ArrowRight, "/ring/fecs/scuxl00280"}, {kb.End, "/ring/fecs/scuxl01840"}, {kb.ArrowRight, "/ring/fecs/scuxl01840"},
+		{kb.Home, "/ring/fecs/scuxl00000"}, {kb.Tab, "/ring/fecs/scuxl00161"},
+	} {
+		tab.Press(step.key)
+		if got := browsertest.Eval[string](tab, focused); got != step.want {
+			t.Errorf("key %q leads to %s, want %s", step.key, got, step.want)
+		}
+	}
+	before := browsertest.Eval[float64](tab, "document.activeElement.offsetTop")
+	tab.Press(kb.ArrowDown)
+	if after := browsertest.Eval[float64](tab, "document.activeElement.offsetTop"); after <= before {
+		t.Errorf("down leads from %v to %v", before, after)
+	}
+	tab.Press(kb.ArrowUp)
+	tab.Press(kb.Enter)
+	tab.Eventually("Enter opens the FEC", `location.pathname === "/ring/fecs/scuxl00161"`)
+}
+
+// TestAPageStaysAsNewAsTheService: by events alone, without being loaded again, and whoever is in the middle of something stays there.
+func TestAPageStaysAsNewAsTheService(t *testing.T) {
+	seen, _ := seenOf(siteSmall)
+	var fleet atomic.Pointer[report.Fleet]
+	change := func(n int) {
+		f := fleetOf(n)
+		fleet.Store(&f)
+		seen.Changes.Tell()
+	}
+	seen.Fleet = func(context.Context) (report.Fleet, error) { return *fleet.Load(), nil }
+	change(200)
+	s := looking(t, seen, nil)
+	tab := browsertest.Open(t).Tab(t)
+	tab.Go(s.URL + "/ring/")
+	tab.Eventually("the page is live", `document.getElementById("live").textContent === "live"`)
+	browsertest.Eval[bool](tab, `window.same = true, document.querySelector('.cells a[href$="00041"]').focus(), true`)
+	change(201)
+	tab.Eventually("the change is shown", `document.body.innerText.includes("201 of 201 FECs")`)
+	if !browsertest.Eval[bool](tab, `window.same && document.activeElement.getAttribute("href").endsWith("00041") && document.activeElement.closest(".cells") !== null`) {
+		t.Error("the page was loaded again, or the focus is elsewhere")
+	}
+	browsertest.Eval[bool](tab, `document.querySelector("input[name=q]").focus(), true`)
+	tab.Press("scu")
+	change(202)
+	time.Sleep(3 * time.Second) // longer than it looks again
+	if !browsertest.Eval[bool](tab, `document.querySelector("input[name=q]").value === "scu" && document.body.innerText.includes("201 of 201 FECs")`) {
+		t.Error("whoever fills in a form is disturbed")
+	}
+	browsertest.Eval[bool](tab, `document.activeElement.blur(), true`)
+	tab.Eventually("the change is shown afterwards", `document.body.innerText.includes("202 of 202 FECs")`)
+	if odd := tab.Odd(); len(odd) > 0 {
+		t.Error(odd)
+	}
+}
+
+// TestPagesWorkWithoutScripts: all is there, filters filter, and a group of cells can be passed.
+func TestPagesWorkWithoutScripts(t *testing.T) {
+	seen, _ := seenOf(siteSmall)
+	s := looking(t, seen, nil)
+	tab := browsertest.Open(t).Tab(t)
+	tab.WithoutScripts()
+	tab.Go(s.URL + "/ring/")
+	browsertest.Eval[bool](tab, `document.querySelector("select[name=condition]").value = "failed", document.querySelector("form button").focus(), true`)
+	tab.Press(kb.Enter)
+	tab.Eventually("the filter counts", `document.body.innerText.includes("4 of 200 FECs") && location.search.includes("condition=failed")`)
+	tab.Go(s.URL + "/ring/")
+	browsertest.Eval[bool](tab, `document.querySelector(".past").focus(), true`)
+	tab.Press(kb.Enter)
+	tab.Eventually("the link leads past the cells", `location.hash === "#part1"`)
+	tab.Press(kb.Tab)
+	if got := browsertest.Eval[string](tab, `document.activeElement.getAttribute("href")`); got != "#part2" {
+		t.Errorf("from there Tab leads to %s", got)
+	}
+}

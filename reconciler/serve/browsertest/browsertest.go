@@ -161,7 +161,7 @@ func Eval[T any](tab *Tab, expression string) T {
 func (tab *Tab) Eventually(what, expression string) {
 	tab.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(30 * time.Millisecond) {
-		if Eval[bool](tab, expression) {
+		if Eval[bool](tab, "(() => { try { return !!("+expression+") } catch { return false } })()") { // between two pages there is none
 			return
 		}
 	}
