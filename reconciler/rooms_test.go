@@ -62,6 +62,8 @@ var rooms = map[string][]string{
 	"ledger/ledgertest": {"e2e/address"},
 	"engine/enginetest": {"engine"},
 	"engine/slurmtest":  {},
+	// a browser that looks at pages
+	"serve/browsertest": {},
 }
 
 // owners says which room each outside library belongs to. The corridor itself may start goroutines.
@@ -74,6 +76,7 @@ var owners = map[string][]string{
 	"golang.org/x/crypto/":           {"repo", "remote", "remote/sshtest", "boot/crowd"},
 	"oras.land/oras-go/":             {"remote"},
 	"github.com/opencontainers/":     {"remote"},
+	"github.com/chromedp/":           {"serve/browsertest"},
 	"github.com/klauspost/":          {"build", "collect", "rpm", "serve"},
 	"github.com/ulikunitz/xz":        {"build"},
 	"github.com/Masterminds/semver/": {"desired"},

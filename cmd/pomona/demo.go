@@ -73,6 +73,7 @@ const maxCrowd = 20000
 
 type demo struct {
 	dir, listen string
+	pages       string // address of the pages
 	out         io.Writer
 	site        desired.Site
 }
@@ -92,9 +93,17 @@ func (d *demo) run(ctx context.Context, once bool) error {
 		return err
 	}
 	defer s.close()
+	p := newProcess(r.Log, time.Hour)
+	s.watch = newWatch(p, "demo", r, s.root, nil)
 	if err := s.runCampaigns("demo", desired.ServedSite{}, r); err != nil {
 		return err
 	}
+	looked, err := listenNear("127.0.0.1:8082")
+	if err != nil {
+		return err
+	}
+	d.pages = looked.Addr().String()
+	s.beside = append(s.beside, func(ctx context.Context) error { return p.showPages(ctx, looked, &desired.Pages{}) })
 	l, err := listenNear(d.listen)
 	if err != nil {
 		return err
@@ -195,6 +204,7 @@ func (d *demo) boot(ctx context.Context, address string, once bool, campaign fun
 	}
 	d.say(`
 Where to look:
+  http://%[5]s/             the pages: how the FECs and the campaign are
   %[1]s/fecs/                        what FECs fetch
   %[2]s/site                         the site: what you commit there is published
   %[3]s kick --root %[2]s/root       what that did, and what is wrong with it
@@ -202,7 +212,7 @@ Where to look:
   %[3]s campaign %[4]s --root %[2]s/root
   %[2]s/root/.pomona/engines/local/*/out/   what its batch jobs have left
   %[2]s/fecs/FEC/root/current/       what a FEC has unpacked
-  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0], demoCampaign)
+  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0], demoCampaign, d.pages)
 	if !once && ctx.Err() == nil {
 		d.say("\nServing until Ctrl-C.")
 		<-ctx.Done()

@@ -34,7 +34,6 @@ type crowdDemo struct {
 	failing float64 // share of FECs whose init scripts fail
 	crowd   *crowd.Crowd
 	address string // of the served tree
-	pages   string // address of the pages
 	admin   string
 }
 

@@ -178,6 +178,19 @@ func eachSerial(serials map[string]int64, ask func(serial int64, in string, fecs
 	return nil
 }
 
+// PublishedSince is when each FEC's serial was published that the last recorded generation publishes.
+func (l *Ledger) PublishedSince(ctx context.Context) (map[string]time.Time, error) {
+	out := map[string]time.Time{}
+	_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+		var fec string
+		var at int64
+		err := scan(&fec, &at)
+		out[fec] = unstamp(at)
+		return nil, err
+	}, "SELECT fec, at FROM published_fecs WHERE published = 1")
+	return out, err
+}
+
 // PublishedRelease is a version of a software that the tree holds, and the generation that first had it.
 type PublishedRelease struct {
 	Software, Version string

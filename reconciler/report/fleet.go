@@ -20,6 +20,7 @@ type Fleet struct {
 	Holds     []observed.Hold        `json:"holds"`             // in force
 	Count     map[plan.Condition]int `json:"count"`             // of FECs that are shown
 	Held      int                    `json:"held"`              // likewise
+	Otherwise int                    `json:"otherwise"`         // likewise, of which something is wanted that is not published
 	Of        int                    `json:"of"`                // as many there are, shown or not
 	FECs      []FleetFEC             `json:"fecs"`              // by name
 	Trouble   string                 `json:"trouble,omitempty"` // why something is not known
@@ -30,14 +31,24 @@ type FleetFEC struct {
 	FECLine
 	Groups   []string          `json:"groups,omitempty"`
 	Location string            `json:"location,omitempty"`
-	Held     string            `json:"held,omitempty"` // by which hold, and why
+	Held     string            `json:"held,omitempty"`   // by which hold, and why
+	Wanted   string            `json:"wanted,omitempty"` // of it, and not published; empty: what is published
+	Since    time.Time         `json:"since,omitzero"`   // it differs; zero: it does not, or nobody knows
 	Software map[string]string `json:"software,omitempty"`
+}
+
+// FirstGroup is the group under which a FEC is shown; empty: it is in none.
+func (x FleetFEC) FirstGroup() string {
+	if len(x.Groups) == 0 {
+		return ""
+	}
+	return x.Groups[0]
 }
 
 // FleetFilter says which FECs are shown; what is empty restricts nothing.
 type FleetFilter struct {
 	Condition, Group, Location, Software, Version string
-	Held                                          bool
+	Held, Otherwise                               bool
 	Text                                          string // in its name, or in why it does not run what is published
 }
 
@@ -57,7 +68,7 @@ const (
 func (f Fleet) Only(filter FleetFilter) Fleet {
 	f.Of = len(f.FECs)
 	f.FECs = slices.DeleteFunc(slices.Clone(f.FECs), func(x FleetFEC) bool { return !filter.takes(x) })
-	f.Count, f.Held = map[plan.Condition]int{}, 0
+	f.Count, f.Held, f.Otherwise = map[plan.Condition]int{}, 0, 0
 	for _, c := range plan.Conditions {
 		f.Count[c] = 0
 	}
@@ -65,6 +76,9 @@ func (f Fleet) Only(filter FleetFilter) Fleet {
 		f.Count[x.Condition]++
 		if x.Held != "" {
 			f.Held++
+		}
+		if x.Wanted != "" {
+			f.Otherwise++
 		}
 	}
 	return f
@@ -76,21 +90,30 @@ func (filter FleetFilter) takes(x FleetFEC) bool {
 		(filter.Group == "" || slices.Contains(x.Groups, filter.Group)) &&
 		(filter.Location == "" || x.Location == filter.Location) &&
 		(filter.Software == "" || has) && (filter.Version == "" || version == filter.Version) &&
-		(!filter.Held || x.Held != "") &&
+		(!filter.Held || x.Held != "") && (!filter.Otherwise || x.Wanted != "") &&
 		(filter.Text == "" || strings.Contains(x.FEC, filter.Text) || strings.Contains(x.Why, filter.Text))
+}
+
+// Differing are those for which wanted, published and running are not the same, or that are held: the worst first.
+func (f Fleet) Differing() (out []FleetFEC) {
+	for _, x := range f.FECs {
+		if x.Condition != plan.Runs || x.Held != "" || x.Wanted != "" {
+			out = append(out, x)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b FleetFEC) int {
+		return cmp.Compare(slices.Index(plan.Conditions, a.Condition), slices.Index(plan.Conditions, b.Condition))
+	})
+	return out
 }
 
 // Sections divide a fleet: by the first group of each FEC and then its location, or the other way round. Those without come last.
 func (f Fleet) Sections(by string) (sections []FleetSection) {
 	name := func(x FleetFEC) (first, second string) {
-		group := ""
-		if len(x.Groups) > 0 {
-			group = x.Groups[0]
-		}
 		if by == ByLocation {
-			return x.Location, group
+			return x.Location, x.FirstGroup()
 		}
-		return group, x.Location
+		return x.FirstGroup(), x.Location
 	}
 	all := slices.Clone(f.FECs)
 	last := func(a string) int { return map[bool]int{true: 1}[a == ""] }

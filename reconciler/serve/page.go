@@ -26,7 +26,7 @@ import (
 
 // pageFiles are the templates of pages, and what browsers fetch beside them.
 //
-//go:embed page/*.tmpl page/*.css page/*.js
+//go:embed page/*.tmpl page/*.css page/*.js page/*.svg
 var pageFiles embed.FS
 
 // pagesPolicy lets pages have what this server gives them, and nothing else: nothing that is written in a page is ever run.
@@ -226,7 +226,7 @@ func wantsJSON(r *http.Request) bool {
 // assets are what browsers fetch beside pages, by names that change with what they say.
 var assets, assetNames = func() (map[string][]byte, map[string]string) {
 	all, names := map[string][]byte{}, map[string]string{}
-	for _, file := range []string{"style.css", "live.js"} {
+	for _, file := range []string{"style.css", "live.js", "icon.svg"} {
 		b, err := pageFiles.ReadFile("page/" + file)
 		if err != nil {
 			panic(err) // it is embedded
@@ -245,7 +245,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound)
 		return
 	}
-	w.Header().Set("Content-Type", map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}[path.Ext(r.PathValue("name"))])
+	w.Header().Set("Content-Type", map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}[path.Ext(r.PathValue("name"))])
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	_, _ = w.Write(b) // the client has gone
 }

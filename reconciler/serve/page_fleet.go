@@ -2,15 +2,19 @@ package serve
 
 import (
 	"cmp"
-	"html"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
+
+// fleetRows are as many FECs as one page lists of those that differ.
+const fleetRows = 100
 
 // fleetShown is what the page of a fleet shows: what the filter in the URL leaves of it.
 type fleetShown struct {
@@ -20,6 +24,10 @@ type fleetShown struct {
 	Groups, Locations []string // of all FECs
 	Sections          []report.FleetSection
 	Conditions        []plan.Condition
+	Differ            int               // so many FECs
+	Rows              []report.FleetFEC // those of them that this page lists
+	First             int               // of these, from 1
+	Earlier, Later    string            // queries of the pages before and after; empty: there is none
 }
 
 func fleetPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -27,15 +35,35 @@ func fleetPage(r *http.Request, s *SeenSite) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	filter, by := fleetFilter(r.URL.Query())
+	q := r.URL.Query()
+	filter, by := fleetFilter(q)
 	only := all.Only(filter)
 	x := fleetShown{Fleet: only, By: by, Filter: filter, Groups: all.Groups(), Locations: all.Locations(), Sections: only.Sections(by), Conditions: plan.Conditions}
+	x.list(only.Differing(), q)
 	return shown{"fleet", "fleet", x, only}, nil
+}
+
+// list puts those on the page that its number in the query says.
+func (x *fleetShown) list(differing []report.FleetFEC, q url.Values) {
+	pages := max(1, (len(differing)+fleetRows-1)/fleetRows)
+	n, _ := strconv.Atoi(q.Get("page")) // the first, if it says nothing
+	n = min(max(n, 1), pages)
+	to := func(n int) string {
+		if n < 1 || n > pages {
+			return ""
+		}
+		other := maps.Clone(q)
+		other.Set("page", strconv.Itoa(n))
+		return "?" + other.Encode() + "#differs"
+	}
+	from := (n - 1) * fleetRows
+	x.Differ, x.First, x.Rows = len(differing), from+1, differing[from:min(from+fleetRows, len(differing))]
+	x.Earlier, x.Later = to(n-1), to(n+1)
 }
 
 func fleetFilter(q url.Values) (f report.FleetFilter, by string) {
 	return report.FleetFilter{Condition: q.Get("condition"), Group: q.Get("group"), Location: q.Get("location"), Software: q.Get("software"),
-		Version: q.Get("version"), Held: q.Get("held") != "", Text: q.Get("q")}, cmp.Or(q.Get("by"), report.ByGroup)
+		Version: q.Get("version"), Held: q.Get("held") != "", Otherwise: q.Get("otherwise") != "", Text: q.Get("q")}, cmp.Or(q.Get("by"), report.ByGroup)
 }
 
 // Sign is what a cell shows beside its colour.
@@ -46,30 +74,59 @@ func (fleetShown) Sign(c plan.Condition) string {
 // Few says whether so few are shown that there is room for their names.
 func (x fleetShown) Few() bool { return len(x.FECs) <= 100 }
 
-// Cells are those of some FECs: written here, since a template takes ten times as long for thousands of them.
+// After is the part of the page after one.
+func (fleetShown) After(part int) int { return part + 1 }
+
+// Last is the last that the page lists.
+func (x fleetShown) Last() int { return x.First + len(x.Rows) - 1 }
+
+// Cells are those of some FECs: written here, since a template takes ten times as long for thousands of them. Between locations, or groups,
+// there is a gap.
 func (x fleetShown) Cells(site string, fecs []report.FleetFEC) template.HTML {
 	var b strings.Builder
-	esc := html.EscapeString // also quotes
-	for _, f := range fecs {
-		b.WriteString(`<a class="c ` + esc(string(f.Condition)))
+	b.Grow(200 * len(fecs))
+	esc := template.HTMLEscapeString // also quotes
+	to, before := `" href="/`+esc(url.PathEscape(site))+`/fecs/`, ""
+	for i, f := range fecs {
+		place := f.Location
+		if x.By == report.ByLocation {
+			place = f.FirstGroup()
+		}
+		b.WriteString(`<a class="c `)
+		b.WriteString(esc(string(f.Condition)))
 		if f.Held != "" {
 			b.WriteString(" held")
 		}
-		b.WriteString(`" href="/` + esc(url.PathEscape(site)) + `/fecs/` + esc(url.PathEscape(f.FEC)) + `" title="` + esc(f.FEC) + ": " + esc(string(f.Condition)))
+		if f.Wanted != "" {
+			b.WriteString(" otherwise")
+		}
+		if i > 0 && place != before {
+			b.WriteString(" gap")
+		}
+		before = place
+		name := esc(f.FEC)
+		b.WriteString(to)
+		b.WriteString(esc(url.PathEscape(f.FEC)))
+		b.WriteString(`" title="`)
+		b.WriteString(name)
+		if place != "" {
+			b.WriteString(", " + esc(place))
+		}
+		b.WriteString(": " + esc(string(f.Condition)))
 		if f.Why != "" {
 			b.WriteString(": " + esc(f.Why))
+		}
+		if f.Wanted != "" {
+			b.WriteString("; wanted: " + esc(f.Wanted))
 		}
 		if f.Held != "" {
 			b.WriteString("; held by " + esc(f.Held))
 		}
 		b.WriteString(`">`)
-		if x.Few() {
-			b.WriteString(esc(f.FEC) + " ")
-		}
-		b.WriteString(x.Sign(f.Condition) + "</a>")
+		b.WriteString(name)
+		b.WriteString(" <b>")
+		b.WriteString(x.Sign(f.Condition))
+		b.WriteString("</b></a>")
 	}
 	return template.HTML(b.String()) // each word in it is escaped
 }
-
-// Listed says whether those that do not run what is published are so few that they are told of one by one.
-func (x fleetShown) Listed() bool { return x.Few() && x.Count[plan.Runs] < len(x.FECs) }

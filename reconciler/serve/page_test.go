@@ -23,12 +23,20 @@ import (
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
 
 func fleetOf(n int) report.Fleet {
-	f := report.Fleet{Site: "ring", At: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Published: &report.Revision{Commit: strings.Repeat("a", 40), Generation: 3}, Wanted: strings.Repeat("a", 40)}
+	f := report.Fleet{Site: "ring", At: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Published: &report.Revision{Commit: strings.Repeat("a", 40), Generation: 3, At: time.Date(2026, 11, 22, 10, 25, 0, 0, time.UTC)}, Wanted: strings.Repeat("a", 40)}
 	for i := range n {
 		x := report.FleetFEC{FECLine: report.FECLine{FEC: fmt.Sprintf("scuxl%05d", i), Condition: plan.Runs, Published: 29922625, Running: 29922625},
 			Groups: []string{fmt.Sprintf("group-%02d", i%40)}, Location: fmt.Sprintf("hall %d", i%7), Software: map[string]string{"bpm": fmt.Sprintf("1.%d.0", i%3)}}
 		if i%50 == 1 {
-			x.Condition, x.Why, x.Running = plan.Fails, "init-failed with serial 29922625 at 2026-11-22 14:25 UTC: 50-start failed with status 1", 0
+			x.Condition, x.Why, x.Running, x.Since = plan.Fails, "init-failed with serial 29922625 at 2026-11-22 11:25 UTC: 50-start failed with status 1", 0, f.At.Add(-35*time.Minute)
+		}
+		switch i % 50 {
+		case 11:
+			x.Condition, x.Why, x.Running, x.Since = plan.Stale, "it runs serial 29922000, as of 2026-11-22 01:00 UTC", 29922000, f.At.Add(-11*time.Hour)
+		case 21:
+			x.Condition, x.Why, x.Running = plan.Silent, "it has reported nothing", 0
+		case 31:
+			x.Held, x.Wanted, x.Since = "by ann: shift change", "bpm 1.3.0", f.At.Add(-3*time.Hour)
 		}
 		f.FECs = append(f.FECs, x)
 	}
@@ -80,7 +88,8 @@ func TestPages(t *testing.T) {
 		{"GET", "/ring/?condition=failed", 200, []string{"4 of 200 FECs", "what differs", "50-start failed"}},
 		{"GET", "/ring/?group=group-05&by=location", 200, []string{"5 of 200 FECs", "hall 3"}},
 		{"GET", "/ring/?software=bpm&version=1.1.0", 200, []string{"67 of 200 FECs"}},
-		{"GET", "/ring/?q=00199", 200, []string{"1 of 200 FECs"}},
+		{"GET", "/ring/?q=00199", 200, []string{"1 of 200 FECs", "each of these FECs runs what is published"}},
+		{"GET", "/ring/?otherwise=1", 200, []string{"4 of 200 FECs", "<td>bpm 1.3.0</td>", "2026-11-22 09:00 UTC", "held by by ann: shift change"}},
 		{"GET", "/ring/fecs/scuxl00001", 200, []string{"scuxl00001"}},
 		{"GET", "/ring/fecs/none", 404, nil},
 		{"GET", "/stopped/", 503, nil},

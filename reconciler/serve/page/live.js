@@ -1,21 +1,62 @@
 "use strict";
-// Asks for the page again whenever the service says that something is otherwise, and puts its content in the place of what is shown. Whoever fills in a
-// form or selects text is not disturbed.
+// Asks for the page again whenever the service says that something is otherwise, and puts its content in the place of what is shown: the focus stays
+// where it is, and what was opened stays open. Whoever fills in a form or selects text is not disturbed.
 (() => {
+  const main = document.getElementById("main");
+
+  // One stop of Tab for the cells of a group; arrows lead from one to the next.
+  const rove = () => {
+    for (const cells of main.querySelectorAll(".cells")) {
+      [...cells.children].forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; });
+      cells.parentElement.querySelector(".past")?.remove();
+    }
+    for (const hint of main.querySelectorAll(".arrows")) hint.hidden = false;
+  };
+  const below = (cell, next) => {
+    let to = cell[next];
+    while (to && (to.offsetTop === cell.offsetTop || (next[0] === "n" ? to.offsetLeft < cell.offsetLeft && to.nextElementSibling?.offsetTop === to.offsetTop : to.offsetLeft > cell.offsetLeft))) to = to[next];
+    return to;
+  };
+  const lead = {
+    ArrowRight: cell => cell.nextElementSibling, ArrowLeft: cell => cell.previousElementSibling,
+    ArrowDown: cell => below(cell, "nextElementSibling"), ArrowUp: cell => below(cell, "previousElementSibling"),
+    Home: cell => cell.parentElement.firstElementChild, End: cell => cell.parentElement.lastElementChild,
+  };
+  main.addEventListener("keydown", event => {
+    const cell = event.target.closest(".cells > a"), to = cell && !event.altKey && !event.ctrlKey && !event.metaKey && lead[event.key]?.(cell);
+    if (!to) return;
+    event.preventDefault();
+    to.focus();
+  });
+  main.addEventListener("focusin", ({ target }) => {
+    if (!target.matches(".cells > a")) return;
+    for (const cell of target.parentElement.querySelectorAll('[tabindex="0"]')) cell.tabIndex = -1;
+    target.tabIndex = 0;
+  });
+  rove();
+
   const path = document.body.dataset.changes, live = document.getElementById("live");
   if (!path || !window.EventSource) return;
-  let waits = false;
+  let waits = false, last = "";
   const busy = () => document.activeElement?.closest("form") || String(window.getSelection());
+  const alike = e => [...main.getElementsByTagName(e.tagName)].filter(x => x.getAttribute("href") === e.getAttribute("href"));
   const renew = async () => {
     if (busy()) { waits = true; return; }
     waits = false;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
-    const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
-    if (!next || busy()) return;
-    const main = document.getElementById("main"), at = document.activeElement?.getAttribute("href");
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null); // the service may be away
+    if (!answer?.ok) return;
+    const text = await answer.text();
+    const next = text !== last && new DOMParser().parseFromString(text, "text/html").getElementById("main");
+    if (!next) return;
+    if (busy()) { waits = true; return; }
+    last = text;
+    const at = main.contains(document.activeElement) && document.activeElement, nth = at ? alike(at).indexOf(at) : -1;
+    const open = [...main.getElementsByTagName("details")].map(e => e.open), aside = [...main.getElementsByClassName("wide")].map(e => e.scrollLeft);
     main.replaceChildren(...next.childNodes);
-    if (at) main.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
+    [...main.getElementsByTagName("details")].forEach((e, i) => { if (open[i]) e.open = true; });
+    [...main.getElementsByClassName("wide")].forEach((e, i) => { e.scrollLeft = aside[i] ?? 0; });
+    rove();
+    if (at) (alike(at)[nth] ?? alike(at)[0])?.focus({ preventScroll: true });
   };
   const source = new EventSource(path);
   source.addEventListener("changed", renew);
