@@ -60,5 +60,20 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			}
 			return f, err
 		},
+		AllSoftware: loop.Reconciler.AllSoftware,
+		Software: func(ctx context.Context, name string) (report.Software, error) {
+			s, err := loop.Reconciler.Software(ctx, name)
+			if errors.Is(err, reconciler.ErrNoSoftware) {
+				err = serve.ErrNotThere
+			}
+			return s, err
+		},
+		Bill: func(ctx context.Context, software, version, archive string) ([]byte, error) {
+			b, err := loop.Reconciler.Bill(ctx, software, version, archive)
+			if errors.Is(err, reconciler.ErrNoSoftware) {
+				err = serve.ErrNotThere
+			}
+			return b, err
+		},
 	}, true
 }

@@ -38,6 +38,11 @@ type SeenSite struct {
 	Fleet   func(context.Context) (report.Fleet, error)
 	FEC     func(ctx context.Context, name string) (report.FEC, error) // ErrNotThere: there is none of that name
 	Changes *Changes
+
+	AllSoftware func(context.Context) (report.AllSoftware, error)
+	Software    func(ctx context.Context, name string) (report.Software, error)              // likewise
+	Bill        func(ctx context.Context, software, version, archive string) ([]byte, error) // likewise; an empty archive: the first
+	Pilots      func(context.Context) (report.Pilots, error)
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -60,11 +65,18 @@ type Pages struct {
 var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"{$}":        fleetPage,
 	"fecs/{fec}": fecPage,
+
+	"software":                       allSoftwarePage,
+	"software/{name}":                softwarePage,
+	"software/{name}/{version}":      versionPage,
+	"software/{name}/{version}/sbom": billPage,
+	"matrix":                         matrixPage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
 var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
+	{"software", "software"},
 }
 
 // Handler answers those who look.
@@ -90,6 +102,9 @@ type shown struct {
 	value    any // of the template
 	json     any
 }
+
+// verbatim is JSON that is answered as it is, whatever was asked for.
+type verbatim []byte
 
 // page is what a template gets.
 type page struct {
@@ -176,7 +191,10 @@ func (p Pages) of(see func(*http.Request, *SeenSite) (shown, error)) http.Handle
 func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown) {
 	var b bytes.Buffer
 	kind, err := htmlText, error(nil)
-	if wantsJSON(r) {
+	if as, ok := x.json.(verbatim); ok {
+		kind = jsonText
+		b.Write(as)
+	} else if wantsJSON(r) {
 		kind, err = jsonText, indented(&b, x.json)
 	} else {
 		who, _ := r.Context().Value(whoKey{}).(string)
