@@ -194,6 +194,9 @@ func (x *softwareSeen) read(ctx context.Context, status report.Status) {
 	if x.served, err = x.publishedBy(ctx, x.root); err != nil {
 		x.seen.Trouble = err.Error()
 	}
+	if servers := x.served.site.Settings.Boot.Servers; len(servers) > 0 {
+		x.seen.Server = strings.TrimSuffix(servers[0], "/")
+	}
 	kept := x.served.site
 	w, err := x.load(ctx, x.Branch)
 	if err == nil {

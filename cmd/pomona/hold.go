@@ -77,6 +77,7 @@ func does(loop *reconciler.Loop, campaigns *reconciler.Campaigner) map[string]fu
 		"fec":    func(ctx context.Context, b json.RawMessage) serve.Answer { return fecOf(ctx, loop, b) },
 		"hold":   func(ctx context.Context, b json.RawMessage) serve.Answer { return placeHold(ctx, loop, b) },
 
+		"software":      func(ctx context.Context, b json.RawMessage) serve.Answer { return softwareOf(ctx, loop, b) },
 		"prerequisites": func(ctx context.Context, b json.RawMessage) serve.Answer { return aboutPrerequisites(ctx, loop, b) },
 	}
 }

@@ -74,7 +74,7 @@ func root() *cobra.Command {
 		}
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
-	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), pilotCommand(), devCommand(),
+	cmd.AddCommand(initCommand(), validateCommand(), planCommand(), reconcileCommand(), serveCommand(), kickCommand(), statusCommand(), fecCommand(), softwareCommand(), pilotCommand(), devCommand(),
 		suspendCommand(), resumeCommand(), holdCommand(), rollbackCommand(), monitoringCommand(), demoCommand(), releaseCommand(),
 		verifyCommand(), explainCommand(), historyCommand(), keygenCommand(), blobCommand(), dataCommand(), restartCommand(), campaignCommand(), prerequisitesCommand(), schemaCommand(), versionCommand(), evalWorkerCommand(), hookWorkerCommand(), jobKeeperCommand())
 	sayUsage(cmd)

@@ -57,6 +57,15 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 		FEC: func(ctx context.Context, name string, at time.Time) (report.FECSeen, error) {
 			return w.fecSeen(ctx, loop.Reconciler, name, at)
 		},
+		AllSoftware: loop.Reconciler.AllSoftware,
+		Software: func(ctx context.Context, name string) (report.Software, error) {
+			s, err := loop.Reconciler.Software(ctx, name)
+			return s, notThere(err)
+		},
+		Bill: func(ctx context.Context, software, version, archive string) ([]byte, error) {
+			b, err := loop.Reconciler.Bill(ctx, software, version, archive)
+			return b, notThere(err)
+		},
 	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
@@ -70,11 +79,8 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 // fecSeen is all that is known of a FEC, what was collected of it too.
 func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name string, at time.Time) (report.FECSeen, error) {
 	f, err := r.FECSeen(ctx, name, at)
-	if errors.Is(err, reconciler.ErrNoFEC) {
-		return f, fmt.Errorf("%w: %w", serve.ErrNotThere, err)
-	}
 	if err != nil {
-		return f, err
+		return f, notThere(err)
 	}
 	var going []collect.Status
 	if c := w.collector.Load(); c != nil {
@@ -86,4 +92,12 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 		f.Trouble = append(f.Trouble, "what was collected of it is not known: "+err.Error())
 	}
 	return f, nil
+}
+
+// notThere has pages say that there is nothing of a name.
+func notThere(err error) error {
+	if errors.Is(err, reconciler.ErrNoFEC) || errors.Is(err, reconciler.ErrNoSoftware) {
+		return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
+	}
+	return err
 }

@@ -61,7 +61,7 @@ the information system say is not known then. A folder alone is written with a s
 	return cmd
 }
 
-// pilotArguments tells a pilot's name from a folder.
+// pilotArguments tells a name, of a pilot or a software, from a folder.
 func pilotArguments(args []string) (name string, in []string) {
 	if len(args) > 0 && !strings.ContainsRune(args[0], filepath.Separator) && !strings.HasPrefix(args[0], ".") {
 		return args[0], args[1:]

@@ -27,6 +27,7 @@ type SoftwareSeen struct {
 	At        time.Time `json:"at"`
 	Wanted    string    `json:"wanted,omitempty"`  // commit that the branch names
 	Published *Revision `json:"published"`         // nil: nothing is
+	Server    string    `json:"server,omitempty"`  // that the site says serves its tree
 	Unread    string    `json:"unread,omitempty"`  // why it is not known what the branch wants
 	Trouble   string    `json:"trouble,omitempty"` // why something else is not known
 }
@@ -374,14 +375,15 @@ func (s Software) Text(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%d\t%s\n", observed.Printable(a.Path), a.Size, a.Digest)
 		}
 	}
-	fmt.Fprintln(t, "\nFEC THAT DIFFERS\tWANTED\tPUBLISHED\tRUNNING")
+	head := "\nFEC THAT DIFFERS\tWANTED\tPUBLISHED\tRUNNING\n"
 	for _, x := range s.FECs {
 		if x.Differs {
 			running := cmp.Or(x.Running, "none")
 			if !x.Known {
 				running = "not known"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", observed.Printable(x.FEC), cmp.Or(x.Wanted, "-"), cmp.Or(x.Published, "-"), running)
+			fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\n", head, observed.Printable(x.FEC), cmp.Or(x.Wanted, "-"), cmp.Or(x.Published, "-"), running)
+			head = ""
 		}
 	}
 	_ = t.Flush() // into memory

@@ -43,7 +43,11 @@ type SeenSite struct {
 	Forge   report.Forge // where its commits can be looked at
 	Changes *Changes
 
-	Campaigns SeenCampaigns // nil: the site carries none out
+	Campaigns   SeenCampaigns // nil: the site carries none out
+	AllSoftware func(context.Context) (report.AllSoftware, error)
+	Software    func(ctx context.Context, name string) (report.Software, error)              // likewise
+	Bill        func(ctx context.Context, software, version, archive string) ([]byte, error) // likewise; an empty archive: the first
+	Pilots      func(context.Context) (report.Pilots, error)
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -74,11 +78,17 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"campaigns/{campaign}/efficiency":                     campaignEfficiencyPage,
 	"campaigns/{campaign}/slices":                         campaignSlicesPage,
 	"campaigns/{campaign}/slices/{stage}/{epoch}/{slice}": campaignSlicePage,
+	"software":                       allSoftwarePage,
+	"software/{name}":                softwarePage,
+	"software/{name}/{version}":      versionPage,
+	"software/{name}/{version}/sbom": billPage,
+	"matrix":                         matrixPage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
 var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
+	{"software", "software"},
 	{"campaigns", "campaigns"},
 }
 
@@ -105,6 +115,9 @@ type shown struct {
 	value    any // of the template
 	json     any
 }
+
+// verbatim is JSON that is answered as it is, whatever was asked for.
+type verbatim []byte
 
 // page is what a template gets.
 type page struct {
@@ -193,6 +206,9 @@ func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown
 	kind, err := htmlText, error(nil)
 	if sheet, ok := x.json.(interface{ CSV(io.Writer) error }); ok && wantsCSV(r) {
 		kind, err = csvText, sheet.CSV(&b)
+	} else if as, ok := x.json.(verbatim); ok {
+		kind = jsonText
+		b.Write(as)
 	} else if wantsJSON(r) {
 		kind, err = jsonText, indented(&b, x.json)
 	} else {

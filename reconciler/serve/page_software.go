@@ -1,0 +1,164 @@
+package serve
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/pomona-gitops/pomona/reconciler/report"
+)
+
+// shownRows is how many rows of a long table a page has.
+const shownRows = 200
+
+// softwareShown is what the page of all software shows.
+type softwareShown struct {
+	report.AllSoftware
+	State, Text string // that are asked for
+	States      []string
+	Rows        leaf[softwareRow]
+}
+
+// softwareRow is a version of a software.
+type softwareRow struct {
+	Software string
+	report.SoftwareVersion
+}
+
+func allSoftwarePage(r *http.Request, s *SeenSite) (shown, error) {
+	all, err := s.AllSoftware(r.Context())
+	if err != nil {
+		return shown{}, err
+	}
+	q := r.URL.Query()
+	only := all.Only(q.Get("state"), q.Get("q"))
+	var rows []softwareRow
+	for _, line := range only.Software {
+		for _, v := range line.Versions {
+			rows = append(rows, softwareRow{line.Name, v})
+		}
+	}
+	x := softwareShown{AllSoftware: only, State: q.Get("state"), Text: q.Get("q"), States: report.VersionStates, Rows: leafOf(rows, q, shownRows)}
+	return shown{"software", "software", x, only}, nil
+}
+
+// oneShown is what the page of one software shows.
+type oneShown struct {
+	report.Software
+	Filter report.SoftwareFilter
+	Groups []string // of all its FECs
+	Stages []string
+	Rows   leaf[report.SoftwareFEC]
+}
+
+// Archives are those of all versions.
+func (x oneShown) Archives() (rows []archiveRow) {
+	for _, v := range x.Versions {
+		for _, a := range v.Artifacts {
+			rows = append(rows, archiveRow{v.Version, a})
+		}
+	}
+	return rows
+}
+
+type archiveRow struct {
+	Version string
+	report.SoftwareArtifact
+}
+
+func softwareFilter(q url.Values) report.SoftwareFilter {
+	return report.SoftwareFilter{Version: q.Get("version"), Stage: q.Get("stage"), Group: q.Get("group"), Differs: q.Get("differs") != "", Text: q.Get("q")}
+}
+
+func softwarePage(r *http.Request, s *SeenSite) (shown, error) {
+	all, err := s.Software(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return shown{}, err
+	}
+	filter := softwareFilter(r.URL.Query())
+	only := all.Only(filter)
+	return shown{"software_one", all.Name, oneShown{only, filter, all.Groups(), report.Stages, leafOf(only.FECs, r.URL.Query(), shownRows)}, only}, nil
+}
+
+// matrixShown is what the page of a matrix shows: of the software that is asked for or, without one, nothing but which there are.
+type matrixShown struct {
+	Name     string
+	Seen     report.SoftwareSeen
+	Names    []string
+	Versions []string
+	Rows     leaf[report.MatrixRow]
+}
+
+func matrixPage(r *http.Request, s *SeenSite) (shown, error) {
+	all, err := s.AllSoftware(r.Context())
+	if err != nil {
+		return shown{}, err
+	}
+	x := matrixShown{Name: r.URL.Query().Get("software"), Seen: all.SoftwareSeen}
+	for _, line := range all.Software {
+		x.Names = append(x.Names, line.Name)
+	}
+	if x.Name == "" && len(x.Names) > 0 {
+		x.Name = x.Names[0]
+	}
+	var m report.SoftwareMatrix
+	if x.Name != "" {
+		one, err := s.Software(r.Context(), x.Name)
+		if err != nil {
+			return shown{}, err
+		}
+		m = one.Matrix()
+		x.Seen, x.Versions = one.SoftwareSeen, m.Versions
+	}
+	x.Rows = leafOf(m.Rows, r.URL.Query(), shownRows)
+	return shown{"matrix", "matrix", x, m}, nil
+}
+
+// versionShown is what the page of a version shows: its archives, and what is in one of them.
+type versionShown struct {
+	Seen report.SoftwareSeen
+	Name string
+	report.SoftwareVersion
+	Archive string // whose bill is shown; empty: there is none
+	Bill    report.Bill
+	Files   leaf[report.BillComponent]
+}
+
+func versionPage(r *http.Request, s *SeenSite) (shown, error) {
+	name, version := r.PathValue("name"), r.PathValue("version")
+	all, err := s.Software(r.Context(), name)
+	if err != nil {
+		return shown{}, err
+	}
+	i := slices.IndexFunc(all.Versions, func(v report.SoftwareVersion) bool { return v.Version == version })
+	if i < 0 {
+		return shown{}, ErrNotThere
+	}
+	x := versionShown{Seen: all.SoftwareSeen, Name: name, SoftwareVersion: all.Versions[i]}
+	asked := r.URL.Query().Get("archive")
+	for _, a := range x.Artifacts {
+		if a.Bill == "" || asked != "" && asked != a.File {
+			continue
+		}
+		b, err := s.Bill(r.Context(), name, version, a.File)
+		if err == nil {
+			err = json.Unmarshal(b, &x.Bill)
+		}
+		if err != nil && !errors.Is(err, ErrNotThere) { // else it has just gone
+			return shown{}, fmt.Errorf("show bill of materials of %s: %w", a.Path, err)
+		}
+		x.Archive = a.File
+		break
+	}
+	x.Files = leafOf(x.Bill.Components, r.URL.Query(), shownRows)
+	return shown{"version", name + " " + version, x, x.SoftwareVersion}, nil
+}
+
+// billPage is a bill of materials as it lies in the tree.
+func billPage(r *http.Request, s *SeenSite) (shown, error) {
+	b, err := s.Bill(r.Context(), r.PathValue("name"), r.PathValue("version"), r.URL.Query().Get("archive"))
+	return shown{json: verbatim(b)}, err
+}
