@@ -109,7 +109,7 @@ func complete(ctx context.Context, db *sql.DB) error {
 		"published_fecs", "published_software", "published_releases",
 		"campaigns", "campaign_stages", "campaign_evidence", "slices", "slice_inputs", "slice_added", "slice_edges",
 		"launches", "submissions", "submission_events",
-		"rollouts", "rollout_pauses",
+		"rollouts", "rollout_pauses", "past_restarts",
 		"hooks", "record_proofs", "pilot_sights", "pilot_runs",
 		"pilot_probes", "pilot_broadcasts", "pilot_deliveries",
 	} {

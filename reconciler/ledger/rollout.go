@@ -70,6 +70,9 @@ func (l *Ledger) SetRollouts(ctx context.Context, set []Rollout, forget []string
 		if err := inBatches(ctx, tx, "DELETE FROM rollouts WHERE fec IN (", gone, ")"); err != nil {
 			return err
 		}
+		if err := remember(ctx, tx, set, gone); err != nil {
+			return err
+		}
 		return inBatches(ctx, tx, "INSERT INTO rollouts (fec, wanted, was, need, software, team, wave, state, detail, boot, closed, at) VALUES ", rows,
 			` ON CONFLICT (fec) DO UPDATE SET wanted = excluded.wanted, was = excluded.was, need = excluded.need, software = excluded.software,
 			team = excluded.team, wave = excluded.wave, state = excluded.state, detail = excluded.detail, boot = excluded.boot,
