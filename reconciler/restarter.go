@@ -99,7 +99,7 @@ func (s *Restarter) step(ctx context.Context) (busy bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.stood.set(w.Standing, f)
+	s.stood.set(w, f)
 	s.Tell.Stand(s.stood.get())
 	s.talk(ctx, f, w)
 	return len(w.Begin)+len(w.Watch)+len(w.Look)+len(w.Set) > 0, ctx.Err()

@@ -24,10 +24,10 @@ type stood struct {
 	stirred bool // an operator has changed something
 }
 
-func (s *stood) set(fecs []plan.Standing, f fleetNow) {
+func (s *stood) set(w plan.Waves, f fleetNow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known, s.decided = report.Restarts{FECs: fecs, Pause: f.pause}, true
+	s.known, s.decided = report.Restarts{FECs: w.Standing, Groups: w.Groups, Pause: f.pause}, true
 }
 
 // hurry says once that an operator has changed something.

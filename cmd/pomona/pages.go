@@ -67,6 +67,16 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			return b, notThere(err)
 		},
 	}
+	seen.Restarts, seen.RestartWave = loop.Reconciler.Waves, func(ctx context.Context, id string) (report.RestartWaveFECs, error) {
+		wave, err := loop.Reconciler.Wave(ctx, id)
+		if errors.Is(err, reconciler.ErrNoWave) {
+			err = serve.ErrNotThere
+		}
+		return wave, err
+	}
+	if s := w.restarter.Load(); s != nil {
+		seen.Restarts = s.Waves
+	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
 	}

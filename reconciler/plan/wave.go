@@ -69,6 +69,22 @@ type Waves struct {
 	Broken   []string           // FECs whose init scripts fail as they are published, whoever started them
 	Pause    string             // why nothing more is to be restarted; empty: nothing new
 	Standing []Standing         // by FEC
+	Groups   []GroupStanding    // in their order
+}
+
+// GroupStanding is how far the FECs of a group have come that keep one pace, for people.
+type GroupStanding struct {
+	Name     string       `json:"name"` // empty: those of none of them
+	Pace     desired.Pace `json:"pace"`
+	Wave     int64        `json:"wave"` // the last that began; 0: none that still counts
+	Size     int          `json:"size"` // of it
+	Run      int          `json:"run"`  // of it
+	Underway int          `json:"underway"`
+	Enough   int          `json:"enough"`         // of it must run before the next begins
+	Waiting  int          `json:"waiting"`        // for their turn
+	Failed   int          `json:"failed"`         // that count
+	TooMany  int          `json:"tooMany"`        // of those pause everything
+	Rests    time.Time    `json:"rests,omitzero"` // the next wave begins no earlier
 }
 
 // Restarts decides which FECs are restarted next: group by group, wave by wave, none twice for one serial unless an operator wants it.
@@ -82,6 +98,7 @@ func Restarts(f Fleet) Waves {
 		d.member(m)
 	}
 	d.judge()
+	d.tell()
 	if !d.Paused && d.out.Pause == "" && !slices.ContainsFunc(f.Members, func(m Member) bool { return m.Unasked }) {
 		d.next()
 	}
@@ -307,6 +324,21 @@ func (d *decision) judge() {
 			continue
 		}
 		return
+	}
+}
+
+// tell says how groups stand.
+func (d *decision) tell() {
+	for _, name := range d.order {
+		t := d.teams[name]
+		g := GroupStanding{Name: name, Pace: t.pace, Wave: t.latest, Waiting: len(t.waiting), Failed: len(t.failed), TooMany: t.pace.TooMany(t.size())}
+		var last time.Time
+		g.Size, g.Run, g.Underway, last = t.wave()
+		g.Enough = t.pace.Enough(g.Size)
+		if rests := last.Add(t.pace.Rest()); g.Size > 0 && d.Now.Before(rests) {
+			g.Rests = rests
+		}
+		d.out.Groups = append(d.out.Groups, g)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 type Restarts struct {
 	Pause observed.Pause  `json:"pause,omitzero"`
 	FECs  []plan.Standing `json:"fecs"` // by name
+	// Groups are in their order; without a service that restarts FECs, nobody knows of any
+	Groups []plan.GroupStanding `json:"groups,omitempty"`
 }
 
 // RestartStates are the states of FECs' standings.

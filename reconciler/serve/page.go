@@ -48,6 +48,10 @@ type SeenSite struct {
 	Software    func(ctx context.Context, name string) (report.Software, error)              // likewise
 	Bill        func(ctx context.Context, software, version, archive string) ([]byte, error) // likewise; an empty archive: the first
 	Pilots      func(context.Context) (report.Pilots, error)
+
+	// Restarts is how restarts go; RestartWave is one wave, by its name, and ErrNotThere if there is none.
+	Restarts    func(context.Context) (report.RestartWaves, error)
+	RestartWave func(ctx context.Context, id string) (report.RestartWaveFECs, error)
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -83,6 +87,8 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"software/{name}/{version}":      versionPage,
 	"software/{name}/{version}/sbom": billPage,
 	"matrix":                         matrixPage,
+	"restarts":                       restartsPage,
+	"restarts/{wave}":                wavePage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
@@ -90,6 +96,7 @@ var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
 	{"software", "software"},
 	{"campaigns", "campaigns"},
+	{"restarts", "restarts"},
 }
 
 // Handler answers those who look.
