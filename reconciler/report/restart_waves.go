@@ -13,7 +13,6 @@ import (
 
 // RestartWaves is how restarts go, by group and wave, and how those before went.
 type RestartWaves struct {
-	Site    string          `json:"site"`
 	Service bool            `json:"service"` // it restarts FECs; else only what the ledger tells is known
 	Known   bool            `json:"known"`   // the service has decided once
 	Pause   observed.Pause  `json:"pause,omitzero"`
