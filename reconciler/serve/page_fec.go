@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,12 +21,10 @@ const ranShown = 10
 // fecShown is what the page of a FEC shows.
 type fecShown struct {
 	report.FECSeen
-	Forge     report.Forge
-	Asked     url.Values
-	BadAt     string // a time that nobody can read
-	Page      int    // of what it ran, from 1
-	PageCount int
-	RanHere   []report.Ran
+	Forge report.Forge
+	Asked url.Values
+	BadAt string // a time that nobody can read
+	Rans  leaf[report.Ran]
 }
 
 func fecPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -51,16 +48,8 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 			x.Beside = report.BesideOf(x.FECSeen, beside)
 		}
 	}
-	x.Page, x.PageCount, x.RanHere = paged(q, x.Ran, ranShown)
+	x.Rans = leafOf(x.Ran, q, ranShown)
 	return shown{"fec", x.Name, x, x.FECSeen}, nil
-}
-
-// paged are those of a list that the page in the URL has.
-func paged[T any](q url.Values, all []T, each int) (page, pages int, here []T) {
-	pages = max(1, (len(all)+each-1)/each)
-	page, _ = strconv.Atoi(q.Get("page")) // what is none is the first
-	page = min(max(page, 1), pages)
-	return page, pages, all[min((page-1)*each, len(all)):min(page*each, len(all))]
 }
 
 // timeForms are how people write a time in a URL: as JSON has it, or as a form for a local time sends it, which is UTC here as everywhere on these pages.
@@ -182,12 +171,6 @@ const snapshotsShown = 50
 
 // Few are the first of some snapshots.
 func (fecShown) Few(s []report.Snapshot) []report.Snapshot { return s[:min(len(s), snapshotsShown)] }
-
-// Before is the page before this one.
-func (x fecShown) Before() int { return x.Page - 1 }
-
-// After is the next page.
-func (x fecShown) After() int { return x.Page + 1 }
 
 // InGroups says of which groups the FECs are that something touches: the three that have most of them.
 func (fecShown) InGroups(t report.Touch) string {

@@ -85,10 +85,10 @@ func TestPageOfAFEC(t *testing.T) {
 	s := looking(t, seen, nil)
 	for path, want := range map[string][]string{
 		"": {`<span class="word failed">failed</span>`, "beam time", "cable is being laid", "hall 3", "fecs/ring.cue:7", `href="https://github.com/lab/site/blob/` + strings.Repeat("ab", 20) + `/fecs/ring.cue#L7"`,
-			`href="https://github.com/lab/site/pull/12"`, "Anna: bpm 1.20", "keeps them: 22", "Page 1 of 3", "1.20.0", "60 reports", "no route to host", "object Host", "scuxl0001:9100", "2000 FECs",
+			`href="https://github.com/lab/site/pull/12"`, "Anna: bpm 1.20", "keeps them: 22", "page 1 of 3", "1.20.0", "60 reports", "no route to host", "object Host", "scuxl0001:9100", "2000 FECs",
 			`href="/ring/?software=bpm&amp;version=1.20.0"`, "at most 1 FEC", "pomona explain fecs/scuxl00001/boot.manifest"},
-		"?page=3":                         {"Page 3 of 3", "newer releases", "1.99.0"},
-		"?page=99":                        {"Page 3 of 3"},
+		"?page=3":                         {"page 3 of 3", "the page before", "1.99.0"},
+		"?page=99":                        {"page 3 of 3"},
 		"?beside=kgp2cu02":                {"beside kgp2cu02", "0 of "},
 		"?beside=nobody":                  {"there is no FEC nobody"},
 		"?at=2026-11-22T14:24:55":         {"at 2026-11-22 14:24:55 UTC", "serial 120", "the last it had said", "fetching with serial 120", "what it ran: the last"},

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -21,13 +20,9 @@ const (
 // restartsShown is what the page about restarts shows.
 type restartsShown struct {
 	report.RestartWaves
-	Filter    report.RestartFilter
-	Asked     url.Values
-	States    []string
-	Page      int // of FECs, from 1
-	PageCount int
-	Here      []plan.Standing
-	All       int // of those that the filter leaves
+	Filter report.RestartFilter
+	States []string
+	Rows   leaf[plan.Standing]
 }
 
 func restartsPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -38,24 +33,14 @@ func restartsPage(r *http.Request, s *SeenSite) (shown, error) {
 	q := r.URL.Query()
 	f := report.RestartFilter{State: q.Get("state"), Group: q.Get("group"), Text: q.Get("q")}
 	only := all.Only(f)
-	x := restartsShown{RestartWaves: only, Filter: f, Asked: q, States: report.RestartStates, All: len(only.FECs)}
+	x := restartsShown{RestartWaves: only, Filter: f, States: report.RestartStates}
 	if f == (report.RestartFilter{}) { // those that are where they should be are counted
 		x.FECs = slices.DeleteFunc(slices.Clone(x.FECs), func(s plan.Standing) bool { return s.State == plan.StandsCurrent })
-		x.All = len(x.FECs)
 	}
-	x.Page, x.PageCount, x.Here = paged(q, x.FECs, standingsShown)
+	x.Rows = leafOf(x.FECs, q, standingsShown)
 	x.Waves = x.Waves[:min(len(x.Waves), wavesShown)]
 	return shown{"restarts", "restarts", x, only}, nil
 }
-
-// To is this page with another page of its list.
-func (x restartsShown) To(page int) string { return leafAt(x.Asked, page) }
-
-// Before is the page before this one.
-func (x restartsShown) Before() int { return x.Page - 1 }
-
-// After is the next page.
-func (x restartsShown) After() int { return x.Page + 1 }
 
 // In leads to the FECs of a group in a state; empty: of all.
 func (restartsShown) In(group, state string) string {
@@ -85,26 +70,10 @@ func (x restartsShown) Now(g report.RestartGroup) string {
 	return "waits for its turn"
 }
 
-// leafAt is a page with another number in its URL.
-func leafAt(asked url.Values, page int) string {
-	q := url.Values{}
-	for _, k := range []string{"state", "group", "q"} {
-		if v := asked.Get(k); v != "" {
-			q.Set(k, v)
-		}
-	}
-	q.Set("page", strconv.Itoa(page))
-	return "?" + q.Encode()
-}
-
 // waveShown is what the page of a wave shows.
 type waveShown struct {
 	report.RestartWaveFECs
-	Asked     url.Values
-	Page      int
-	PageCount int
-	Here      []report.PastRestart
-	All       int
+	Rows leaf[report.PastRestart]
 }
 
 func wavePage(r *http.Request, s *SeenSite) (shown, error) {
@@ -116,19 +85,9 @@ func wavePage(r *http.Request, s *SeenSite) (shown, error) {
 	if state := q.Get("state"); state != "" {
 		w.FECs = slices.DeleteFunc(slices.Clone(w.FECs), func(p report.PastRestart) bool { return p.State != state })
 	}
-	x := waveShown{RestartWaveFECs: w, Asked: q, All: len(w.FECs)}
-	x.Page, x.PageCount, x.Here = paged(q, w.FECs, standingsShown)
+	x := waveShown{RestartWaveFECs: w, Rows: leafOf(w.FECs, q, standingsShown)}
 	return shown{"restart_wave", "restarts", x, w}, nil
 }
-
-// To is this page with another page of its list.
-func (x waveShown) To(page int) string { return leafAt(x.Asked, page) }
-
-// Before is the page before this one.
-func (x waveShown) Before() int { return x.Page - 1 }
-
-// After is the next page.
-func (x waveShown) After() int { return x.Page + 1 }
 
 // waveBar is how far a wave is, as a picture.
 type waveBar struct {
