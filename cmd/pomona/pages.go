@@ -67,6 +67,11 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			return b, notThere(err)
 		},
 	}
+	seen.Passes, seen.Plans, seen.Plan = loop.Reconciler.Passes, w.plans, w.planOf
+	seen.Pass = func(ctx context.Context, which string) (report.Pass, error) {
+		p, err := loop.Reconciler.PassOf(ctx, which)
+		return p, notThere(err)
+	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
 	}
@@ -96,8 +101,24 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 
 // notThere has pages say that there is nothing of a name.
 func notThere(err error) error {
-	if errors.Is(err, reconciler.ErrNoFEC) || errors.Is(err, reconciler.ErrNoSoftware) {
+	if errors.Is(err, reconciler.ErrNoFEC) || errors.Is(err, reconciler.ErrNoSoftware) || errors.Is(err, reconciler.ErrNoPass) {
 		return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
 	}
 	return err
+}
+
+// plans are the pull requests that were looked at.
+func (w *watch) plans() report.Proposals {
+	if w.reviewer == nil {
+		return report.Proposals{Proposals: []report.Proposal{}}
+	}
+	return report.Proposals{Forge: true, Proposals: w.reviewer.Shown()}
+}
+
+// planOf is what the merge of one would do.
+func (w *watch) planOf(which string) (report.Proposal, bool) {
+	if w.reviewer == nil {
+		return report.Proposal{}, false
+	}
+	return w.reviewer.ShownOf(which)
 }

@@ -26,6 +26,7 @@ var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	fleetFixture,
 	fecFixture,
 	campaignFixture,
+	passFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.
