@@ -27,6 +27,7 @@ type reviewed struct {
 	listen string
 	hears  string
 	admin  string
+	pages  string          // where people look; empty: nowhere
 	key    *rsa.PrivateKey // of the App
 	*service
 }
@@ -88,7 +89,11 @@ func (r *reviewed) serve(site, forge string) {
 	if r.app {
 		by = fmt.Sprintf("app: {id: %d, key: %q}", forgetest.AppID, r.path("forge"))
 	}
-	content := fmt.Sprintf(`admin: %q
+	pages := ""
+	if r.pages != "" {
+		pages = fmt.Sprintf("pages: {listen: %q, url: %q}\n", r.pages, "http://"+r.pages+"/")
+	}
+	content := pages + fmt.Sprintf(`admin: %q
 webhooks: %q
 sites: acc: {
 	root: %q

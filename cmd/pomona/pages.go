@@ -69,13 +69,15 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 	}
 	seen.Restarts, seen.RestartWave = loop.Reconciler.Waves, func(ctx context.Context, id string) (report.RestartWaveFECs, error) {
 		wave, err := loop.Reconciler.Wave(ctx, id)
-		if errors.Is(err, reconciler.ErrNoWave) {
-			err = serve.ErrNotThere
-		}
-		return wave, err
+		return wave, notThere(err)
 	}
 	if s := w.restarter.Load(); s != nil {
 		seen.Restarts = s.Waves
+	}
+	seen.Passes, seen.Plans, seen.Plan = loop.Reconciler.Passes, w.plans, w.planOf
+	seen.Pass = func(ctx context.Context, which string) (report.Pass, error) {
+		p, err := loop.Reconciler.PassOf(ctx, which)
+		return p, notThere(err)
 	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
@@ -106,8 +108,26 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 
 // notThere has pages say that there is nothing of a name.
 func notThere(err error) error {
-	if errors.Is(err, reconciler.ErrNoFEC) || errors.Is(err, reconciler.ErrNoSoftware) {
-		return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
+	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass} {
+		if errors.Is(err, none) {
+			return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
+		}
 	}
 	return err
+}
+
+// plans are the pull requests that were looked at.
+func (w *watch) plans() report.Proposals {
+	if w.reviewer == nil {
+		return report.Proposals{Proposals: []report.Proposal{}}
+	}
+	return report.Proposals{Forge: true, Proposals: w.reviewer.Shown()}
+}
+
+// planOf is what the merge of one would do.
+func (w *watch) planOf(which string) (report.Proposal, bool) {
+	if w.reviewer == nil {
+		return report.Proposal{}, false
+	}
+	return w.reviewer.ShownOf(which)
 }

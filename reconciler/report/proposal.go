@@ -38,6 +38,6 @@ type ProposedPreview struct {
 
 // Proposals are the pull requests of which something is known, the last that was planned first.
 type Proposals struct {
+	Forge     bool       `json:"forge"`     // pull requests are looked at
 	Proposals []Proposal `json:"proposals"` // without plans and problems
-	Trouble   string     `json:"trouble,omitempty"`
 }

@@ -41,6 +41,10 @@ type SeenSite struct {
 	// FEC is all that is known of a FEC; ErrNotThere: there is none of that name. With a time, also what was so then.
 	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
 	Forge   report.Forge // where its commits can be looked at
+	Passes  func(ctx context.Context, outcome string, page int) (report.Passes, error)
+	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit; ErrNotThere: there is none
+	Plans   func() report.Proposals
+	Plan    func(which string) (report.Proposal, bool) // number of a pull request, or commit
 	Changes *Changes
 
 	Campaigns   SeenCampaigns // nil: the site carries none out
@@ -89,6 +93,10 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"matrix":                         matrixPage,
 	"restarts":                       restartsPage,
 	"restarts/{wave}":                wavePage,
+	"passes":                         passesPage,
+	"passes/{pass}":                  passPage,
+	"plans":                          plansPage,
+	"plans/{plan}":                   planPage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
@@ -97,6 +105,8 @@ var navigation = []struct{ Title, Path string }{
 	{"software", "software"},
 	{"campaigns", "campaigns"},
 	{"restarts", "restarts"},
+	{"passes", "passes"},
+	{"pull requests", "plans"},
 }
 
 // Handler answers those who look.

@@ -27,6 +27,7 @@ var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	fecFixture,
 	campaignFixture,
 	restartsFixture,
+	passFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.

@@ -70,6 +70,7 @@ func (f *GitHub) statusRoutes(on on) {
 type Check struct {
 	Name, Status, Conclusion string
 	Title, Summary, Text     string
+	Link                     string
 	Annotations              []Object // as they were sent
 }
 
@@ -82,7 +83,7 @@ func (f *GitHub) ChecksOf(commit string) (out []Check) {
 			continue
 		}
 		said := c["output"].(Object)
-		one := Check{text(c["name"]), text(c["status"]), text(c["conclusion"]), text(said["title"]), text(said["summary"]), text(said["text"]), nil}
+		one := Check{text(c["name"]), text(c["status"]), text(c["conclusion"]), text(said["title"]), text(said["summary"]), text(said["text"]), text(c["details_url"]), nil}
 		for _, a := range f.annots[fmt.Sprint(c["id"])] {
 			one.Annotations = append(one.Annotations, a.(Object))
 		}
