@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 
@@ -22,6 +23,33 @@ type PublishedSite struct {
 	is      servedSite
 	seen    wanted                        // what was looked at last of what commits state
 	why     map[string]report.Explanation // of what is published, by FEC
+	runs    countedVersions
+}
+
+// countedVersions are as many FECs as have each version of each software: what was published with a serial never changes.
+type countedVersions struct {
+	serials  map[string]int64 // by FEC
+	versions map[string]map[string]int
+}
+
+// counted is what was counted of these serials last; of others, it is counted.
+func (p *PublishedSite) counted(serials map[string]int64, count func() (map[string]map[string]int, error)) (map[string]map[string]int, error) {
+	if p == nil {
+		return count()
+	}
+	p.mu.Lock()
+	last := p.runs
+	p.mu.Unlock()
+	if maps.Equal(last.serials, serials) {
+		return last.versions, nil
+	}
+	versions, err := count()
+	if err == nil {
+		p.mu.Lock()
+		p.runs = countedVersions{serials, versions}
+		p.mu.Unlock()
+	}
+	return versions, err
 }
 
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has
