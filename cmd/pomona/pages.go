@@ -66,6 +66,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			b, err := loop.Reconciler.Bill(ctx, software, version, archive)
 			return b, notThere(err)
 		},
+		Pilots: w.views.Load().Pilots,
 	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f

@@ -83,6 +83,9 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"software/{name}/{version}":      versionPage,
 	"software/{name}/{version}/sbom": billPage,
 	"matrix":                         matrixPage,
+
+	"pilots":         pilotsPage,
+	"pilots/{pilot}": pilotPage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
@@ -90,6 +93,7 @@ var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
 	{"software", "software"},
 	{"campaigns", "campaigns"},
+	{"pilots", "pilots"},
 }
 
 // Handler answers those who look.
