@@ -23,33 +23,31 @@ type PublishedSite struct {
 	is      servedSite
 	seen    wanted                        // what was looked at last of what commits state
 	why     map[string]report.Explanation // of what is published, by FEC
-	runs    countedVersions
+
+	counts   recalled[map[string]map[string]int] // of FECs by software and version
+	versions recalled[map[string]string]         // of one software, by FEC
 }
 
-// countedVersions are as many FECs as have each version of each software: what was published with a serial never changes.
-type countedVersions struct {
-	serials  map[string]int64 // by FEC
-	versions map[string]map[string]int
+// recalled is the last answer about serials of FECs: what was published with a serial never changes.
+type recalled[T any] struct {
+	mu      sync.Mutex
+	about   string
+	serials map[string]int64 // by FEC
+	answer  T
 }
 
-// counted is what was counted of these serials last; of others, it is counted.
-func (p *PublishedSite) counted(serials map[string]int64, count func() (map[string]map[string]int, error)) (map[string]map[string]int, error) {
-	if p == nil {
-		return count()
+// of is what was answered if the same is asked again; else somebody is asked.
+func (r *recalled[T]) of(about string, serials map[string]int64, ask func() (T, error)) (T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.serials != nil && r.about == about && maps.Equal(r.serials, serials) {
+		return r.answer, nil
 	}
-	p.mu.Lock()
-	last := p.runs
-	p.mu.Unlock()
-	if maps.Equal(last.serials, serials) {
-		return last.versions, nil
-	}
-	versions, err := count()
+	answer, err := ask()
 	if err == nil {
-		p.mu.Lock()
-		p.runs = countedVersions{serials, versions}
-		p.mu.Unlock()
+		r.about, r.serials, r.answer = about, serials, answer
 	}
-	return versions, err
+	return answer, err
 }
 
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has

@@ -55,7 +55,7 @@ func (r *Reconciler) Software(ctx context.Context, name string) (report.Software
 		return report.Software{}, fmt.Errorf("%w %s", ErrNoSoftware, name)
 	}
 	fecs := x.fecsOf(ctx, name)
-	out := report.Software{SoftwareSeen: x.head, SoftwareLine: x.line(name), Of: len(fecs), FECs: fecs}
+	out := report.Software{SoftwareSeen: x.head, SoftwareLine: x.line(name), Names: x.names(), Of: len(fecs), FECs: fecs}
 	archives, err := archivesOf(x.root, x.have.Index, name)
 	for i := range out.Versions {
 		v := &out.Versions[i]
@@ -348,7 +348,7 @@ func (x *softwareSeen) countAll(ctx context.Context) {
 		}
 	}
 	x.ask(ctx, others, func(l *ledger.Ledger) error {
-		n, err := x.Served.counted(others, func() (map[string]map[string]int, error) { return l.CountVersions(ctx, others) })
+		n, err := x.remembers().counts.of("", others, func() (map[string]map[string]int, error) { return l.CountVersions(ctx, others) })
 		for name, versions := range n {
 			for version, n := range versions {
 				x.add(name, version, runningStage, n)
@@ -357,6 +357,14 @@ func (x *softwareSeen) countAll(ctx context.Context) {
 		}
 		return err
 	})
+}
+
+// remembers is what was answered before.
+func (x *softwareSeen) remembers() *PublishedSite {
+	if x.Served == nil {
+		return &PublishedSite{}
+	}
+	return x.Served
 }
 
 // ask asks the ledger about FECs, if there are some.
@@ -379,7 +387,7 @@ func (x *softwareSeen) fecsOf(ctx context.Context, name string) []report.Softwar
 	}
 	var ran map[string]string
 	x.ask(ctx, others, func(l *ledger.Ledger) (err error) {
-		ran, err = l.VersionsOf(ctx, name, others)
+		ran, err = x.remembers().versions.of(name, others, func() (map[string]string, error) { return l.VersionsOf(ctx, name, others) })
 		return err
 	})
 	out := []report.SoftwareFEC{}
