@@ -73,9 +73,6 @@ func (p *Prover) Step(ctx context.Context) error {
 	return err
 }
 
-// Expire has views be worked out again.
-func (v *PilotViews) Expire() { v.at = time.Time{} }
-
 // MaxSayings has so many commits be read to find out who wrote something, and says how many were.
 func MaxSayings(n int) (was int) {
 	was, maxSayings = maxSayings, n

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
@@ -213,10 +214,14 @@ func (r *Reconciler) toldOfPilots(ctx context.Context) (told []observed.PilotBro
 // PilotViews are the pilots as people see them, worked out again at most every other second however many ask.
 type PilotViews struct {
 	*Reconciler
-	mu   sync.Mutex
-	last report.Pilots
-	at   time.Time
+	mu    sync.Mutex
+	last  report.Pilots
+	at    time.Time
+	other atomic.Bool // something is otherwise since the last
 }
+
+// Expire says that something is otherwise: the next view is worked out again, also if one is just being worked out.
+func (v *PilotViews) Expire() { v.other.Store(true) }
 
 // viewsLast is how long a view is good.
 const viewsLast = 2 * time.Second
@@ -225,7 +230,7 @@ const viewsLast = 2 * time.Second
 func (v *PilotViews) Pilots(ctx context.Context) (report.Pilots, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.at.IsZero() && time.Since(v.at) < viewsLast {
+	if !v.other.Swap(false) && !v.at.IsZero() && time.Since(v.at) < viewsLast {
 		return v.last, nil
 	}
 	now, err := v.SeePilots(context.WithoutCancel(ctx)) // others wait for it too

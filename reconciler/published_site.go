@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 
@@ -22,6 +23,31 @@ type PublishedSite struct {
 	is      servedSite
 	seen    wanted                        // what was looked at last of what commits state
 	why     map[string]report.Explanation // of what is published, by FEC
+
+	counts   recalled[map[string]map[string]int] // of FECs by software and version
+	versions recalled[map[string]string]         // of one software, by FEC
+}
+
+// recalled is the last answer about serials of FECs: what was published with a serial never changes.
+type recalled[T any] struct {
+	mu      sync.Mutex
+	about   string
+	serials map[string]int64 // by FEC
+	answer  T
+}
+
+// of is what was answered if the same is asked again; else somebody is asked.
+func (r *recalled[T]) of(about string, serials map[string]int64, ask func() (T, error)) (T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.serials != nil && r.about == about && maps.Equal(r.serials, serials) {
+		return r.answer, nil
+	}
+	answer, err := ask()
+	if err == nil {
+		r.about, r.serials, r.answer = about, serials, answer
+	}
+	return answer, err
 }
 
 // PublishedSite is the site as it is published now, held FECs as they stay, and the generation that says so; of a root that has

@@ -32,7 +32,7 @@ func (r *Reconciler) AllSoftware(ctx context.Context) (report.AllSoftware, error
 	}
 	defer x.root.Close() // only read
 	x.countAll(ctx)
-	out := report.AllSoftware{SoftwareSeen: x.seen, Software: []report.SoftwareLine{}}
+	out := report.AllSoftware{SoftwareSeen: x.head, Software: []report.SoftwareLine{}}
 	for _, name := range x.names() {
 		line := x.line(name)
 		out.Of += len(line.Versions)
@@ -55,7 +55,7 @@ func (r *Reconciler) Software(ctx context.Context, name string) (report.Software
 		return report.Software{}, fmt.Errorf("%w %s", ErrNoSoftware, name)
 	}
 	fecs := x.fecsOf(ctx, name)
-	out := report.Software{SoftwareSeen: x.seen, SoftwareLine: x.line(name), Of: len(fecs), FECs: fecs}
+	out := report.Software{SoftwareSeen: x.head, SoftwareLine: x.line(name), Names: x.names(), Of: len(fecs), FECs: fecs}
 	archives, err := archivesOf(x.root, x.have.Index, name)
 	for i := range out.Versions {
 		v := &out.Versions[i]
@@ -139,7 +139,7 @@ type softwareVersion struct{ software, version string }
 type softwareSeen struct {
 	*Reconciler
 	root     *os.Root
-	seen     report.SoftwareSeen
+	head     report.SoftwareSeen
 	have     observed.Root
 	served   servedSite
 	want     desired.Site // what the branch wants of all FECs; empty if that is not known
@@ -170,7 +170,7 @@ func (r *Reconciler) seeSoftware(ctx context.Context) (*softwareSeen, error) {
 	x := &softwareSeen{Reconciler: r, root: root, lines: map[string]report.FECLine{}, retained: map[softwareVersion]plan.Retained{}, next: map[softwareVersion]plan.Retained{},
 		held: map[softwareVersion][]int64{}, fates: map[int64]plan.Pruned{}, first: map[softwareVersion]*report.FirstPublished{}, count: map[softwareVersion]*[3]int{},
 		versions: map[string]map[string]bool{}}
-	x.seen = report.SoftwareSeen{Site: status.Site, At: r.Now().UTC(), Wanted: status.Wanted, Published: status.Published, Trouble: status.Trouble}
+	x.head = report.SoftwareSeen{Site: status.Site, At: r.Now().UTC(), Wanted: status.Wanted, Published: status.Published, Trouble: status.Trouble}
 	if x.have, err = observe.Root(root); err == nil {
 		x.read(ctx, status)
 		err = x.generations(status.Holds)
@@ -192,13 +192,13 @@ func (x *softwareSeen) read(ctx context.Context, status report.Status) {
 	}
 	var err error
 	if x.served, err = x.publishedBy(ctx, x.root); err != nil {
-		x.seen.Trouble = err.Error()
+		x.head.Trouble = err.Error()
 	}
 	if servers := x.served.site.Settings.Boot.Servers; len(servers) > 0 {
-		x.seen.Server = strings.TrimSuffix(servers[0], "/")
+		x.head.Server = strings.TrimSuffix(servers[0], "/")
 	}
 	kept := x.served.site
-	w, err := x.load(ctx, x.Branch)
+	w, err := x.Reconciler.seen(ctx, x.Branch)
 	if err == nil {
 		w.place(x.served.generation.Givens.Pilots)
 		x.want = w.site
@@ -207,14 +207,15 @@ func (x *softwareSeen) read(ctx context.Context, status report.Status) {
 		}
 	}
 	if err != nil {
-		x.seen.Unread, x.want = err.Error(), desired.Site{}
+		x.head.Unread, x.want = err.Error(), desired.Site{}
 	}
 	x.settings = kept.Settings.Retention
-	for _, k := range plan.Retain(kept) {
+	now, next := plan.RetainNext(kept)
+	for _, k := range now {
 		x.retained[softwareVersion{k.Software, k.Version}] = k
 		x.note(k.Software, k.Version)
 	}
-	for _, k := range plan.RetainAfterNext(kept) {
+	for _, k := range next {
 		x.next[softwareVersion{k.Software, k.Version}] = k
 	}
 	for _, site := range []desired.Site{x.want, x.served.site} {
@@ -271,7 +272,7 @@ func (x *softwareSeen) firsts(ctx context.Context) {
 		return err
 	})
 	if err != nil && !errors.Is(err, ledger.ErrNone) {
-		x.seen.Trouble = err.Error()
+		x.head.Trouble = err.Error()
 	}
 	by := map[string]report.FirstPublished{}
 	for _, p := range all {
@@ -347,7 +348,7 @@ func (x *softwareSeen) countAll(ctx context.Context) {
 		}
 	}
 	x.ask(ctx, others, func(l *ledger.Ledger) error {
-		n, err := l.CountVersions(ctx, others)
+		n, err := x.remembers().counts.of("", others, func() (map[string]map[string]int, error) { return l.CountVersions(ctx, others) })
 		for name, versions := range n {
 			for version, n := range versions {
 				x.add(name, version, runningStage, n)
@@ -358,13 +359,21 @@ func (x *softwareSeen) countAll(ctx context.Context) {
 	})
 }
 
+// remembers is what was answered before.
+func (x *softwareSeen) remembers() *PublishedSite {
+	if x.Served == nil {
+		return &PublishedSite{}
+	}
+	return x.Served
+}
+
 // ask asks the ledger about FECs, if there are some.
 func (x *softwareSeen) ask(ctx context.Context, fecs map[string]int64, do func(*ledger.Ledger) error) {
 	if x.Records == nil || len(fecs) == 0 {
 		return
 	}
 	if err := x.Records.Use(ctx, do); err != nil {
-		x.seen.Trouble = "it is not known what all FECs run: " + err.Error()
+		x.head.Trouble = "it is not known what all FECs run: " + err.Error()
 	}
 }
 
@@ -378,7 +387,7 @@ func (x *softwareSeen) fecsOf(ctx context.Context, name string) []report.Softwar
 	}
 	var ran map[string]string
 	x.ask(ctx, others, func(l *ledger.Ledger) (err error) {
-		ran, err = l.VersionsOf(ctx, name, others)
+		ran, err = x.remembers().versions.of(name, others, func() (map[string]string, error) { return l.VersionsOf(ctx, name, others) })
 		return err
 	})
 	out := []report.SoftwareFEC{}
@@ -402,7 +411,7 @@ func (x *softwareSeen) fecsOf(ctx context.Context, name string) []report.Softwar
 		if f.Wanted+f.Published+f.Running == "" {
 			continue
 		}
-		f.Differs = f.Wanted != f.Published && x.seen.Unread == "" || f.Known && f.Running != f.Published
+		f.Differs = f.Wanted != f.Published && x.head.Unread == "" || f.Known && f.Running != f.Published
 		for stage, version := range []string{f.Wanted, f.Published, f.Running} {
 			if version != "" {
 				x.add(name, version, stage, 1)
@@ -459,7 +468,7 @@ func (x *softwareSeen) version(name, version string) report.SoftwareVersion {
 // pilotsOf are the pilots that offer a release, sorted.
 func (x *softwareSeen) pilotsOf(v softwareVersion) (names []string) {
 	site := x.want
-	if x.seen.Unread != "" {
+	if x.head.Unread != "" {
 		site = x.served.site
 	}
 	for name, p := range site.Pilots {

@@ -47,6 +47,7 @@ func counts(t *testing.T, v report.SoftwareVersion, wanted, published, running i
 
 func TestWhoWantsGetsAndRunsWhichVersion(t *testing.T) {
 	f := newFollower(t)
+	f.Served = &reconciler.PublishedSite{}
 	f.pass()
 	first := f.fec("kgp2cu02").Published
 	f.said(running(first.Serial, "token", f.Now()))

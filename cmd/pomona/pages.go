@@ -66,6 +66,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			b, err := loop.Reconciler.Bill(ctx, software, version, archive)
 			return b, notThere(err)
 		},
+		Pilots: w.views.Load().Pilots,
 	}
 	seen.Restarts, seen.RestartWave = loop.Reconciler.Waves, func(ctx context.Context, id string) (report.RestartWaveFECs, error) {
 		wave, err := loop.Reconciler.Wave(ctx, id)

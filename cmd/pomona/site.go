@@ -135,6 +135,7 @@ func (s *servedRoot) run(ctx context.Context, newLoop func(context.Context) *rec
 	var kept func()
 	if w := s.watch; w != nil {
 		kept = w.changes.Tell
+		w.views.Store(views)
 		w.loop.Store(loop)
 		w.metrics.Queue("kicks", loop.Waiting)
 		o.Served = w.metrics.Served

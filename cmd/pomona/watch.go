@@ -221,6 +221,7 @@ type watch struct {
 	repo     *repo.Repo
 	loop     atomic.Pointer[reconciler.Loop]
 
+	views     atomic.Pointer[reconciler.PilotViews]
 	collector atomic.Pointer[collect.Collector]     // nil: no data is collected
 	restarter atomic.Pointer[reconciler.Restarter]  // nil: no FEC is restarted
 	campaigns atomic.Pointer[reconciler.Campaigner] // nil: nobody carries them out yet
@@ -244,6 +245,11 @@ func newWatch(p *process, site string, r *reconciler.Reconciler, root *os.Root, 
 	w := &watch{
 		site: site, process: p, registry: registry, metrics: announce.NewMetrics(registry, site, reconciler.Stages),
 		changes: &serve.Changes{}, pulse: &reconciler.Pulse{}, root: root, repo: r.Repo,
+	}
+	w.changes.Before = func() {
+		if v := w.views.Load(); v != nil {
+			v.Expire()
+		}
 	}
 	for _, c := range channels {
 		w.metrics.Channel(c.Name)

@@ -222,8 +222,8 @@ func TestRetainGivesAReasonForEachRelease(t *testing.T) {
 	if d := cmp.Diff(wanted, got); d != "" {
 		t.Errorf("retained (-want +got):\n%s", d)
 	}
-	next := plan.RetainAfterNext(s)
-	if next[1].Version != "1.10.0" || !next[1].Keep || next[2].Version != "1.2.0" || next[2].Keep || !next[4].Keep {
+	same, next := plan.RetainNext(s)
+	if !cmp.Equal(same, plan.Retain(s)) || next[1].Version != "1.10.0" || !next[1].Keep || next[2].Version != "1.2.0" || next[2].Keep || !next[4].Keep {
 		t.Errorf("after one version more: %+v", next)
 	}
 }

@@ -18,14 +18,16 @@ type Retained struct {
 
 // Retain decides which releases are served: what something names, what is in development, and the newest production
 // versions. The result is sorted by software, newest version first.
-func Retain(s desired.Site) []Retained { return retain(s, 0) }
+func Retain(s desired.Site) []Retained { return retain(s, s.Named(), 0) }
 
-// RetainAfterNext is likewise once each software has one more production version, which nothing names yet.
-func RetainAfterNext(s desired.Site) []Retained { return retain(s, 1) }
+// RetainNext is likewise what it decides now, and what once each software has one more production version, which nothing names yet.
+func RetainNext(s desired.Site) (now, next []Retained) {
+	named := s.Named()
+	return retain(s, named, 0), retain(s, named, 1)
+}
 
 // retain decides likewise when there are some production versions more, newer than all.
-func retain(s desired.Site, newer int) (out []Retained) {
-	named := s.Named()
+func retain(s desired.Site, named map[string]map[string][]string, newer int) (out []Retained) {
 	for _, name := range slices.Sorted(maps.Keys(s.Software)) {
 		out = append(out, retainOne(name, s.Software[name], named[name], s.Settings.Retention.Keep(), newer)...)
 	}

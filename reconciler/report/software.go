@@ -98,8 +98,9 @@ type SoftwareArtifact struct {
 type Software struct {
 	SoftwareSeen
 	SoftwareLine
-	Of   int           `json:"of"`   // FECs, shown or not
-	FECs []SoftwareFEC `json:"fecs"` // by name
+	Names []string      `json:"names"` // of all software of the site
+	Of    int           `json:"of"`    // FECs, shown or not
+	FECs  []SoftwareFEC `json:"fecs"`  // by name
 }
 
 // SoftwareFEC is what a FEC has of a software; an empty version: none.

@@ -97,6 +97,9 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"passes/{pass}":                  passPage,
 	"plans":                          plansPage,
 	"plans/{plan}":                   planPage,
+
+	"pilots":         pilotsPage,
+	"pilots/{pilot}": pilotPage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
@@ -107,6 +110,7 @@ var navigation = []struct{ Title, Path string }{
 	{"restarts", "restarts"},
 	{"passes", "passes"},
 	{"pull requests", "plans"},
+	{"pilots", "pilots"},
 }
 
 // Handler answers those who look.

@@ -16,9 +16,12 @@ type leaf[T any] struct {
 }
 
 // leafOf is the leaf of a list that a query asks for. What is out of range is the nearest.
-func leafOf[T any](items []T, q url.Values, size int) leaf[T] {
+func leafOf[T any](items []T, q url.Values, size int) leaf[T] { return leafBy("page", items, q, size) }
+
+// leafBy is likewise of one of several lists of a page, which the query names.
+func leafBy[T any](name string, items []T, q url.Values, size int) leaf[T] {
 	l := leaf[T]{All: len(items), Of: max(1, (len(items)+size-1)/size)}
-	n, err := strconv.Atoi(q.Get("page"))
+	n, err := strconv.Atoi(q.Get(name))
 	if err != nil {
 		n = 1
 	}
@@ -29,7 +32,7 @@ func leafOf[T any](items []T, q url.Values, size int) leaf[T] {
 		if other == nil {
 			other = url.Values{}
 		}
-		other.Set("page", strconv.Itoa(n))
+		other.Set(name, strconv.Itoa(n))
 		return template.URL("?" + other.Encode()) // which escapes all of it
 	}
 	if l.Number > 1 {

@@ -9,6 +9,8 @@ import (
 
 // Changes tell those who look at a site that something is otherwise. The zero value is ready; it is safe for concurrent use.
 type Changes struct {
+	Before func() // is called before anybody is told; may be nil
+
 	mu    sync.Mutex
 	next  chan struct{} // closed at the next change
 	since int64         // how many there were
@@ -16,6 +18,9 @@ type Changes struct {
 
 // Tell says that something is otherwise.
 func (c *Changes) Tell() {
+	if c.Before != nil {
+		c.Before()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.since++; c.next != nil {

@@ -83,7 +83,7 @@ func softwarePage(r *http.Request, s *SeenSite) (shown, error) {
 	return shown{"software_one", all.Name, oneShown{only, filter, all.Groups(), report.Stages, leafOf(only.FECs, r.URL.Query(), shownRows)}, only}, nil
 }
 
-// matrixShown is what the page of a matrix shows: of the software that is asked for or, without one, nothing but which there are.
+// matrixShown is what the page of a matrix shows: of the software that is asked for or, without one, of the first.
 type matrixShown struct {
 	Name     string
 	Seen     report.SoftwareSeen
@@ -93,25 +93,25 @@ type matrixShown struct {
 }
 
 func matrixPage(r *http.Request, s *SeenSite) (shown, error) {
-	all, err := s.AllSoftware(r.Context())
-	if err != nil {
-		return shown{}, err
+	x := matrixShown{Name: r.URL.Query().Get("software")}
+	if x.Name == "" {
+		all, err := s.AllSoftware(r.Context())
+		if err != nil {
+			return shown{}, err
+		}
+		x.Seen = all.SoftwareSeen
+		if len(all.Software) > 0 {
+			x.Name = all.Software[0].Name
+		}
 	}
-	x := matrixShown{Name: r.URL.Query().Get("software"), Seen: all.SoftwareSeen}
-	for _, line := range all.Software {
-		x.Names = append(x.Names, line.Name)
-	}
-	if x.Name == "" && len(x.Names) > 0 {
-		x.Name = x.Names[0]
-	}
-	var m report.SoftwareMatrix
+	m := report.SoftwareMatrix{Versions: []string{}, Rows: []report.MatrixRow{}}
 	if x.Name != "" {
 		one, err := s.Software(r.Context(), x.Name)
 		if err != nil {
 			return shown{}, err
 		}
 		m = one.Matrix()
-		x.Seen, x.Versions = one.SoftwareSeen, m.Versions
+		x.Seen, x.Names, x.Versions = one.SoftwareSeen, one.Names, m.Versions
 	}
 	x.Rows = leafOf(m.Rows, r.URL.Query(), shownRows)
 	return shown{"matrix", "matrix", x, m}, nil

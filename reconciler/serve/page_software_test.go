@@ -28,7 +28,7 @@ const billText = `{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":"u
 func softwareOf(name string, fecs int) report.Software {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	s := report.Software{SoftwareSeen: report.SoftwareSeen{Site: "ring", At: at, Wanted: strings.Repeat("b", 40), Published: &report.Revision{Commit: strings.Repeat("a", 40), Generation: 3, At: at}, Server: "http://tree.example.org"},
-		SoftwareLine: report.SoftwareLine{Name: name, Description: "beam position", OnUpdate: "reboot"}, FECs: []report.SoftwareFEC{}}
+		SoftwareLine: report.SoftwareLine{Name: name, Description: "beam position", OnUpdate: "reboot"}, Names: []string{name}, FECs: []report.SoftwareFEC{}}
 	count := map[string]*[3]int{"1.2.0": {}, "1.1.0": {}, "1.0.0": {}, "0.9.0": {}, "dev": {}}
 	for i := range fecs {
 		x := report.SoftwareFEC{FEC: fmt.Sprintf("scuxl%05d", i), Groups: []string{fmt.Sprintf("group-%02d", i%40)}, Wanted: "1.1.0", Published: "1.1.0", Running: "1.1.0", Known: true}
