@@ -21,7 +21,7 @@ import (
 )
 
 // newTestCampaigner has an empty ledger and engines of these names, which nobody asks anything.
-func newTestCampaigner(t *testing.T, names ...string) *Campaigner {
+func newTestCampaigner(t testing.TB, names ...string) *Campaigner {
 	t.Helper()
 	root, log := t.TempDir(), slog.New(slog.DiscardHandler)
 	if err := os.MkdirAll(filepath.Join(root, durable.Private), 0o700); err != nil {

@@ -110,11 +110,9 @@ func (r *Reconciler) PostMortem(ctx context.Context, campaign, name string) (rep
 }
 
 func (r *Reconciler) postMortem(ctx context.Context, campaign, name string) (p report.PostMortem, stage desired.Stage, err error) {
-	var site desired.Site
-	if r.Repo != nil {
-		if site, _, err = r.PublishedSite(ctx); err != nil {
-			return p, stage, err
-		}
+	site, err := r.siteIfAny(ctx)
+	if err != nil {
+		return p, stage, err
 	}
 	err = r.Records.Use(ctx, func(l *ledger.Ledger) error {
 		row, err := namedCampaign(ctx, l, campaign)

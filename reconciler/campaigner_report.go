@@ -180,20 +180,19 @@ func isCalled(row ledger.Campaign, name string) bool { return name == row.Name |
 // campaigns counts the slices and submissions of those alone that are to be counted.
 func (r *Reconciler) campaigns(ctx context.Context, name string, all bool, counted func(ledger.Campaign) bool) (report.Campaigns, error) {
 	out := report.Campaigns{Campaigns: []report.Campaign{}, Engines: []report.Engine{}, Services: []observed.Service{}}
-	var site desired.Site
+	site, err := r.siteIfAny(ctx)
+	if err != nil {
+		return out, err
+	}
+	return out, r.campaignsOf(ctx, site, name, all, counted, &out)
+}
+
+// siteIfAny is the published site; an empty one for who has only the ledger.
+func (r *Reconciler) siteIfAny(ctx context.Context) (site desired.Site, err error) {
 	if r.Repo != nil {
-		var err error
-		if site, _, err = r.PublishedSite(ctx); err != nil {
-			return out, err
-		}
+		site, _, err = r.PublishedSite(ctx)
 	}
-	err := r.campaignsOf(ctx, site, name, all, counted, &out)
-	for i := range out.Campaigns {
-		if r.Repo == nil { // nobody knows
-			out.Campaigns[i].Wanted = ""
-		}
-	}
-	return out, err
+	return site, err
 }
 
 // campaignsOf is likewise without reading the site.
@@ -204,17 +203,15 @@ func (r *Reconciler) campaignsOf(ctx context.Context, site desired.Site, name st
 			return err
 		}
 		for _, row := range campaignRows(rows, site) {
-			archived := r.isArchived(row, site)
-			if archived && !all && !isCalled(row, name) {
+			c, spec := r.headOf(row, site)
+			if c.Archived && !all && !isCalled(row, name) {
 				out.Archived++
 				continue
 			}
 			if !counted(row) {
-				out.Campaigns = append(out.Campaigns, report.Campaign{Name: row.Name, UID: row.UID, State: row.State, Ended: plan.CampaignEnded(row.State), Archived: archived})
+				out.Campaigns = append(out.Campaigns, report.Campaign{Name: row.Name, UID: row.UID, State: row.State, Ended: c.Ended, Archived: c.Archived})
 				continue
 			}
-			c, spec := headOf(row, site)
-			c.Archived = archived
 			err := countStages(ctx, l, row, site, spec, &c, isCalled(row, name))
 			if err == nil && isCalled(row, name) {
 				err = addDecisions(ctx, l, &c)
@@ -226,12 +223,6 @@ func (r *Reconciler) campaignsOf(ctx context.Context, site desired.Site, name st
 		}
 		return nil
 	})
-}
-
-// isArchived says whether a run has ended and the site has it no more.
-func (r *Reconciler) isArchived(row ledger.Campaign, site desired.Site) bool {
-	spec, there := site.Campaigns[row.Name]
-	return r.Repo != nil && plan.CampaignEnded(row.State) && !(there && spec.UID(row.Name) == row.UID)
 }
 
 // campaignRows are all campaigns that the ledger or the site knows: by name, those that have ended after the others.
@@ -258,14 +249,17 @@ func compareBool(a, b bool) int {
 }
 
 // headOf is what is known of a campaign without counting anything, and what it is to do.
-func headOf(row ledger.Campaign, site desired.Site) (report.Campaign, desired.Campaign) {
+func (r *Reconciler) headOf(row ledger.Campaign, site desired.Site) (report.Campaign, desired.Campaign) {
 	c := report.Campaign{Name: row.Name, UID: row.UID, Wanted: report.Gone, State: row.State, Ended: plan.CampaignEnded(row.State), Detail: row.Detail, Digest: row.Digest, Commit: row.Commit,
 		Since: row.At, Why: []string{}, Stages: []report.Stage{}}
 	spec, there := site.Campaigns[row.Name]
 	if there = there && spec.UID(row.Name) == row.UID; there {
 		c.Wanted = spec.TheState()
 	} else {
-		spec = specOf(row)
+		spec, c.Archived = specOf(row), c.Ended
+	}
+	if r.Repo == nil { // nobody knows
+		c.Wanted, c.Archived = "", false
 	}
 	c.Reason, c.Requester, c.Assignee, c.Role, c.Test = spec.Reason, spec.Requester, spec.Assignee, spec.TheRole(), spec.IsTest()
 	c.Links = linksOf(site.Settings.Campaigns.Links, map[string]string{"campaign": row.Name})

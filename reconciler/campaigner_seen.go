@@ -24,7 +24,7 @@ const mostListed = 25
 // CampaignList is a page of the campaigns. Those that are archived are only there if they are asked for.
 func (s *Campaigner) CampaignList(ctx context.Context, f report.CampaignFilter) (report.CampaignList, error) {
 	out := report.CampaignList{Campaigns: []report.CampaignLine{}, States: map[string]int{}, Holds: s.told.inForce(), Engines: s.reportEngines(), Services: s.samples.sorted(), Page: max(1, f.Page)}
-	site, _, err := s.PublishedSite(ctx)
+	site, err := s.siteIfAny(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -57,8 +57,7 @@ func pageOf(all, size, page int) (first, last int) {
 func (s *Campaigner) filtered(rows []ledger.Campaign, site desired.Site, f report.CampaignFilter, out *report.CampaignList) (shown []ledger.Campaign) {
 	all := report.Campaigns{}
 	for _, row := range rows {
-		c, _ := headOf(row, site)
-		c.Archived = s.isArchived(row, site)
+		c, _ := s.headOf(row, site)
 		all.Campaigns = append(all.Campaigns, c)
 	}
 	s.told.complete(&all)
@@ -80,8 +79,7 @@ func (s *Campaigner) filtered(rows []ledger.Campaign, site desired.Site, f repor
 
 // line is a campaign as counted, with what only the service knows.
 func (s *Campaigner) line(ctx context.Context, l *ledger.Ledger, row ledger.Campaign, site desired.Site) (report.CampaignLine, error) {
-	c, spec := headOf(row, site)
-	c.Archived = s.isArchived(row, site)
+	c, spec := s.headOf(row, site)
 	if err := countStages(ctx, l, row, site, spec, &c, false); err != nil {
 		return report.CampaignLine{}, fmt.Errorf("count campaign %s: %w", row.UID, err)
 	}
@@ -108,12 +106,9 @@ func (s *Campaigner) CampaignNow(ctx context.Context, name string) (line report.
 
 // seenCampaign reads something of a campaign that the ledger or the published site knows; ErrNoSuch: neither does.
 func (r *Reconciler) seenCampaign(ctx context.Context, name string, do func(*ledger.Ledger, desired.Site, ledger.Campaign, desired.Campaign) error) error {
-	var site desired.Site
-	if r.Repo != nil {
-		var err error
-		if site, _, err = r.PublishedSite(ctx); err != nil {
-			return err
-		}
+	site, err := r.siteIfAny(ctx)
+	if err != nil {
+		return err
 	}
 	return r.Records.Use(ctx, func(l *ledger.Ledger) error {
 		rows, err := l.Campaigns(ctx)
@@ -128,7 +123,7 @@ func (r *Reconciler) seenCampaign(ctx context.Context, name string, do func(*led
 		if !there {
 			return fmt.Errorf("campaign %s: %w", name, serve.ErrNoSuch)
 		}
-		_, spec := headOf(row, site)
+		_, spec := r.headOf(row, site)
 		return do(l, site, row, spec)
 	})
 }

@@ -292,10 +292,10 @@ func (campaignAt) Second(t time.Time) string {
 
 // Took is how long something took; nothing if that is not known.
 func (campaignAt) Took(from, till time.Time) string {
-	if from.IsZero() || till.IsZero() || till.Before(from) {
+	if from.IsZero() || till.IsZero() {
 		return "–"
 	}
-	return till.Sub(from).Round(time.Second).String()
+	return max(0, till.Sub(from)).Round(time.Second).String() // jobs say seconds
 }
 
 func campaignSlicePage(r *http.Request, s *SeenSite) (shown, error) {

@@ -177,7 +177,7 @@ func TestPagesOfCampaigns(t *testing.T) {
 		{"campaigns/orbit/sheet", 200, []string{"midnight, UTC", "exit(139)", "signal 11, SIGSEGV", "exit(signal 9)", "SIGKILL", "submissions of 2026-11-21", "<td>33</td>", "from=2026-11-21T00:00&amp;until=2026-11-21T23:59"}},
 		{"campaigns/orbit/submissions?page=1000&stage=reco", 200, []string{"100000 submissions", "page 1000 of 1000", "reco run-99999", "<option selected>reco", `class="failed"`, `class="running"`, `class="queued"`,
 			`href="?page=999&amp;stage=reco"`, "SIGSEGV"}},
-		{"campaigns/orbit/efficiency", 200, []string{"60% on average of 100000 submissions, 0 unknown", "nobody knows on average of 0 submissions, 100000 unknown", "30–40%", "100% and more", `role="img"`}},
+		{"campaigns/orbit/efficiency", 200, []string{"60% on average, 100000 submissions known, 0 unknown", "memory: 100000 unknown", "30–40%", "100% and more", `role="img"`}},
 		{"campaigns/orbit/slices", 200, []string{"100000 slices", `href="/ring/campaigns/orbit~1/slices?state=failed"`, `href="/ring/campaigns/orbit~1/slices/reco/1/run-42"`, "page 1 of 1000"}},
 		{"campaigns/orbit/slices/reco/1/run-0", 200, []string{"exit status 139: signal 11, SIGSEGV", "cannot open &lt;run.root&gt;", "<circle", `class="kept"`, "service sam", "missing-output", "would select 2 inputs",
 			"1GiB of 1GiB memory (100%)", "retried by ann", "it lasts"}},

@@ -175,7 +175,7 @@ func TestASubmissionRunsAndLeavesItsOutputs(t *testing.T) {
 		t.Errorf("log %q, %v", b, err)
 	}
 	for _, s := range d.submissions {
-		if s.Job == "" || s.Exit != s.Task-1 || s.Node == "" || s.Began.IsZero() || s.Ended.IsZero() {
+		if s.Job == "" || s.Exit != s.Task-1 || s.Node == "" || s.Began.IsZero() || s.Ended.IsZero() || s.Outputs != map[int]int{1: 1}[s.Task] {
 			t.Errorf("%+v", s)
 		}
 	}
