@@ -63,4 +63,5 @@
   source.addEventListener("open", () => { live.textContent = "live"; });
   source.addEventListener("error", () => { live.textContent = "not live: the service does not answer"; });
   setInterval(() => { if (waits) renew(); }, 2000);
+  setInterval(() => { if (document.visibilityState === "visible") renew(); }, 30000); // time alone changes some things
 })();
