@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// front runs the shipped nginx configuration before a service until the test ends: addresses of the shipped text are
+// front runs a shipped nginx configuration before a service until the test ends: addresses of the shipped text are
 // replaced, each of which must be there.
-func (w world) front(replace ...string) {
+func (w world) front(file string, replace ...string) {
 	t := w.t
 	t.Helper()
 	program := debian(t, "nginx-light", "nginx")
-	shipped, err := os.ReadFile("../docs/nginx/pomona-proxy.conf")
+	shipped, err := os.ReadFile(filepath.Join("../docs/nginx", file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestNginxInFront(t *testing.T) {
 	t.Parallel()
 	f := newFollowed(t)
 	tree, hooks := freeAddress(t), freeAddress(t)
-	f.front("listen 80;", "listen "+tree+";", "listen 443 ssl;", "listen "+hooks+" ssl;", "127.0.0.1:8080", f.serves, "127.0.0.1:8082", f.hears,
+	f.front("pomona-proxy.conf", "listen 80;", "listen "+tree+";", "listen 443 ssl;", "listen "+hooks+" ssl;", "127.0.0.1:8080", f.serves, "127.0.0.1:8082", f.hears,
 		"/etc/ssl/pomona.pem", f.authority.cert, "/etc/ssl/pomona.key", f.authority.key)
 	eventually(t, "nginx answers", func() bool { return get("http://"+tree+"/index") == 200 })
 

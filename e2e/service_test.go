@@ -14,6 +14,7 @@ import (
 type configured struct {
 	*service
 	file  string
+	top   string // of the configuration, beside the sites
 	sites map[string]world
 	addrs map[string]string
 }
@@ -54,7 +55,7 @@ func serveFile(t *testing.T, file string) *service {
 func (c *configured) write(t *testing.T, names []string, more string) {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "admin: %q\nsites: {\n", c.addrs["admin"])
+	fmt.Fprintf(&b, "admin: %q\n%ssites: {\n", c.addrs["admin"], c.top)
 	for _, name := range names {
 		w := c.sites[name]
 		fmt.Fprintf(&b, "\t%s: {\n\t\troot: %q\n\t\tlisten: %q\n\t\trepository: url: %q\n\t\tkeys: [%q]\n%s\t}\n",

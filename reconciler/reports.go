@@ -21,6 +21,8 @@ const (
 // waits for none of that: what comes while too many wait, or while the ledger cannot be used, is counted and dropped. It is
 // safe for concurrent use.
 type Reports struct {
+	Entered func() // is told when some have been; nil: nobody is. It is set before Run
+
 	r    *Reconciler
 	lost func(int)
 
@@ -86,6 +88,8 @@ func (q *Reports) enter(ctx context.Context) {
 	}
 	if !q.r.enter(ctx, batch, q.counts) {
 		q.lost(len(batch))
+	} else if q.Entered != nil {
+		q.Entered()
 	}
 }
 

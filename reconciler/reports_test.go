@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
 // entering runs what enters reports; end enters those that wait.
@@ -155,4 +158,29 @@ func TestReportsWithoutALedgerAreLostAndCounted(t *testing.T) {
 	if got := f.known()["kgp2cu02"]; got.Serial != 2 || lost != 1 {
 		t.Errorf("known is %+v, %d lost", got, lost)
 	}
+}
+
+// TestWhoeverLooksIsToldOfReportsThatAreEntered: not before, or the last of a boot would never be seen.
+func TestWhoeverLooksIsToldOfReportsThatAreEntered(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	q := reconciler.NewReports(f.Reconciler, func(int) {})
+	told := make(chan plan.Condition, 1)
+	q.Entered = func() {
+		fleet, err := f.Fleet(context.Background())
+		if i := slices.IndexFunc(fleet.FECs, func(x report.FleetFEC) bool { return x.FEC == "kgp2cu02" }); err == nil && i >= 0 {
+			told <- fleet.FECs[i].Condition
+		}
+	}
+	end := entering(t, q)
+	q.Take(running(f.shown("kgp2cu02").Published, "token", f.Now()))
+	select {
+	case got := <-told:
+		if got != plan.Runs {
+			t.Errorf("whoever is told sees that it is %s", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody is told")
+	}
+	end()
 }

@@ -42,6 +42,7 @@ func (s *servedRoot) takeReports(ctx context.Context, r *reconciler.Reconciler, 
 	}
 	latest, proven := entered.Known(ctx)
 	if s.watch != nil {
+		entered.Entered = s.watch.changes.Tell
 		for _, l := range latest {
 			s.watch.metrics.Said(l.FEC, l.State)
 		}
@@ -70,7 +71,6 @@ func (s *servedRoot) take(known *knownFECs, entered *reconciler.Reports, said se
 	}
 	if s.watch != nil && said.Preview == 0 {
 		s.watch.metrics.Reported(said.FEC, string(said.State))
-		defer s.watch.changes.Tell()
 	}
 	source := "report"
 	if said.Proven {

@@ -118,6 +118,7 @@ func (p Pages) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.index)
 	mux.HandleFunc("GET /-/assets/{name}", asset)
+	mux.Handle("GET /favicon.ico", http.RedirectHandler("/-/assets/"+assetNames["icon.svg"], http.StatusFound)) // for what has no page around it
 	mux.HandleFunc("GET /{site}/changes", p.changes)
 	for at, see := range sitePages {
 		mux.HandleFunc("GET /{site}/"+at, p.of(see))

@@ -92,6 +92,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/ring/?otherwise=1", 200, []string{"4 of 200 FECs", "<td>bpm 1.3.0</td>", "2026-11-22 09:00 UTC", "held by by ann: shift change"}},
 		{"GET", "/ring/fecs/scuxl00001", 200, []string{"scuxl00001"}},
 		{"GET", "/ring/fecs/none", 404, nil},
+		{"GET", "/favicon.ico", 200, []string{"<svg"}},
 		{"GET", "/stopped/", 503, nil},
 		{"GET", "/none/", 404, nil},
 		{"POST", "/ring/", 405, nil},

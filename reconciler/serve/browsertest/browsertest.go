@@ -182,6 +182,16 @@ var (
 	Wall  = Screen{Width: 1920, Height: 1080}
 )
 
+// WithHeaders sends headers with each request: names and values in turn.
+func (tab *Tab) WithHeaders(headers ...string) {
+	tab.t.Helper()
+	all := network.Headers{}
+	for i := 0; i < len(headers); i += 2 {
+		all[headers[i]] = headers[i+1]
+	}
+	call(tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: all})
+}
+
 // Through looks at the page through another screen.
 func (tab *Tab) Through(s Screen) {
 	tab.t.Helper()

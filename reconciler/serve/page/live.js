@@ -58,9 +58,21 @@
     rove();
     if (at) (alike(at)[nth] ?? alike(at)[0])?.focus({ preventScroll: true });
   };
-  const source = new EventSource(path);
-  source.addEventListener("changed", renew);
-  source.addEventListener("open", () => { live.textContent = "live"; });
-  source.addEventListener("error", () => { live.textContent = "not live: the service does not answer"; });
+  // Only a page that somebody sees listens: a browser has few connections for all its tabs.
+  let source = null;
+  const seen = () => document.visibilityState === "visible";
+  const listen = () => {
+    if (source || !seen()) return;
+    source = new EventSource(path);
+    source.addEventListener("changed", renew);
+    source.addEventListener("open", () => { live.textContent = "live"; });
+    source.addEventListener("error", () => { live.textContent = "not live: the service does not answer"; });
+  };
+  const leave = () => { source?.close(); source = null; };
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", event => { listen(); if (event.persisted) renew(); });
+  document.addEventListener("visibilitychange", () => { if (seen()) { listen(); renew(); } else leave(); });
+  listen();
   setInterval(() => { if (waits) renew(); }, 2000);
+  setInterval(() => { if (seen()) renew(); }, 30000); // time alone changes some things
 })();
