@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
+	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
@@ -232,12 +233,16 @@ func (x *fecWhole) ran(ctx context.Context, at time.Time) {
 	}
 	var published []ledger.PublishedFEC
 	var pass *observed.Pass
+	var holds []ledger.Hold
 	err := x.Records.Use(ctx, func(l *ledger.Ledger) (err error) {
 		if published, err = l.PublishedOf(ctx, x.Name, keptSerials); err != nil {
 			return err
 		}
-		if x.out.Reports, err = observe.ReportsOf(ctx, l, x.Name, keptReports); err == nil && !at.IsZero() {
-			pass, err = observe.PassAt(ctx, l, at)
+		if x.out.Reports, err = observe.ReportsOf(ctx, l, x.Name, keptReports); err != nil || at.IsZero() {
+			return err
+		}
+		if pass, err = observe.PassAt(ctx, l, at); err == nil {
+			holds, err = l.HoldsAt(ctx, at)
 		}
 		return err
 	})
@@ -259,6 +264,11 @@ func (x *fecWhole) ran(ctx context.Context, at time.Time) {
 		return
 	}
 	x.out.Then = report.ThenOf(at, x.out.Ran, x.out.Reports)
+	for _, h := range holds {
+		if x.out.Declared == nil || plan.Covers(h.Scope, x.Name, x.out.Declared.Groups) {
+			x.out.Then.Holds = append(x.out.Then.Holds, observed.Hold(h))
+		}
+	}
 	x.then(pass)
 }
 
@@ -286,7 +296,7 @@ func (x *fecWhole) then(pass *observed.Pass) {
 	if p := t.Published; p != nil && !p.Until.IsZero() && !p.Until.After(t.At) {
 		t.Published = nil // nothing was
 	}
-	t.Unknown = append(t.Unknown, "which holds were in force: those that have ended are not kept")
+	t.Unknown = append(t.Unknown, "which holds of the site, of the calendar and of the machine were in force: only those of operators and after failures are on record")
 }
 
 // ranOne is what was published once, and what became of it.

@@ -98,7 +98,8 @@ func TestWhyAHeldFECIsAsItIs(t *testing.T) {
 	if x := f.seen("kgp2cu01", time.Time{}); x.Why.Commit != held {
 		t.Errorf("why %s, want %s", x.Why.Commit, held)
 	}
-	f.hold("fecs.kgp2cu01", 9*time.Hour)
+	h := f.hold("fecs.kgp2cu01", 9*time.Hour)
+	f.hold("fecs.kgp2cu02", time.Hour/2)
 	f.later(time.Hour)
 	f.change("fecs/fecs.cue", `version: "1.0.0"`, `version: "1.1.0"`)
 	f.change("payload/bpm/1.1.0/bin/bpm", "echo", "echo again;echo")
@@ -106,6 +107,12 @@ func TestWhyAHeldFECIsAsItIs(t *testing.T) {
 	x := f.seen("kgp2cu01", time.Time{})
 	if x.Why.Commit != held || x.Declared.Software["bpm"].Version != "1.0.0" || len(x.Holds) != 1 {
 		t.Errorf("why %+v, declared %+v", x.Why, x.Declared)
+	}
+	f.lift(h.ID)
+	for after, want := range map[time.Duration]int{-2 * time.Hour: 0, -time.Hour / 2: 1, 0: 0} {
+		if then := f.seen("kgp2cu01", f.Now().Add(after)).Then; len(then.Holds) != want || want > 0 && then.Holds[0].ID != h.ID {
+			t.Errorf("%s after it was lifted, held by %+v", after, then.Holds)
+		}
 	}
 	if x := f.seen("kgp2cu02", time.Time{}); x.Why.Commit != f.head() {
 		t.Errorf("why %s, want %s", x.Why.Commit, f.head())

@@ -52,12 +52,21 @@ func (l *Ledger) Place(ctx context.Context, h Hold) (Hold, error) {
 
 // Holds are those that have not been ended, the oldest first. Some may have expired.
 func (l *Ledger) Holds(ctx context.Context) ([]Hold, error) {
-	return read(ctx, l, "read holds", func(scan func(...any) error) (h Hold, err error) {
-		var since, until int64
-		err = scan(&h.ID, &h.Scope, &h.Kind, &h.Source, &h.Reason, &h.By, &h.Commit, &h.Bad, &since, &until)
-		h.Since, h.Until = unstamp(since), unstamp(until)
-		return h, err
-	}, "SELECT id, scope, kind, source, reason, placed_by, commit_id, bad, since, until FROM holds WHERE ended = 0 ORDER BY number, id")
+	return read(ctx, l, "read holds", scanHold, holdColumns+" WHERE ended = 0 ORDER BY number, id")
+}
+
+// HoldsAt are those that were in force at a time, the oldest first.
+func (l *Ledger) HoldsAt(ctx context.Context, at time.Time) ([]Hold, error) {
+	return read(ctx, l, "read holds", scanHold, holdColumns+" WHERE since <= ? AND (ended = 0 OR ended > ?) AND (until = 0 OR until > ?) ORDER BY number, id", stamp(at), stamp(at), stamp(at))
+}
+
+const holdColumns = "SELECT id, scope, kind, source, reason, placed_by, commit_id, bad, since, until FROM holds"
+
+func scanHold(scan func(...any) error) (h Hold, err error) {
+	var since, until int64
+	err = scan(&h.ID, &h.Scope, &h.Kind, &h.Source, &h.Reason, &h.By, &h.Commit, &h.Bad, &since, &until)
+	h.Since, h.Until = unstamp(since), unstamp(until)
+	return h, err
 }
 
 // End ends a hold for good. One that is not there, or has ended, is ErrNoHold.

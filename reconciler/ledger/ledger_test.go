@@ -90,6 +90,11 @@ func TestHoldsArePlacedAndEnded(t *testing.T) {
 	if d := cmp.Diff([]ledger.Hold{want[0], want[2]}, got); d != "" || err != nil {
 		t.Errorf("holds (-want +got), %v:\n%s", err, d)
 	}
+	for at, want := range map[time.Time]int{now.Add(-time.Second): 0, now: 2, now.Add(59 * time.Minute): 2, now.Add(time.Hour): 0} {
+		if got, err := again.HoldsAt(t.Context(), at); len(got) != want || err != nil {
+			t.Errorf("at %s: %+v, %v", at, got, err)
+		}
+	}
 	if h, err := again.Place(t.Context(), hold("site")); h.ID != "h-4" || err != nil {
 		t.Errorf("the next hold is %s, %v: an id comes twice", h.ID, err)
 	}

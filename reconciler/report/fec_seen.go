@@ -86,13 +86,14 @@ type FECThen struct {
 	Published *Ran                `json:"published"` // nil: it is not known, or nothing was
 	Running   *Release            `json:"running"`   // nil: it is not known
 	Said      *observed.FECReport `json:"said"`      // the last before, of those that count
+	Holds     []observed.Hold     `json:"holds"`     // of operators and after failures, by the groups that it is in now
 	Unknown   []string            `json:"unknown"`   // what is not known, and why
 }
 
 // ThenOf finds what is known of a time: of what was published, the newest first, and of reports, the newest first. A report that is not proven counts
 // for nothing once the FEC has proven one by a token.
 func ThenOf(at time.Time, ran []Ran, reports []observed.FECReport) *FECThen {
-	t := &FECThen{At: at.UTC(), Unknown: []string{}}
+	t := &FECThen{At: at.UTC(), Holds: []observed.Hold{}, Unknown: []string{}}
 	if i := slices.IndexFunc(ran, func(r Ran) bool { return !r.Since.IsZero() && !r.Since.After(at) }); i >= 0 {
 		t.Published = &ran[i]
 	} else {
