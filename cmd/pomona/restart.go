@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func (s *servedRoot) restartFECs(conf desired.ServedSite, r *reconciler.Reconcil
 	}
 	w := s.watch
 	restarter := &reconciler.Restarter{
-		Reconciler: r, Shell: accessOf(conf), AtOnce: conf.Restarts.AtOnce(), Tell: tellsOfRestarts{w},
+		Reconciler: r, Shell: accessOf(conf), AtOnce: conf.Restarts.AtOnce(), Tell: &tellsOfRestarts{watch: w},
 		Host: func(fec string, f desired.FEC) remote.Host { return hostOf(*conf.SSH, fec, f) },
 		Kick: func(ctx context.Context) {
 			if loop := w.loop.Load(); loop != nil {
@@ -39,18 +40,27 @@ func (s *servedRoot) restartFECs(conf desired.ServedSite, r *reconciler.Reconcil
 }
 
 // tellsOfRestarts tells people what happens to FECs.
-type tellsOfRestarts struct{ *watch }
+type tellsOfRestarts struct {
+	*watch
+	stood report.Restarts
+}
 
-// Stand implements reconciler.Told.
-func (t tellsOfRestarts) Stand(r report.Restarts) { t.metrics.Restarts(r) }
+// Stand implements reconciler.Told. One decision comes after the other.
+func (t *tellsOfRestarts) Stand(r report.Restarts) {
+	t.metrics.Restarts(r)
+	if !reflect.DeepEqual(r, t.stood) {
+		t.changes.Tell()
+	}
+	t.stood = r
+}
 
 // RestartsPaused implements reconciler.Told.
-func (t tellsOfRestarts) RestartsPaused(reason string) {
+func (t *tellsOfRestarts) RestartsPaused(reason string) {
 	t.notifier.Send(announce.OfRestarts(t.site, reason, time.Now()))
 }
 
 // FECFailed implements reconciler.Told.
-func (t tellsOfRestarts) FECFailed(r observed.Rollout, held string) {
+func (t *tellsOfRestarts) FECFailed(r observed.Rollout, held string) {
 	t.notifier.Send(announce.OfFailure(t.site, r, held, time.Now()))
 }
 
@@ -115,6 +125,44 @@ func (f *restartFlags) read(cmd *cobra.Command) error {
 	return write(cmd.OutOrStdout(), f.output, now, now.Text)
 }
 
+// wavesCommand reads the ledger, also beside a service.
+func wavesCommand() *cobra.Command {
+	var root, output string
+	cmd := &cobra.Command{
+		Use:   "waves [WAVE]",
+		Short: "Show the waves that began, or one with its FECs",
+		Long:  "Show the waves of restarts that began, the newest first, as far as the ledger keeps them; or of one, by its name, what came of each FEC. No service is needed.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			r, err := reader(cmd, root, nil)
+			if err != nil {
+				return err
+			}
+			if len(args) > 0 {
+				one, err := r.Wave(cmd.Context(), args[0])
+				if errors.Is(err, reconciler.ErrNoWave) {
+					return fmt.Errorf("%w %q: pomona restart waves lists them", err, args[0])
+				}
+				if err != nil {
+					return err
+				}
+				return write(cmd.OutOrStdout(), output, one, one.Text)
+			}
+			all, err := r.Waves(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return write(cmd.OutOrStdout(), output, all.Waves, all.Text)
+		},
+	}
+	cmd.Flags().StringVar(&root, "root", "", "served directory (required)")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
 func restartCommand() *cobra.Command {
 	one := func(use, short, long string, args cobra.PositionalArgs) *cobra.Command {
 		var f restartFlags
@@ -134,6 +182,7 @@ turn, what holds the others. Without a service the ledger tells what was done.`,
 	}
 	f.add(cmd, false)
 	cmd.AddCommand(
+		wavesCommand(),
 		one("status", "Show how far FECs have come", "Show how far running FECs have come with what was published for them.", cobra.NoArgs),
 		one("pause", "Restart no more FECs, for a reason", "Restart no more FECs until pomona restart resume. Those that restart already go on.", cobra.NoArgs),
 		one("resume", "Restart FECs again", "End a pause. FECs that failed before count no more, and are left alone until something else is published for them.", cobra.NoArgs),

@@ -2,9 +2,12 @@ package report
 
 import (
 	"cmp"
+	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/observed"
@@ -145,6 +148,34 @@ func holdsOf(fecs []plan.Standing) []RestartHold {
 	}
 	slices.SortStableFunc(holds, func(a, b RestartHold) int { return cmp.Compare(b.FECs, a.FECs) })
 	return holds[:min(len(holds), fewHolds)]
+}
+
+// Text writes a table of the waves.
+func (r RestartWaves) Text(w io.Writer) error {
+	if len(r.Waves) == 0 {
+		_, err := io.WriteString(w, "no wave is on record\n")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "WAVE\tBEGAN\tWHAT\tFECS\tRUN\tFAILED\tUNDER WAY")
+	for _, x := range r.Waves {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", x.ID, observed.Minute(x.Opened), observed.Printable(x.Title()), x.FECs, x.Runs, x.Failed, x.Underway)
+	}
+	return t.Flush()
+}
+
+// Text writes a table of its FECs.
+func (x RestartWaveFECs) Text(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "FEC\tSTATE\tNEEDED\tWAS\tWANTED\tASKED\tTOOK\tWHY")
+	for _, f := range x.FECs {
+		took := "-"
+		if f.Took() > 0 {
+			took = f.Took().String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.FEC, f.State, f.Need, f.Was, f.Wanted, observed.Minute(f.Began), took, observed.Printable(f.Detail))
+	}
+	return t.Flush()
 }
 
 // RestartFilter says of which FECs it is told; what is empty restricts nothing.
