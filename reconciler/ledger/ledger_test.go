@@ -162,7 +162,7 @@ func TestPassesNewestFirst(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "l.db"))
 	p := ledger.Pass{Started: now, Ended: now.Add(time.Second), Wanted: "w", Published: "p", Generation: 3, Tree: "t", Outcome: "failed", Reason: "r", Blocked: []byte("[]")}
 	q := p
-	q.Generation = 4
+	q.Generation, q.Ended = 4, now.Add(time.Hour)
 	for _, p := range []ledger.Pass{p, q} {
 		if _, err := l.AddPass(t.Context(), p); err != nil {
 			t.Fatal(err)
@@ -174,6 +174,11 @@ func TestPassesNewestFirst(t *testing.T) {
 	}
 	if got, _ := l.Passes(t.Context(), 1); len(got) != 1 {
 		t.Errorf("%d passes, want 1", len(got))
+	}
+	for at, want := range map[time.Time]int64{now: 0, now.Add(time.Minute): 3, now.Add(time.Hour): 4} {
+		if got, known, err := l.PassAt(t.Context(), at); got.Generation != want || known != (want > 0) || err != nil {
+			t.Errorf("at %s: %+v, %v, %v", at, got, known, err)
+		}
 	}
 }
 
