@@ -154,3 +154,23 @@ func TestLastBoot(t *testing.T) {
 		}
 	}
 }
+
+// TestThenOf: what is not proven counts for nothing once a token has proven something, a preview never does, and after a failed boot it is not known what ran.
+func TestThenOf(t *testing.T) {
+	at := func(minute int) time.Time { return booted.Add(time.Duration(minute) * time.Minute) }
+	r := func(minute int, state, source string, serial int64, preview int) observed.FECReport {
+		return observed.FECReport{State: state, Source: source, Serial: serial, Preview: preview, At: at(minute)}
+	}
+	newest := []observed.FECReport{r(9, "init-failed", "token", 8, 0), r(8, "fetching", "token", 8, 0), r(7, "running", "report", 9, 0), r(6, "running", "token", 5, 7),
+		r(5, "running", "token", 7, 0), r(1, "running", "report", 6, 0)}
+	for minute, want := range map[int]int64{10: 0, 8: 7, 7: 7, 5: 7, 4: 6, 1: 6, 0: 0} {
+		x := report.ThenOf(at(minute), nil, newest)
+		got := int64(0)
+		if x.Running != nil {
+			got = x.Running.Serial
+		}
+		if got != want || (got == 0) != (len(x.Unknown) == 2) {
+			t.Errorf("minute %d: serial %d, want %d: %q", minute, got, want, x.Unknown)
+		}
+	}
+}
