@@ -170,3 +170,12 @@ func BenchmarkPilotPages(b *testing.B) {
 		})
 	}
 }
+
+// TestWhatIsRememberedIsForgottenBeforeAnybodyIsTold: else whoever asks again would see it.
+func TestWhatIsRememberedIsForgottenBeforeAnybodyIsTold(t *testing.T) {
+	forgotten := 0
+	c := serve.Changes{Before: func() { forgotten++ }}
+	if c.Tell(); forgotten != 1 {
+		t.Errorf("forgotten %d times", forgotten)
+	}
+}
