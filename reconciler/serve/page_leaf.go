@@ -9,6 +9,7 @@ import (
 
 // leaf is one page of a long list, and where those beside it are.
 type leaf[T any] struct {
+	Name          string // by which a query asks for it
 	Items         []T
 	All           int          // of the whole list
 	Number, Of    int          // of leaves, from 1
@@ -20,7 +21,7 @@ func leafOf[T any](items []T, q url.Values, size int) leaf[T] { return leafBy("p
 
 // leafBy is likewise of one of several lists of a page, which the query names.
 func leafBy[T any](name string, items []T, q url.Values, size int) leaf[T] {
-	l := leaf[T]{All: len(items), Of: max(1, (len(items)+size-1)/size)}
+	l := leaf[T]{Name: name, All: len(items), Of: max(1, (len(items)+size-1)/size)}
 	n, err := strconv.Atoi(q.Get(name))
 	if err != nil {
 		n = 1

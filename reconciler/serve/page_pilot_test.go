@@ -101,6 +101,7 @@ func TestPilotPages(t *testing.T) {
 		{"pilots/cream-006", 200, []string{"pilot cream-006: deployed", "39 days left", "<pre><code>pomona pilot cream-006 deploy INFN installed</code></pre>", "✗ pending", "✓ pass", "signature of commit 0123456789ab, of cora@example.org",
 			"✗ no: its commit is not signed", "they come with the next update", "4 nodes, 256 cores, 1024 GiB of memory and 6 TiB of storage", "b-17", "It is faster.", "Drain the old one.", "Please answer.", "u1", "Works here", "SITE-04"}, nil},
 		{"pilots/cream-003", 200, []string{`<a href="/ring/software/bpm/1.1.0">bpm 1.1.0</a>`}, nil},
+		{"pilots/cream-011", 200, []string{"pilot cream-011: closed", "2026-12-31"}, []string{"days left"}},
 		{"pilots/none", 404, nil, nil},
 	} {
 		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
@@ -168,5 +169,14 @@ func BenchmarkPilotPages(b *testing.B) {
 			}
 			b.ReportMetric(float64(size)/1000, "kB")
 		})
+	}
+}
+
+// TestWhatIsRememberedIsForgottenBeforeAnybodyIsTold: else whoever asks again would see it.
+func TestWhatIsRememberedIsForgottenBeforeAnybodyIsTold(t *testing.T) {
+	forgotten := 0
+	c := serve.Changes{Before: func() { forgotten++ }}
+	if c.Tell(); forgotten != 1 {
+		t.Errorf("forgotten %d times", forgotten)
 	}
 }

@@ -20,6 +20,7 @@ type softwareShown struct {
 	State, Text string // that are asked for
 	States      []string
 	Rows        leaf[softwareRow]
+	Forge       report.Forge
 }
 
 // softwareRow is a version of a software.
@@ -41,7 +42,7 @@ func allSoftwarePage(r *http.Request, s *SeenSite) (shown, error) {
 			rows = append(rows, softwareRow{line.Name, v})
 		}
 	}
-	x := softwareShown{AllSoftware: only, State: q.Get("state"), Text: q.Get("q"), States: report.VersionStates, Rows: leafOf(rows, q, shownRows)}
+	x := softwareShown{AllSoftware: only, State: q.Get("state"), Text: q.Get("q"), States: report.VersionStates, Rows: leafOf(rows, q, shownRows), Forge: s.Forge}
 	return shown{"software", "software", x, only}, nil
 }
 
@@ -52,6 +53,7 @@ type oneShown struct {
 	Groups []string // of all its FECs
 	Stages []string
 	Rows   leaf[report.SoftwareFEC]
+	Forge  report.Forge
 }
 
 // Archives are those of all versions.
@@ -80,7 +82,7 @@ func softwarePage(r *http.Request, s *SeenSite) (shown, error) {
 	}
 	filter := softwareFilter(r.URL.Query())
 	only := all.Only(filter)
-	return shown{"software_one", all.Name, oneShown{only, filter, all.Groups(), report.Stages, leafOf(only.FECs, r.URL.Query(), shownRows)}, only}, nil
+	return shown{"software_one", all.Name, oneShown{only, filter, all.Groups(), report.Stages, leafOf(only.FECs, r.URL.Query(), shownRows), s.Forge}, only}, nil
 }
 
 // matrixShown is what the page of a matrix shows: of the software that is asked for or, without one, of the first.
@@ -125,6 +127,7 @@ type versionShown struct {
 	Archive string // whose bill is shown; empty: there is none
 	Bill    report.Bill
 	Files   leaf[report.BillComponent]
+	Forge   report.Forge
 }
 
 func versionPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -137,7 +140,7 @@ func versionPage(r *http.Request, s *SeenSite) (shown, error) {
 	if i < 0 {
 		return shown{}, ErrNotThere
 	}
-	x := versionShown{Seen: all.SoftwareSeen, Name: name, SoftwareVersion: all.Versions[i]}
+	x := versionShown{Seen: all.SoftwareSeen, Name: name, SoftwareVersion: all.Versions[i], Forge: s.Forge}
 	asked := r.URL.Query().Get("archive")
 	for _, a := range x.Artifacts {
 		if a.Bill == "" || asked != "" && asked != a.File {

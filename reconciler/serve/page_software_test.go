@@ -132,6 +132,7 @@ func hostileSoftware(s *report.Software) {
 
 func TestSoftwarePages(t *testing.T) {
 	seen, _ := seenOf(siteSmall)
+	seen.Forge = report.ForgeOf("github", "", "controls/ring")
 	s := looking(t, seen, nil)
 	for _, c := range []struct {
 		path   string
@@ -152,7 +153,7 @@ func TestSoftwarePages(t *testing.T) {
 		{"software/bpm?differs=1&version=1.0.0", 200, []string{"2 of 100 FECs"}, nil},
 		{"software/bpm?q=00099", 200, []string{"1 of 100 FECs"}, nil},
 		{"software/none", 404, nil, nil},
-		{"software/bpm/1.1.0", 200, []string{"2 files and links", "/opt/bpm/bin/bpm", "https://git.example.org/bpm", "First published"}, nil},
+		{"software/bpm/1.1.0", 200, []string{"2 files and links", "/opt/bpm/bin/bpm", "https://git.example.org/bpm", "First published", `href="https://github.com/controls/ring/commit/cccc`}, nil},
 		{"software/bpm/1.1.0?archive=none", 200, nil, []string{"files and links"}},
 		{"software/bpm/9.9.9", 404, nil, nil},
 		{"software/bpm/1.1.0/sbom", 200, []string{billText}, nil},
