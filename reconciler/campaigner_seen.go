@@ -265,19 +265,35 @@ func (r *Reconciler) CampaignSlices(ctx context.Context, name string, f report.S
 
 // CampaignSheet is what the sheet was a moment ago, if it takes long to count.
 func (s *Campaigner) CampaignSheet(ctx context.Context, name string) (report.CampaignSheet, error) {
-	return remember(&s.seen, "sheet "+name, func() (report.CampaignSheet, error) { return s.Reconciler.CampaignSheet(ctx, name) })
+	return remember(&s.seen, asking{"sheet", name, nil}, func() (report.CampaignSheet, error) { return s.Reconciler.CampaignSheet(ctx, name) })
 }
 
 // CampaignEfficiency is likewise what the efficiency was.
 func (s *Campaigner) CampaignEfficiency(ctx context.Context, name string) (report.CampaignEfficiency, error) {
-	return remember(&s.seen, "efficiency "+name, func() (report.CampaignEfficiency, error) { return s.Reconciler.CampaignEfficiency(ctx, name) })
+	return remember(&s.seen, asking{"efficiency", name, nil}, func() (report.CampaignEfficiency, error) { return s.Reconciler.CampaignEfficiency(ctx, name) })
+}
+
+// CampaignSubmissions is likewise what a page of the submissions was.
+func (s *Campaigner) CampaignSubmissions(ctx context.Context, name string, f report.SubmissionFilter) (report.CampaignSubmissions, error) {
+	return remember(&s.seen, asking{"submissions", name, f}, func() (report.CampaignSubmissions, error) { return s.Reconciler.CampaignSubmissions(ctx, name, f) })
+}
+
+// CampaignSlices is likewise what a page of the slices was.
+func (s *Campaigner) CampaignSlices(ctx context.Context, name string, f report.SliceFilter) (report.CampaignSlices, error) {
+	return remember(&s.seen, asking{"slices", name, f}, func() (report.CampaignSlices, error) { return s.Reconciler.CampaignSlices(ctx, name, f) })
 }
 
 // recounted is what was counted, and how long that took: it is not counted again for ten times as long, however many look. Nobody else can use the
 // ledger meanwhile.
 type recounted struct {
 	mu  sync.Mutex
-	all map[string]counted
+	all map[asking]counted
+}
+
+// asking is what somebody wants counted.
+type asking struct {
+	what, of string
+	filter   any
 }
 
 type counted struct {
@@ -289,7 +305,7 @@ type counted struct {
 const mostRemembered = 256
 
 // remember counts something unless it is remembered. Who asks while it is counted waits for that.
-func remember[T any](r *recounted, what string, count func() (T, error)) (T, error) {
+func remember[T any](r *recounted, what asking, count func() (T, error)) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c, ok := r.all[what]; ok && time.Now().Before(c.until) {
@@ -301,7 +317,7 @@ func remember[T any](r *recounted, what string, count func() (T, error)) (T, err
 		return v, err
 	}
 	if r.all == nil || len(r.all) >= mostRemembered {
-		r.all = map[string]counted{}
+		r.all = map[asking]counted{}
 	}
 	now := time.Now()
 	r.all[what] = counted{v, now.Add(10 * now.Sub(began))}

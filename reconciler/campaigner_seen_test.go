@@ -191,18 +191,18 @@ func TestWhatTakesLongToCountIsNotCountedAgainAtOnce(t *testing.T) {
 		return n, nil
 	}
 	for range 3 {
-		if got, err := remember(&r, "a", count); got != 1 || err != nil {
+		if got, err := remember(&r, asking{of: "a"}, count); got != 1 || err != nil {
 			t.Errorf("%d, %v", got, err)
 		}
 	}
-	if got, _ := remember(&r, "b", count); got != 2 {
+	if got, _ := remember(&r, asking{of: "a", filter: report.SliceFilter{Page: 2}}, count); got != 2 {
 		t.Errorf("of another: %d", got)
 	}
-	if _, err := remember(&r, "c", func() (int, error) { return 0, os.ErrClosed }); err == nil {
+	if _, err := remember(&r, asking{of: "c"}, func() (int, error) { return 0, os.ErrClosed }); err == nil {
 		t.Error("an error is remembered")
 	}
-	r.all["a"] = counted{1, time.Now().Add(-time.Second)}
-	if got, _ := remember(&r, "a", count); got != 3 {
+	r.all[asking{of: "a"}] = counted{1, time.Now().Add(-time.Second)}
+	if got, _ := remember(&r, asking{of: "a"}, count); got != 3 {
 		t.Errorf("later: %d", got)
 	}
 }
@@ -254,19 +254,19 @@ func BenchmarkCampaignOfManySlices(b *testing.B) {
 		"sheet":      func() error { _, err := s.Reconciler.CampaignSheet(b.Context(), "orbit"); return err },
 		"efficiency": func() error { _, err := s.Reconciler.CampaignEfficiency(b.Context(), "orbit"); return err },
 		"submissions": func() error {
-			_, err := s.CampaignSubmissions(b.Context(), "orbit", report.SubmissionFilter{Page: 1000})
+			_, err := s.Reconciler.CampaignSubmissions(b.Context(), "orbit", report.SubmissionFilter{Page: 1000})
 			return err
 		},
 		"slices": func() error {
-			_, err := s.CampaignSlices(b.Context(), "orbit", report.SliceFilter{Page: 1000})
+			_, err := s.Reconciler.CampaignSlices(b.Context(), "orbit", report.SliceFilter{Page: 1000})
 			return err
 		},
 		"slices by state": func() error {
-			_, err := s.CampaignSlices(b.Context(), "orbit", report.SliceFilter{State: observed.SliceFailed, Page: 100})
+			_, err := s.Reconciler.CampaignSlices(b.Context(), "orbit", report.SliceFilter{State: observed.SliceFailed, Page: 100})
 			return err
 		},
 		"slices by text": func() error {
-			_, err := s.CampaignSlices(b.Context(), "orbit", report.SliceFilter{Text: "0 of 3", Page: 100})
+			_, err := s.Reconciler.CampaignSlices(b.Context(), "orbit", report.SliceFilter{Text: "0 of 3", Page: 100})
 			return err
 		},
 		"slice": func() error { _, err := s.PostMortemNow(b.Context(), "orbit", "reco/1/run-099999"); return err },

@@ -172,7 +172,7 @@ type campaignSubmissionsShown struct {
 	States []observed.SubmissionState
 }
 
-// minuteIn is how a query has a time, UTC; as browsers' forms do.
+// minuteIn is how a query has a time, UTC.
 const minuteIn = "2006-01-02T15:04"
 
 func campaignSubmissionsPage(r *http.Request, s *SeenSite) (shown, error) {

@@ -40,9 +40,9 @@ func (f fixedCampaigns) line(uid string) report.CampaignLine {
 		Digest: "sha256:ab", Commit: strings.Repeat("c", 40), Links: map[string]string{"logs": "https://logs.example.org/"}, Next: noon.Add(time.Hour),
 		Decisions: []report.Decision{{Kind: "retried", Stage: "reco", Slice: "run-1", By: "ann", Reason: f.word, At: noon}},
 		Stages: []report.Stage{
-			{Name: "reco", Type: "regular", Epoch: 1, State: "underway", Profile: "cheap", Engine: "slurm",
+			{Name: "reco" + f.word, Type: "regular", Epoch: 1, State: "underway", Profile: "cheap", Engine: "slurm",
 				Slices: map[observed.SliceState]int{observed.SliceComplete: f.slices / 2, observed.SliceFailed: 3}, Submissions: map[observed.SubmissionState]int{observed.SubmissionDone: f.slices}, Why: why},
-			{Name: "merge", Type: "regular", Epoch: 2, Needs: []string{"reco"}, State: "waiting", Slices: map[observed.SliceState]int{}, Submissions: map[observed.SubmissionState]int{}}}}
+			{Name: "merge", Type: "regular", Epoch: 2, Needs: []string{"reco" + f.word}, State: "waiting", Slices: map[observed.SliceState]int{}, Submissions: map[observed.SubmissionState]int{}}}}
 	line := report.LineOf(c, []observed.Hold{{ID: "h-1", Scope: "campaigns", Kind: "stop", Reason: "beam " + f.word}}, noon)
 	line.Cycle = &report.CampaignCycle{Cron: "0 6 * * *", TimeZone: "UTC", Last: noon}
 	return line
