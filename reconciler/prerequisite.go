@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -29,19 +28,8 @@ func (r *Reconciler) Prerequisites(ctx context.Context, approvers Approvers) ([]
 
 // SeePrerequisites is how far those of the published site are, by what its service knows of who wrote what.
 func (r *Reconciler) SeePrerequisites(ctx context.Context) ([]plan.Prerequisite, error) {
-	if r.Repo == nil {
-		return nil, errors.New("the site's repository is needed: give its folder")
-	}
-	root, err := os.OpenRoot(r.Root)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close() // only read
-	s, err := r.publishedBy(ctx, root)
-	if err != nil || s.generation.Commit == "" {
-		return []plan.Prerequisite{}, err
-	}
-	return r.judgePrerequisites(ctx, s.commit)
+	_, judged, err := r.judgePublished(ctx)
+	return judged, err
 }
 
 // RenderPrerequisites writes the files that the prerequisites of the branch are rendered into into a folder, and gives their paths. A folder that has

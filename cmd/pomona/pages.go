@@ -76,6 +76,11 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 		seen.Restarts = s.Waves
 	}
 	seen.Passes, seen.Plans, seen.Plan = loop.Reconciler.Passes, w.plans, w.planOf
+	seen.Prerequisites = loop.Reconciler.SeenPrerequisites
+	seen.Prerequisite = func(ctx context.Context, name string) (report.PrerequisiteShown, error) {
+		p, err := loop.Reconciler.SeenPrerequisite(ctx, name)
+		return p, notThere(err)
+	}
 	seen.Pass = func(ctx context.Context, which string) (report.Pass, error) {
 		p, err := loop.Reconciler.PassOf(ctx, which)
 		return p, notThere(err)
@@ -109,7 +114,7 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 
 // notThere has pages say that there is nothing of a name.
 func notThere(err error) error {
-	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass} {
+	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass, reconciler.ErrNoPrerequisite} {
 		if errors.Is(err, none) {
 			return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
 		}

@@ -74,6 +74,9 @@ func (p Prerequisite) Next() (Gate, bool) {
 	return Gate{}, false
 }
 
+// PrerequisiteStates are all of them, in their order.
+var PrerequisiteStates = append(append([]string{PrerequisiteProposed}, prerequisiteStates...), PrerequisiteRetired)
+
 // PrerequisiteOf judges all gates of a prerequisite.
 func PrerequisiteOf(f PrerequisiteFacts, now time.Time) Prerequisite {
 	p := Prerequisite{Name: f.Name, State: PrerequisiteProposed, Digest: f.Digest, Recommended: f.Spec.Recommended, Responsible: f.Answers}
@@ -163,11 +166,14 @@ func (f PrerequisiteFacts) judged(g Gate, is func(desired.PrerequisiteRecord) bo
 	return g
 }
 
+// TrialGate is the name of the gate of a version's trial on a system.
+func TrialGate(version, system string) string { return fmt.Sprintf("trial of %s on %s", version, system) }
+
 // trials are a gate for each system and each version that it can get.
 func (f PrerequisiteFacts) trials() (gates []Gate) {
 	for _, system := range sortedKeys(f.Spec.Systems) {
 		for i, v := range f.Spec.Versions(system) {
-			g := Gate{State: PrerequisiteTested, Name: fmt.Sprintf("trial of %s on %s", v, system), Do: "pomona prerequisites test " + system}
+			g := Gate{State: PrerequisiteTested, Name: TrialGate(v, system), Do: "pomona prerequisites test " + system}
 			if f.Systems[system].Family == desired.MacOS {
 				g.Verdict, g.Why, g.Do = GateNotApplicable, "there is no clean machine of macos: nobody has tested it there", ""
 				gates = append(gates, g)

@@ -54,8 +54,10 @@ type SeenSite struct {
 	Pilots      func(context.Context) (report.Pilots, error)
 
 	// Restarts is how restarts go; RestartWave is one wave, by its name, and ErrNotThere if there is none.
-	Restarts    func(context.Context) (report.RestartWaves, error)
-	RestartWave func(ctx context.Context, id string) (report.RestartWaveFECs, error)
+	Restarts      func(context.Context) (report.RestartWaves, error)
+	RestartWave   func(ctx context.Context, id string) (report.RestartWaveFECs, error)
+	Prerequisites func(context.Context) (report.Prerequisites, error)
+	Prerequisite  func(ctx context.Context, name string) (report.PrerequisiteShown, error) // ErrNotThere: there is none
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -98,8 +100,10 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"plans":                          plansPage,
 	"plans/{plan}":                   planPage,
 
-	"pilots":         pilotsPage,
-	"pilots/{pilot}": pilotPage,
+	"pilots":               pilotsPage,
+	"pilots/{pilot}":       pilotPage,
+	"prerequisites":        prerequisitesPage,
+	"prerequisites/{name}": prerequisitePage,
 }
 
 // navigation are the pages of a site that lead to all others, in order.
@@ -111,6 +115,7 @@ var navigation = []struct{ Title, Path string }{
 	{"passes", "passes"},
 	{"pull requests", "plans"},
 	{"pilots", "pilots"},
+	{"prerequisites", "prerequisites"},
 }
 
 // Handler answers those who look.

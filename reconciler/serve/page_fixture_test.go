@@ -28,6 +28,7 @@ var pageFixtures = []func(siteKind, *serve.SeenSite) (paths []string){
 	campaignFixture,
 	restartsFixture,
 	passFixture,
+	prerequisiteFixture,
 }
 
 // seenOf is a site of a kind, and all its pages.

@@ -65,7 +65,7 @@ func (t table) page(name string) Node {
 		versions := p.Versions(system)
 		for _, v := range versions {
 			source, provider, _ := p.Source(system, v)
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", markdown(v), provider, markdown(packageOf(source, provider)))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", markdown(v), provider, markdown(PackageOf(source, provider)))
 		}
 		if e := p.Systems[system].Exception; e != nil {
 			fmt.Fprintf(&b, "\nWhy not from elsewhere: %s (%s)\n", markdown(strings.Join(strings.Fields(e.Reason), " ")), markdown(e.By))
@@ -89,8 +89,8 @@ func (t table) page(name string) Node {
 	return Node{Path: pagePath(name), Data: []byte(strings.TrimRight(b.String(), "\n") + "\n")}
 }
 
-// packageOf names a package as people do.
-func packageOf(s desired.Source, provider string) string {
+// PackageOf names a package as people do.
+func PackageOf(s desired.Source, provider string) string {
 	switch provider {
 	case desired.FromDistro:
 		return s.Distro.Package + " " + s.Distro.Candidate
