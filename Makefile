@@ -3,7 +3,7 @@
 export CGO_ENABLED = 0
 BIN := build/pomona
 
-.PHONY: help demo test lint vulnerabilities race fuzz golden bench soak setup setup-demo clean $(BIN)
+.PHONY: help demo test lint vulnerabilities race fuzz golden bench pictures soak setup setup-demo clean $(BIN)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,9 @@ golden: ## write the expected results of golden tests anew; look at the differen
 
 bench: setup ## Pomona beside its peers, every figure from the same run; ROWS=storm for some
 	go run ./e2e/bench -rows '$(or $(ROWS),.)'
+
+pictures: setup ## make the pictures of the manual anew, of what the tests look at
+	POMONA_PICTURES=1 go test -count=1 -run PicturesOfTheManual ./reconciler/serve
 
 soak: ## the long fault campaigns, in full
 	.ci/setup soak

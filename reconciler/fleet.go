@@ -21,7 +21,7 @@ import (
 
 // Fleet is how every FEC is for which something is published; nothing is counted (report.Fleet.Only). It only reads.
 func (r *Reconciler) Fleet(ctx context.Context) (report.Fleet, error) {
-	status, err := r.Status(ctx)
+	status, err := r.status(ctx, true)
 	if err != nil {
 		return report.Fleet{}, err
 	}

@@ -290,9 +290,19 @@ func (r *Reconciler) publishable(ctx context.Context, commit string) error {
 const fewPasses = 10
 
 // Status is how a root is, from what lies in it and, with a Repo, what its branch names.
-func (r *Reconciler) Status(ctx context.Context) (report.Status, error) { return r.status(ctx, true) }
+func (r *Reconciler) Status(ctx context.Context) (report.Status, error) {
+	s, err := r.status(ctx, true)
+	if err != nil || r.Records == nil {
+		return s, err
+	}
+	restarts, unread := r.Restarts(ctx)
+	if unread == nil && (restarts.Pause.Reason != "" || len(restarts.FECs) > 0) { // a ledger of an older version, which is only read, knows none
+		s.Restarts = &restarts
+	}
+	return s, nil
+}
 
-// status is likewise how a root is; without its fleet, it does not say how FECs are.
+// status is likewise how a root is, without its restarts; without its fleet, it does not say how FECs are.
 func (r *Reconciler) status(ctx context.Context, fleet bool) (report.Status, error) {
 	s := report.Status{Holds: []observed.Hold{}, Overrides: []observed.Override{}, Blocked: []plan.Blocked{}, Passes: []observed.Pass{}, Hooks: []report.Hook{}}
 	have, err := r.see()
@@ -314,12 +324,6 @@ func (r *Reconciler) status(ctx context.Context, fleet bool) (report.Status, err
 		})
 		if err != nil && !errors.Is(err, ledger.ErrNone) {
 			s.Trouble = err.Error()
-		}
-	}
-	if r.Records != nil && fleet {
-		restarts, err := r.Restarts(ctx)
-		if err == nil && (restarts.Pause.Reason != "" || len(restarts.FECs) > 0) { // likewise
-			s.Restarts = &restarts
 		}
 	}
 	if have.Current > 0 && s.Trouble == "" && fleet { // else nobody knows whether they are silent

@@ -79,7 +79,7 @@ func (b *bench) all(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"validate", b.validate}, {"pass", b.pass}, {"merge", b.merge}, {"artifact", b.artifacts}, {"storm", b.storm}, {"reports", b.reports}, {"collect", b.collect}, {"waves", b.waves}, {"campaign", b.campaign}, {"submit", b.submit}, {"gates", b.gates}, {"repodata", b.repodata}, {"idle", b.idle},
+		{"validate", b.validate}, {"pass", b.pass}, {"merge", b.merge}, {"artifact", b.artifacts}, {"storm", b.storm}, {"reports", b.reports}, {"collect", b.collect}, {"waves", b.waves}, {"campaign", b.campaign}, {"submit", b.submit}, {"gates", b.gates}, {"repodata", b.repodata}, {"pages", b.pages}, {"idle", b.idle},
 	} {
 		if !b.want.MatchString(row.name) {
 			continue

@@ -109,27 +109,41 @@ func (f Fleet) Differing() (out []FleetFEC) {
 
 // Sections divide a fleet: by the first group of each FEC and then its location, or the other way round. Those without come last.
 func (f Fleet) Sections(by string) (sections []FleetSection) {
-	name := func(x FleetFEC) (first, second string) {
-		if by == ByLocation {
-			return x.Location, x.FirstGroup()
-		}
-		return x.FirstGroup(), x.Location
+	type placed struct {
+		first, second string
+		at            int
 	}
-	all := slices.Clone(f.FECs)
-	last := func(a string) int { return map[bool]int{true: 1}[a == ""] }
-	slices.SortStableFunc(all, func(a, b FleetFEC) int {
-		a1, a2 := name(a)
-		b1, b2 := name(b)
-		return cmp.Or(cmp.Compare(last(a1), last(b1)), cmp.Compare(a1, b1), cmp.Compare(last(a2), last(b2)), cmp.Compare(a2, b2))
+	all := make([]placed, len(f.FECs))
+	for i, x := range f.FECs {
+		all[i] = placed{x.FirstGroup(), x.Location, i}
+		if by == ByLocation {
+			all[i].first, all[i].second = x.Location, x.FirstGroup()
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int {
+		if c := emptyLast(a.first, b.first); c != 0 {
+			return c
+		}
+		if c := emptyLast(a.second, b.second); c != 0 {
+			return c
+		}
+		return a.at - b.at
 	})
-	for _, x := range all {
-		if first, _ := name(x); len(sections) == 0 || sections[len(sections)-1].Name != first {
-			sections = append(sections, FleetSection{Name: first})
+	for _, p := range all {
+		if len(sections) == 0 || sections[len(sections)-1].Name != p.first {
+			sections = append(sections, FleetSection{Name: p.first})
 		}
 		s := &sections[len(sections)-1]
-		s.FECs = append(s.FECs, x)
+		s.FECs = append(s.FECs, f.FECs[p.at])
 	}
 	return sections
+}
+
+func emptyLast(a, b string) int {
+	if a == "" || b == "" {
+		return len(b) - len(a) // one of them has none
+	}
+	return strings.Compare(a, b)
 }
 
 // Groups are those of all FECs, Locations theirs, in order: what may be filtered by.

@@ -62,7 +62,7 @@ func pictureOf(path string) string {
 	return name[:min(len(name), 60)]
 }
 
-// tried is what is wrong with a page: a whole look also walks through it with Tab, and makes pictures by night and on a phone.
+// tried is what is wrong with a page: a whole look also walks through it with Tab, and is by night and on a phone too.
 func tried(tab *browsertest.Tab, url, picture string, whole bool) (wrong []string) {
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	tab.Through(browsertest.Desk)
@@ -85,13 +85,15 @@ func tried(tab *browsertest.Tab, url, picture string, whole bool) (wrong []strin
 	if whole {
 		tab.Picture(picture+"-phone.png", 2000)
 	}
-	tab.Through(browsertest.Night)
 	if whole {
+		tab.Through(browsertest.Night)
 		tab.Picture(picture+"-dark.png", 900)
 	}
 	tab.Thin()
-	for _, f := range tab.Findings("color-contrast") {
-		say("by night: %s", f)
+	if whole {
+		for _, f := range tab.Findings("color-contrast") {
+			say("by night: %s", f)
+		}
 	}
 	tab.Through(browsertest.Desk)
 	for _, f := range tab.Findings() {

@@ -2,12 +2,19 @@
 package browsertest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,12 +226,52 @@ func (tab *Tab) Press(keys string) {
 // Picture writes what the screen shows, and of a longer page up to most pixels below it too.
 func (tab *Tab) Picture(file string, most float64) {
 	tab.t.Helper()
+	tab.write(file, tab.shot(most, true))
+}
+
+// SmallPicture writes likewise one for a manual: in few colours, as small as they let it be.
+func (tab *Tab) SmallPicture(file string, most float64) {
+	tab.t.Helper()
+	full, err := png.Decode(bytes.NewReader(tab.shot(most, false)))
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+	few := image.NewPaletted(full.Bounds(), fewColours(full))
+	draw.Draw(few, few.Bounds(), full, full.Bounds().Min, draw.Src)
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, few); err != nil {
+		tab.t.Fatal(err)
+	}
+	tab.write(file, b.Bytes())
+}
+
+// fewColours are those that are most in a picture.
+func fewColours(m image.Image) (palette color.Palette) {
+	count := map[color.Color]int{}
+	for y := range m.Bounds().Dy() {
+		for x := range m.Bounds().Dx() {
+			count[m.At(x, y)]++
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return count[b] - count[a] })
+	for _, c := range all[:min(len(all), 64)] {
+		palette = append(palette, c)
+	}
+	return palette
+}
+
+func (tab *Tab) shot(most float64, fast bool) []byte {
+	tab.t.Helper()
 	width, height := Eval[float64](tab, "innerWidth"), Eval[float64](tab, "document.documentElement.scrollHeight")
-	shot := call(tab, page.CaptureScreenshot, page.CaptureScreenshotParams{OptimizeForSpeed: new(true), CaptureBeyondViewport: new(true),
-		Clip: &page.Viewport{Width: width, Height: min(height, most), Scale: 1}})
+	return call(tab, page.CaptureScreenshot, page.CaptureScreenshotParams{OptimizeForSpeed: &fast, CaptureBeyondViewport: new(true),
+		Clip: &page.Viewport{Width: width, Height: min(height, most), Scale: 1}}).Data
+}
+
+func (tab *Tab) write(file string, b []byte) {
+	tab.t.Helper()
 	err := os.MkdirAll(filepath.Dir(file), 0o755)
 	if err == nil {
-		err = os.WriteFile(file, shot.Data, 0o644)
+		err = os.WriteFile(file, b, 0o644)
 	}
 	if err != nil {
 		tab.t.Fatal(err)
