@@ -17,7 +17,7 @@ func TestTheDemoShowsEverythingAtOnce(t *testing.T) {
 	if strings.Count(out, "  running  ") != 12 {
 		t.Errorf("not all 12 FECs run:\n%s", out)
 	}
-	for _, want := range []string{"5. Activated campaign orbit-reprocessing", "the campaign is complete:", "reprocess  complete  3 complete  3 done", "merge      complete  1 complete  1 done"} {
+	for _, want := range []string{"5. Activated campaign orbit-reprocessing", "the campaign is complete:", "reprocess  complete  3 complete  3 done", "merge      complete  1 complete  1 done", "the pages: how the FECs"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -37,6 +37,9 @@ func TestWhatIsPublishedToAFECIsKnownBySerial(t *testing.T) {
 	publish([]ledger.PublishedFEC{a2}, "b")
 	publish([]ledger.PublishedFEC{a2}) // once more changes nothing
 	serials(map[string]int64{"a": 2})
+	if since, err := l.PublishedSince(t.Context()); len(since) != 1 || !since["a"].Equal(a2.At) || err != nil {
+		t.Errorf("published since %v, %v", since, err)
+	}
 	if got, ok, err := l.PublishedFEC(t.Context(), "a", 1); !cmp.Equal(a1, got) || !ok || err != nil {
 		t.Errorf("got %v, %v: %s", ok, err, cmp.Diff(a1, got))
 	}

@@ -84,8 +84,6 @@ func tried(tab *browsertest.Tab, url, picture string, whole bool) (wrong []strin
 	}
 	if whole {
 		tab.Picture(picture+"-phone.png", 2000)
-	}
-	if whole {
 		tab.Through(browsertest.Night)
 		tab.Picture(picture+"-dark.png", 900)
 	}
