@@ -270,7 +270,7 @@ func drawLinked(b *bytes.Buffer, n *node, link func(stage string) string) {
 		drawStage(b, n)
 		return
 	}
-	fmt.Fprintf(b, "<a href=\"%s\" aria-label=\"%s\">", xmlText(link(n.stage.Name)), xmlText("slices of stage "+strings.Join(n.stage.lines(), ", ")))
+	fmt.Fprintf(b, "<a href=\"%s\">", xmlText(link(n.stage.Name)))
 	drawStage(b, n)
 	b.WriteString("</a>\n")
 }
