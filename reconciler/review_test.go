@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/remote"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
+	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
 // told is a forge that tells what it is asked and told, and does not take what it is told first.
@@ -168,5 +169,31 @@ func TestAReviewThatPanicsEndsNothing(t *testing.T) {
 	}
 	if !strings.Contains(hub.body, "not planned yet") || strings.Contains(hub.body, "goroutine") {
 		t.Errorf("the comment says %s", hub.body)
+	}
+}
+
+// TestWhatAReviewFindsCanBeLookedAt: a plan, then problems in their lines, by number and by commit; and once it is closed.
+func TestWhatAReviewFindsCanBeLookedAt(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	commit, base := f.proposed("fecs/fecs.cue", `version: "1.1.0"`, `version: "9.9.9"`)
+	hub := &told{pulls: []forge.Pull{{Number: 1, Head: commit, Title: "newer"}}}
+	v := f.reviewing(hub)
+	for !strings.HasPrefix(<-hub.said, "failure") {
+	}
+	p, ok := v.ShownOf("1")
+	if !ok || p.Head != commit || p.Base != base || p.State != "failure" || p.Title != "newer" || p.Plan != nil || p.Closed || len(p.Problems) == 0 {
+		t.Fatalf("%+v", p)
+	}
+	if i := slices.IndexFunc(p.Problems[0].Source, func(l report.SourceLine) bool { return l.Here }); i < 0 || !strings.Contains(p.Problems[0].Source[i].Text, "9.9.9") {
+		t.Errorf("lines of the problem: %+v", p.Problems[0])
+	}
+	for which, want := range map[string]bool{commit: true, commit[:12]: true, commit[:11]: false, "2": false, "0": false, "": false} {
+		if _, ok := v.ShownOf(which); ok != want {
+			t.Errorf("plan %q: %v", which, ok)
+		}
+	}
+	if all := v.Shown(); len(all) != 1 || all[0].Number != 1 || all[0].Problems != nil {
+		t.Errorf("%+v", all)
 	}
 }

@@ -167,7 +167,9 @@ func (f PrerequisiteFacts) judged(g Gate, is func(desired.PrerequisiteRecord) bo
 }
 
 // TrialGate is the name of the gate of a version's trial on a system.
-func TrialGate(version, system string) string { return fmt.Sprintf("trial of %s on %s", version, system) }
+func TrialGate(version, system string) string {
+	return fmt.Sprintf("trial of %s on %s", version, system)
+}
 
 // trials are a gate for each system and each version that it can get.
 func (f PrerequisiteFacts) trials() (gates []Gate) {
