@@ -110,10 +110,10 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 var navigation = []struct{ Title, Path string }{
 	{"fleet", ""},
 	{"software", "software"},
-	{"campaigns", "campaigns"},
 	{"restarts", "restarts"},
 	{"passes", "passes"},
 	{"pull requests", "plans"},
+	{"campaigns", "campaigns"},
 	{"pilots", "pilots"},
 	{"prerequisites", "prerequisites"},
 }
