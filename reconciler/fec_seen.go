@@ -138,35 +138,25 @@ func (x *fecWhole) touches() {
 	if f == nil {
 		return
 	}
-	site := x.served.site
+	site, all := x.served.site, x.Served.alikeOf(x.served)
 	for _, group := range slices.Sorted(slices.Values(f.Groups)) {
-		x.touch(report.Touch{Kind: "group", Name: group}, func(_ string, o desired.FEC) bool { return slices.Contains(o.Groups, group) })
+		x.touch(report.Touch{Kind: "group", Name: group}, all.with[trait{kind: "group", name: group}])
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Software)) {
 		version := f.Software[name].Version
 		payload, key, _ := site.Software[name].Versions[version].For(f.Platform)
-		x.touch(report.Touch{Kind: "software", Name: name, Version: version, File: fileOf(payload)}, func(_ string, o desired.FEC) bool {
-			_, its, ok := site.Software[name].Versions[version].For(o.Platform)
-			return o.Software[name].Version == version && ok && its == key
-		})
+		x.touch(report.Touch{Kind: "software", Name: name, Version: version, File: fileOf(payload)}, all.with[trait{"software", name, version, key}])
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Configuration)) {
 		version := f.Configuration[name]
 		x.touch(report.Touch{Kind: "configuration", Name: name, Version: version, File: fileOf(site.Configuration[name].Versions[version].Payload)},
-			func(_ string, o desired.FEC) bool { return o.Configuration[name] == version })
+			all.with[trait{kind: "configuration", name: name, version: version}])
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Init)) {
 		file := tree.ScriptFile(site, f.Init[name])
-		x.touch(report.Touch{Kind: "script", Name: name, File: file}, func(_ string, o desired.FEC) bool {
-			for _, i := range o.Init {
-				if tree.ScriptFile(site, i) == file {
-					return true
-				}
-			}
-			return false
-		})
+		x.touch(report.Touch{Kind: "script", Name: name, File: file}, all.with[trait{kind: "script", name: file}])
 	}
-	x.files()
+	x.files(all)
 }
 
 // fileOf is the file or folder of the repository that a payload is; empty: it lies elsewhere.
@@ -178,7 +168,7 @@ func fileOf(p desired.Payload) string {
 }
 
 // files are the CUE files that state something about the FEC.
-func (x *fecWhole) files() {
+func (x *fecWhole) files(all *alikeFECs) {
 	if x.out.Why == nil || x.served.commit.loaded == nil {
 		return
 	}
@@ -188,41 +178,21 @@ func (x *fecWhole) files() {
 			continue
 		}
 		done[s.File] = true
-		seers := x.served.commit.loaded.Seers(s.File)
-		x.touch(report.Touch{Kind: "file", Name: s.File, File: s.File, AtMost: true}, func(fec string, f desired.FEC) bool {
-			return len(seers["site"]) > 0 || seers[desired.FECScope][fec] || anyOf(seers["software"], f.Software) || anyOf(seers["configuration"], f.Configuration)
-		})
+		x.touch(report.Touch{Kind: "file", Name: s.File, File: s.File, AtMost: true}, all.see(x.served.commit.loaded.Seers(s.File)))
 	}
 }
 
-// anyOf says whether any of some names is one of others.
-func anyOf[T any](names map[string]bool, among map[string]T) bool {
-	for name := range among {
-		if names[name] {
-			return true
+// touch says of FECs that something touches how many they are, and names some others.
+func (x *fecWhole) touch(t report.Touch, fecs []string) {
+	t.FECs, t.Some, t.Groups = len(fecs), []string{}, map[string]int{}
+	for _, fec := range fecs {
+		for _, g := range x.served.site.FECs[fec].Groups {
+			t.Groups[g]++
+		}
+		if fec != x.Name && len(t.Some) < someOthers {
+			t.Some = append(t.Some, fec)
 		}
 	}
-	return false
-}
-
-// touch counts the FECs that something touches.
-func (x *fecWhole) touch(t report.Touch, touches func(string, desired.FEC) bool) {
-	var some []string
-	groups := map[string]int{}
-	for fec, f := range x.served.site.FECs {
-		if !touches(fec, f) {
-			continue
-		}
-		t.FECs++
-		for _, g := range f.Groups {
-			groups[g]++
-		}
-		if fec != x.Name {
-			some = append(some, fec)
-		}
-	}
-	slices.Sort(some)
-	t.Some, t.Groups = append([]string{}, some[:min(len(some), someOthers)]...), groups
 	x.out.Touches = append(x.out.Touches, t)
 }
 

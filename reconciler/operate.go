@@ -108,7 +108,7 @@ func (r *Reconciler) see() (observed.Root, error) {
 		return observed.Root{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close() // only read
-	return observe.Root(root)
+	return r.Served.root(root)
 }
 
 // there says whether there is what a scope names, as far as the root and the repository tell.

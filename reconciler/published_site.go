@@ -23,6 +23,8 @@ type PublishedSite struct {
 	is      servedSite
 	seen    wanted                        // what was looked at last of what commits state
 	why     map[string]report.Explanation // of what is published, by FEC
+	alike   *alikeFECs                    // of what is published; nil: nobody has asked yet
+	indexes observe.Indexes
 
 	counts   recalled[map[string]map[string]int] // of FECs by software and version
 	versions recalled[map[string]string]         // of one software, by FEC
@@ -102,7 +104,15 @@ func (p *PublishedSite) known(root *os.Root) (servedSite, bool) {
 func (p *PublishedSite) remember(s servedSite) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link, p.is, p.why = tree.GenerationPath(s.generation.Number), s, nil
+	p.link, p.is, p.why, p.alike = tree.GenerationPath(s.generation.Number), s, nil, nil
+}
+
+// root is what is there. Nobody may change its index.
+func (p *PublishedSite) root(root *os.Root) (observed.Root, error) {
+	if p == nil {
+		return observe.Root(root)
+	}
+	return p.indexes.Root(root)
 }
 
 // seen is what a commit states, for those who look: it is remembered until they look at another one. Nobody may change it.

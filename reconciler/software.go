@@ -171,7 +171,7 @@ func (r *Reconciler) seeSoftware(ctx context.Context) (*softwareSeen, error) {
 		held: map[softwareVersion][]int64{}, fates: map[int64]plan.Pruned{}, first: map[softwareVersion]*report.FirstPublished{}, count: map[softwareVersion]*[3]int{},
 		versions: map[string]map[string]bool{}}
 	x.head = report.SoftwareSeen{Site: status.Site, At: r.Now().UTC(), Wanted: status.Wanted, Published: status.Published, Trouble: status.Trouble}
-	if x.have, err = observe.Root(root); err == nil {
+	if x.have, err = r.Served.root(root); err == nil {
 		x.read(ctx, status)
 		err = x.generations(status.Holds)
 	}

@@ -2,6 +2,7 @@
 package observe
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/durable"
@@ -20,8 +22,19 @@ import (
 
 // Root reads the generations of a root and the index of the current one. An empty root is no error, and neither is a
 // damaged one.
-func Root(root *os.Root) (observed.Root, error) {
-	r := &rootReader{root: root}
+func Root(root *os.Root) (observed.Root, error) { return new(Indexes).Root(root) }
+
+// Indexes remember the index that was read last: to parse that of many FECs takes longer than everything else. The zero value is ready; it is safe for
+// concurrent use.
+type Indexes struct {
+	mu    sync.Mutex
+	sum   [sha256.Size]byte // of its bytes
+	index tree.Index
+}
+
+// Root is Root, with an index that is others' too: nobody may change it.
+func (x *Indexes) Root(root *os.Root) (observed.Root, error) {
+	r := &rootReader{root: root, indexes: x}
 	if err := r.read(); err != nil {
 		return r.have, fmt.Errorf("observe root: %w", err)
 	}
@@ -29,8 +42,9 @@ func Root(root *os.Root) (observed.Root, error) {
 }
 
 type rootReader struct {
-	root *os.Root
-	have observed.Root
+	root    *os.Root
+	indexes *Indexes
+	have    observed.Root
 }
 
 func (r *rootReader) read() (err error) {
@@ -41,7 +55,7 @@ func (r *rootReader) read() (err error) {
 		return err
 	}
 	if n := r.have.Current; n > 0 {
-		if r.have.Index, err = Index(r.root, n); IsFault(err) {
+		if r.have.Index, err = r.indexes.of(r.root, n); IsFault(err) {
 			return err
 		} else if err != nil {
 			r.damaged(n, err)
@@ -168,12 +182,24 @@ func (r *rootReader) current() error {
 }
 
 // Index reads the index of one generation.
-func Index(root *os.Root, n int64) (tree.Index, error) {
+func Index(root *os.Root, n int64) (tree.Index, error) { return new(Indexes).of(root, n) }
+
+func (x *Indexes) of(root *os.Root, n int64) (tree.Index, error) {
 	b, err := root.ReadFile(tree.GenerationPath(n) + "/" + tree.IndexFile)
 	if err != nil {
 		return tree.Index{}, fmt.Errorf("read index of generation %d: %w", n, err)
 	}
-	return tree.ParseIndex(b)
+	sum := sha256.Sum256(b)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if sum == x.sum {
+		return x.index, nil
+	}
+	index, err := tree.ParseIndex(b)
+	if err == nil {
+		x.sum, x.index = sum, index
+	}
+	return index, err
 }
 
 // commits reads the links of by-commit. One that leads to no generation is pruned; what is no link of a commit is not

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/report"
@@ -128,7 +129,7 @@ func (p Pages) Handler() http.Handler {
 	for at, see := range sitePages {
 		mux.HandleFunc("GET /{site}/"+at, p.of(see))
 	}
-	small, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ExceptContentTypes([]string{eventText}))
+	small, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.ExceptContentTypes([]string{eventText}))
 	if err != nil {
 		panic(err) // the options are constants
 	}
