@@ -41,7 +41,10 @@ func (r *Reconciler) Fleet(ctx context.Context) (report.Fleet, error) {
 	if err != nil {
 		out.Trouble = err.Error()
 	}
-	wants := r.wantedOf(ctx, status.Wanted, s)
+	wants, err := r.wantedOf(ctx, status.Wanted, s)
+	if err != nil {
+		out.Unread = err.Error()
+	}
 	since, err := r.staleSince(ctx, status.FECs.Count[plan.Stale])
 	if err != nil {
 		out.Trouble = err.Error()
@@ -85,14 +88,14 @@ func (r *Reconciler) staleSince(ctx context.Context, stale int) (since map[strin
 }
 
 // wantedOf says what a commit wants of a FEC that is not published. What cannot be read wants nothing: the fleet says why.
-func (r *Reconciler) wantedOf(ctx context.Context, commit string, s servedSite) func(fec string, published desired.FEC) string {
+func (r *Reconciler) wantedOf(ctx context.Context, commit string, s servedSite) (func(fec string, published desired.FEC) string, error) {
 	nothing := func(string, desired.FEC) string { return "" }
 	if r.Repo == nil || r.Loader == nil || s.generation.Commit == "" || commit == s.generation.Commit && len(s.generation.Givens.Held) == 0 {
-		return nothing
+		return nothing, nil
 	}
 	w, err := r.seen(ctx, commit)
 	if err != nil {
-		return nothing
+		return nothing, err
 	}
 	w.place(s.generation.Givens.Pilots)
 	return func(fec string, published desired.FEC) string {
@@ -115,7 +118,7 @@ func (r *Reconciler) wantedOf(ctx context.Context, commit string, s servedSite) 
 			}
 		}
 		return cmp.Or(strings.Join(changes, ", "), "other settings")
-	}
+	}, nil
 }
 
 // keptBy is the hold that keeps a FEC as it is; nil: none does.

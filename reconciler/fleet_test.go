@@ -51,4 +51,14 @@ func TestTheFleetSaysWhatDiffersAndSinceWhen(t *testing.T) {
 	f.change("fecs/fecs.cue", `bpm: version: "1.1.0"`, `bpm: version: "1.0.0"`)
 	f.pass()
 	is(plan.Runs, "bpm 1.0.0", "held", hold.Since)
+
+	// Nobody knows what a branch with problems wants; what is published is known.
+	f.change("site.cue", "name:", "nmae:")
+	for range 2 { // read, and remembered
+		fleet, err := f.Fleet(t.Context())
+		must(t, err)
+		if fleet.Unread == "" || len(fleet.FECs) == 0 {
+			t.Errorf("%+v", fleet)
+		}
+	}
 }

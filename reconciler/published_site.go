@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,7 +22,8 @@ type PublishedSite struct {
 	mu      sync.Mutex
 	link    string // to the generation
 	is      servedSite
-	seen    wanted                        // what was looked at last of what commits state
+	looking sync.Mutex                    // held while one of these is read
+	seen    [2]seenCommit                 // what was looked at last of what commits state, the newest first: held FECs stay as one says, others are as another one
 	why     map[string]report.Explanation // of what is published, by FEC
 	alike   *alikeFECs                    // of what is published; nil: nobody has asked yet
 	indexes observe.Indexes
@@ -115,22 +117,34 @@ func (p *PublishedSite) root(root *os.Root) (observed.Root, error) {
 	return p.indexes.Root(root)
 }
 
-// seen is what a commit states, for those who look: it is remembered until they look at another one. Nobody may change it.
+// seenCommit is what a commit states, or the problems that it has.
+type seenCommit struct {
+	id  string
+	is  wanted
+	bad desired.Problems
+}
+
+// seen is what a commit states, for those who look: it is remembered until they look at others, and read once however many ask. Nobody may change it.
 func (r *Reconciler) seen(ctx context.Context, rev string) (wanted, error) {
 	c, err := r.Repo.Resolve(rev)
 	if err != nil || r.Served == nil {
 		return r.load(ctx, rev)
 	}
-	r.Served.mu.Lock()
-	w := r.Served.seen
-	r.Served.mu.Unlock()
-	if w.commit.ID == c.ID {
-		return w, nil
+	p := r.Served
+	p.looking.Lock()
+	defer p.looking.Unlock()
+	for _, s := range p.seen {
+		if s.id == c.ID && s.bad != nil {
+			return s.is, s.bad
+		}
+		if s.id == c.ID {
+			return s.is, nil
+		}
 	}
-	if w, err = r.load(ctx, c.ID); err == nil {
-		r.Served.mu.Lock()
-		r.Served.seen = w
-		r.Served.mu.Unlock()
+	w, err := r.load(ctx, c.ID)
+	var bad desired.Problems
+	if err == nil || errors.As(err, &bad) {
+		p.seen = [2]seenCommit{{c.ID, w, bad}, p.seen[0]}
 	}
 	return w, err
 }

@@ -443,6 +443,7 @@ func (x *softwareSeen) version(name, version string) report.SoftwareVersion {
 			out.Channel = desired.Dev
 		}
 	}
+	out.WantedUnknown = x.head.Unread != ""
 	if n := x.count[v]; n != nil {
 		out.Wanted, out.Published, out.Running = n[wantedStage], n[publishedStage], n[runningStage]
 	}

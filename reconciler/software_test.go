@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,9 @@ func TestWhoWantsGetsAndRunsWhichVersion(t *testing.T) {
 	f.change("site.cue", "name:", "nmae:")
 	s, of = f.software()
 	counts(t, of["1.0.0"], 0, 2, 0, "stays")
+	if slices.ContainsFunc(s.Versions, func(v report.SoftwareVersion) bool { return !v.WantedUnknown || v.Is(report.VersionUnused) }) {
+		t.Errorf("%+v", s.Versions)
+	}
 	if s.Unread == "" || s.FECs[0].Differs {
 		t.Errorf("unread %q: %+v", s.Unread, s.FECs)
 	}

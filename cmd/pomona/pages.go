@@ -89,7 +89,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 		seen.Forge = *f
 	}
 	if c := w.campaigns.Load(); c != nil {
-		seen.Campaigns = c
+		seen.Campaigns = maskedCampaigns{c}
 	}
 	return seen, true
 }
@@ -110,6 +110,20 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 		f.Trouble = append(f.Trouble, "what was collected of it is not known: "+err.Error())
 	}
 	return f, nil
+}
+
+// maskedCampaigns show no secrets that jobs have printed.
+type maskedCampaigns struct{ *reconciler.Campaigner }
+
+// PostMortemNow is that of the campaigner.
+func (c maskedCampaigns) PostMortemNow(ctx context.Context, campaign, slice string) (report.PostMortem, error) {
+	p, err := c.Campaigner.PostMortemNow(ctx, campaign, slice)
+	for _, a := range p.Attempts {
+		for i, line := range a.Log {
+			a.Log[i] = secrets.Mask(line)
+		}
+	}
+	return p, err
 }
 
 // notThere has pages say that there is nothing of a name.

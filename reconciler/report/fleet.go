@@ -24,6 +24,7 @@ type Fleet struct {
 	Of        int                    `json:"of"`                // as many there are, shown or not
 	FECs      []FleetFEC             `json:"fecs"`              // by name
 	Trouble   string                 `json:"trouble,omitempty"` // why something is not known
+	Unread    string                 `json:"unread,omitempty"`  // why it is not known what the branch wants
 }
 
 // FleetFEC is one of them. A FEC that runs what is published runs what is wanted too, unless it is held or nothing newer can be published.

@@ -44,19 +44,21 @@ type SoftwareLine struct {
 
 // SoftwareVersion is one version, as many FECs as want, get and run it, and what becomes of it.
 type SoftwareVersion struct {
-	Version   string          `json:"version"`
-	Channel   string          `json:"channel,omitempty"`  // production or dev; empty: nothing declares it any more
-	Released  string          `json:"released,omitempty"` // as the site has it
-	Notes     string          `json:"notes,omitempty"`
-	Needs     []string        `json:"needs,omitempty"`
-	First     *FirstPublished `json:"first"` // nil: it is not in the tree, or nobody knows
-	Wanted    int             `json:"wanted"`
-	Published int             `json:"published"`
-	Running   int             `json:"running"`
-	Pilots    []string        `json:"pilots,omitempty"` // that offer it
-	InTree    bool            `json:"inTree"`           // of what is published
-	Stays     bool            `json:"stays"`            // what the branch wants keeps it there
-	Why       string          `json:"why"`              // it does, or not
+	Version  string          `json:"version"`
+	Channel  string          `json:"channel,omitempty"`  // production or dev; empty: nothing declares it any more
+	Released string          `json:"released,omitempty"` // as the site has it
+	Notes    string          `json:"notes,omitempty"`
+	Needs    []string        `json:"needs,omitempty"`
+	First    *FirstPublished `json:"first"` // nil: it is not in the tree, or nobody knows
+	Wanted   int             `json:"wanted"`
+	// WantedUnknown says that nobody knows for how many it is wanted: the branch cannot be read.
+	WantedUnknown bool     `json:"wantedUnknown,omitempty"`
+	Published     int      `json:"published"`
+	Running       int      `json:"running"`
+	Pilots        []string `json:"pilots,omitempty"` // that offer it
+	InTree        bool     `json:"inTree"`           // of what is published
+	Stays         bool     `json:"stays"`            // what the branch wants keeps it there
+	Why           string   `json:"why"`              // it does, or not
 	// Next says that the next production version takes its place.
 	Next        bool    `json:"next"`
 	Generations []int64 `json:"generations,omitempty"` // that hold it
@@ -137,9 +139,9 @@ func (v SoftwareVersion) Is(state string) bool {
 	case "running":
 		return v.Running > 0
 	case VersionUnused:
-		return v.Wanted+v.Published+v.Running == 0
+		return v.Wanted+v.Published+v.Running == 0 && !v.WantedUnknown
 	case VersionDrifts:
-		return v.Wanted != v.Published || v.Published != v.Running
+		return v.Wanted != v.Published && !v.WantedUnknown || v.Published != v.Running
 	case VersionLeaving:
 		return v.Next || !v.Stays
 	case desired.Dev:

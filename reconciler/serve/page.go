@@ -67,7 +67,7 @@ type Login struct {
 	From   []netip.Prefix // of the proxies; nobody else is believed
 }
 
-// Pages are for people who would rather look than read. They write nothing: every answer is to a GET, and each page of a site has its JSON at the same
+// Pages are for people who would rather look than read. They change nothing that anybody states: every answer is to a GET, and each page of a site has its JSON at the same
 // path, for whoever asks for application/json.
 type Pages struct {
 	Log   *slog.Logger

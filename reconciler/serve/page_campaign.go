@@ -303,6 +303,9 @@ func campaignSlicePage(r *http.Request, s *SeenSite) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
+	if strings.Contains(r.PathValue("stage")+r.PathValue("epoch")+r.PathValue("slice"), "/") { // it would name something else
+		return shown{}, ErrNotThere
+	}
 	p, err := seen.PostMortemNow(r.Context(), name, r.PathValue("stage")+"/"+r.PathValue("epoch")+"/"+r.PathValue("slice"))
 	x := campaignSliceShown{campaignAt{Site: r.PathValue("site"), UID: p.UID, Tab: "/slices/", query: q}, p, p.UID, time.Now()}
 	return shown{"campaign_slice", "slice " + p.ID + " of " + p.UID, x, p}, notThere(err)

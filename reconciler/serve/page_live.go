@@ -48,8 +48,13 @@ const (
 // changes tells a browser by server-sent events (HTML, section 9.2) when the page that it shows is to be asked for again.
 func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
 	s, ok := p.Site(r.PathValue("site"))
-	if !ok || s == nil || s.Changes == nil {
+	switch {
+	case !ok:
 		refuse(w, http.StatusNotFound)
+		return
+	case s == nil || s.Changes == nil:
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable)
 		return
 	}
 	to := http.NewResponseController(w)
@@ -60,7 +65,7 @@ func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
 		_, err := fmt.Fprintf(w, format, args...)
 		return err == nil && to.Flush() == nil
 	}
-	if !say("retry: 2000\n\n") {
+	if r.Method == http.MethodHead || !say("retry: 2000\n\n") {
 		return
 	}
 	for {
@@ -68,8 +73,8 @@ func (p Pages) changes(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-time.After(eventBeat):
-			if !say(": still there\n\n") {
-				return
+			if now, _ := p.Site(r.PathValue("site")); now == nil || now.Changes != s.Changes || !say(": still there\n\n") {
+				return // another has taken its place: the browser asks again
 			}
 		case <-next:
 			var n int64

@@ -137,13 +137,17 @@ func (tab *Tab) Odd() []string {
 // run takes one step.
 func run[T any](tab *Tab, step chromedp.Action[T]) T {
 	tab.t.Helper()
-	ctx, stop := context.WithTimeout(tab.ctx, patience)
-	defer stop()
-	out, err := chromedp.Run(ctx, step)
+	out, err := try(tab, step)
 	if err != nil {
 		tab.t.Fatalf("look: %v", err)
 	}
 	return out
+}
+
+func try[T any](tab *Tab, step chromedp.Action[T]) (T, error) {
+	ctx, stop := context.WithTimeout(tab.ctx, patience)
+	defer stop()
+	return chromedp.Run(ctx, step)
 }
 
 // call has the browser carry out a command of its protocol.
@@ -167,12 +171,14 @@ func Eval[T any](tab *Tab, expression string) T {
 // Eventually waits until an expression is true of the page.
 func (tab *Tab) Eventually(what, expression string) {
 	tab.t.Helper()
+	is, err := false, error(nil)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(30 * time.Millisecond) {
-		if Eval[bool](tab, "(() => { try { return !!("+expression+") } catch { return false } })()") { // between two pages there is none
+		is, err = try(tab, chromedp.Evaluate[bool]("(() => { try { return !!("+expression+") } catch { return false } })()", chromedp.EvalAwaitPromise)) // between two pages there is none
+		if is && err == nil {
 			return
 		}
 	}
-	tab.t.Fatalf("not after %v: %s; the page says\n%.3000s", patience, what, Eval[string](tab, "document.body.innerText"))
+	tab.t.Fatalf("not after %v (%v): %s; the page says\n%.3000s", patience, err, what, Eval[string](tab, "document.body.innerText"))
 }
 
 // Screen is what people look at pages with.
@@ -217,10 +223,12 @@ func (tab *Tab) WithoutScripts() {
 	call(tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// Press presses keys, for instance kb.Tab.
+// Press presses keys, for instance kb.Tab. One that leads to another page may be answered by nobody: what comes of it is to be waited for.
 func (tab *Tab) Press(keys string) {
 	tab.t.Helper()
-	run(tab, chromedp.KeyEvent(keys))
+	if _, err := try(tab, chromedp.KeyEvent(keys)); err != nil && !strings.Contains(err.Error(), "navigated") {
+		tab.t.Fatalf("press keys: %v", err)
+	}
 }
 
 // Picture writes what the screen shows, and of a longer page up to most pixels below it too.

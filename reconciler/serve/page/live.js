@@ -37,12 +37,16 @@
 
   const path = document.body.dataset.changes, live = document.getElementById("live");
   if (!path || !window.EventSource) return;
-  let waits = false, last = "";
+  let waits = false, last = "", asking = false;
   const busy = () => document.activeElement?.closest("form") || String(window.getSelection());
   const alike = e => [...main.getElementsByTagName(e.tagName)].filter(x => x.getAttribute("href") === e.getAttribute("href"));
   const renew = async () => {
-    if (busy()) { waits = true; return; }
+    if (asking || busy()) { waits = true; return; }
     waits = false;
+    asking = true;
+    try { await ask(); } finally { asking = false; }
+  };
+  const ask = async () => {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null); // the service may be away
     if (!answer?.ok) return;
     const text = await answer.text();
@@ -66,7 +70,10 @@
     source = new EventSource(path);
     source.addEventListener("changed", renew);
     source.addEventListener("open", () => { live.textContent = "live"; });
-    source.addEventListener("error", () => { live.textContent = "not live: the service does not answer"; });
+    source.addEventListener("error", () => {
+      live.textContent = "not live: the service does not answer";
+      if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, 5000); } // it would not try again
+    });
   };
   const leave = () => { source?.close(); source = null; };
   addEventListener("pagehide", leave);
