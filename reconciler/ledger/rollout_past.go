@@ -61,13 +61,14 @@ func waveOf(ctx context.Context, tx *sql.Tx, r Rollout) (opened int64, err error
 	if opened == 0 {
 		opened = stamp(r.At)
 	}
-	kind, known := "wave > 0", tx.QueryRowContext(ctx, "SELECT MAX(opened) FROM past_restarts WHERE team = ? AND wave = ? AND opened = ?", r.Group, r.Wave, opened)
+	kind, same, args := "wave > 0", "team = ? AND wave = ? AND opened = ?", []any{r.Group, r.Wave, opened}
 	if r.Wave == 0 { // one of which the FEC is not yet, nor of a later wave: what comes of it is told of its latest
-		kind, known = "wave = 0", tx.QueryRowContext(ctx, `SELECT MAX(opened) FROM past_restarts AS p WHERE team = ? AND wave = 0 AND opened > ? AND opened <= ?
-			AND NOT EXISTS (SELECT 1 FROM past_restarts AS q WHERE q.fec = ? AND q.opened >= p.opened)`, r.Group, opened-ordersApart.Milliseconds(), opened, r.FEC)
+		kind, args = "wave = 0", []any{r.Group, opened - ordersApart.Milliseconds(), opened, r.FEC}
+		same = `team = ? AND wave = 0 AND opened > ? AND opened <= ?
+			AND NOT EXISTS (SELECT 1 FROM past_restarts AS q WHERE q.fec = ? AND q.opened >= p.opened)`
 	}
 	var last sql.NullInt64
-	if err := known.Scan(&last); err != nil || last.Valid {
+	if err := tx.QueryRowContext(ctx, "SELECT MAX(opened) FROM past_restarts AS p WHERE "+same, args...).Scan(&last); err != nil || last.Valid {
 		return last.Int64, err
 	}
 	_, err = tx.ExecContext(ctx, "DELETE FROM past_restarts WHERE "+kind+` AND opened < (SELECT MIN(opened) FROM
