@@ -155,7 +155,7 @@ func (l *Ledger) write(ctx context.Context, what, statement string, args ...any)
 func read[T any](ctx context.Context, l *Ledger, what string, scan func(func(...any) error) (T, error), query string, args ...any) (out []T, err error) {
 	rows, err := l.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, l.unlessOlder(ctx, err))
 	}
 	defer rows.Close() // its error is rows.Err's
 	for rows.Next() {
@@ -169,6 +169,23 @@ func read[T any](ctx context.Context, l *Ledger, what string, scan func(func(...
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
+}
+
+// unlessOlder is why a query cannot be asked: plainly, if whoever wrote the ledger last knew less than this Pomona.
+func (l *Ledger) unlessOlder(ctx context.Context, err error) error {
+	files, _ := migrations.ReadDir("migrations") // in their order
+	if !sqliteLacks(err) && !postgresDamaged(err) || len(files) == 0 {
+		return err
+	}
+	var have sql.NullInt64
+	if l.db.QueryRowContext(ctx, "SELECT MAX(version_id) FROM goose_db_version").Scan(&have) != nil || !have.Valid {
+		return err
+	}
+	want, unnamed := goose.NumericComponent(files[len(files)-1].Name())
+	if unnamed != nil || have.Int64 >= want {
+		return err
+	}
+	return fmt.Errorf("an older Pomona wrote the ledger (version %d, this one knows %d): start the service of this one once: %w", have.Int64, want, err)
 }
 
 // stamp is a time as it is stored; the zero time is 0.

@@ -339,6 +339,32 @@ func TestALedgerOfANewerPomonaIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestRestartsInALedgerOfAnOlderPomona cannot be read, which is said plainly; what it has can be.
+func TestRestartsInALedgerOfAnOlderPomona(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	open(t, path).Close()
+	read := func() error {
+		l, err := lookAt(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if _, err := l.Holds(t.Context()); err != nil {
+			t.Error(err)
+		}
+		_, err = l.PastWaves(t.Context())
+		return err
+	}
+	run(t, path, "DROP TABLE past_restarts")
+	if err := read(); err == nil || strings.Contains(err.Error(), "older Pomona") {
+		t.Errorf("a ledger that lacks a table: %v", err)
+	}
+	run(t, path, "DELETE FROM goose_db_version WHERE version_id >= 33")
+	if err := read(); err == nil || !strings.Contains(err.Error(), "read past restarts: an older Pomona wrote the ledger (version 31, this one knows ") {
+		t.Errorf("a ledger of an older Pomona: %v", err)
+	}
+}
+
 func TestLookReadsBesideAWriterAndLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l.db")
 	if _, err := lookAt(t.Context(), path); !errors.Is(err, ledger.ErrNone) {

@@ -20,6 +20,7 @@ type Rollout struct {
 	Boot     string    // id of the run of its kernel when it was asked
 	Closed   bool      // counts for no wave any more
 	At       time.Time // since when it is in this state
+	Opened   time.Time // when its wave was decided; known only while it begins
 }
 
 // RolloutPause is why nothing is restarted.

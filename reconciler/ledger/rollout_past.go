@@ -17,48 +17,63 @@ type PastWave struct {
 	Last   time.Time // when something was heard of one of them last
 }
 
-// wavesKept are as many as are kept.
+// wavesKept are as many as are kept, and as many of orders.
 const wavesKept = 200
+
+// ordersApart is how long after an order another one of the same group is a wave of its own.
+const ordersApart = 10 * time.Minute
 
 // remember enters what is asked of FECs, and what comes of it, as rollouts tell it.
 func remember(ctx context.Context, tx *sql.Tx, set []Rollout, gone [][]any) error {
+	for _, r := range set {
+		if r.State == "now" {
+			gone = append(gone, []any{r.FEC})
+		}
+	}
 	if err := inBatches(ctx, tx, "DELETE FROM past_restarts WHERE state IN ('asking', 'asked') AND fec IN (", gone, ")"); err != nil { // they were not restarted
 		return err
 	}
-	opened := map[PastWave]int64{}
 	var rows [][]any
 	for _, r := range set {
-		if r.State != "asking" {
-			_, err := tx.ExecContext(ctx, `UPDATE past_restarts SET state = ?, detail = ?, at = ? WHERE fec = ? AND state IN ('asking', 'asked', 'failed')
-				AND opened = (SELECT MAX(opened) FROM past_restarts AS p WHERE p.fec = ?) AND ? IN ('asked', 'running', 'failed')`, r.State, r.Detail, stamp(r.At), r.FEC, r.FEC, r.State)
+		switch {
+		case r.State == "asking":
+			opened, err := waveOf(ctx, tx, r)
 			if err != nil {
 				return err
 			}
-			continue
-		}
-		of := PastWave{Group: r.Group, Wave: r.Wave}
-		if opened[of] == 0 {
-			var err error
-			if opened[of], err = waveOf(ctx, tx, r); err != nil {
+			rows = append(rows, []any{opened, r.Group, r.Wave, r.FEC, r.Wanted, r.Was, r.Need, r.State, r.Detail, stamp(r.At), stamp(r.At)})
+		case r.State == "asked", r.State == "running", r.State == "failed" && !r.Closed:
+			_, err := tx.ExecContext(ctx, `UPDATE past_restarts SET state = ?, detail = ?, at = ? WHERE fec = ? AND (state IN ('asking', 'asked') OR state = 'failed' AND wanted = ?)
+				AND opened = (SELECT MAX(opened) FROM past_restarts AS p WHERE p.fec = ?)`, r.State, r.Detail, stamp(r.At), r.FEC, r.Wanted, r.FEC)
+			if err != nil {
 				return err
 			}
 		}
-		rows = append(rows, []any{opened[of], r.Group, r.Wave, r.FEC, r.Wanted, r.Was, r.Need, r.State, r.Detail, stamp(r.At), stamp(r.At)})
 	}
 	return inBatches(ctx, tx, "INSERT INTO past_restarts (opened, team, wave, fec, wanted, was, need, state, detail, began, at) VALUES ", rows,
-		" ON CONFLICT (opened, team, wave, fec) DO UPDATE SET state = excluded.state, detail = excluded.detail, at = excluded.at")
+		` ON CONFLICT (opened, team, wave, fec) DO UPDATE SET wanted = excluded.wanted, was = excluded.was, need = excluded.need, state = excluded.state,
+		detail = excluded.detail, began = excluded.began, at = excluded.at`)
 }
 
-// waveOf is when the wave of a FEC opened that is being asked: when the first of it was. Old waves go when one opens.
+// waveOf is when the wave of a FEC opened that is being asked: a wave is decided at once, but orders that follow each other are one. Old waves go when one opens.
 func waveOf(ctx context.Context, tx *sql.Tx, r Rollout) (opened int64, err error) {
-	var known sql.NullInt64
-	err = tx.QueryRowContext(ctx, `SELECT MAX(p.opened) FROM past_restarts p JOIN rollouts o ON o.fec = p.fec WHERE p.team = ? AND p.wave = ? AND p.wave > 0
-		AND o.team = p.team AND o.wave = p.wave AND o.closed = 0 AND o.state <> 'now'`, r.Group, r.Wave).Scan(&known)
-	if err != nil || known.Valid {
-		return known.Int64, err
+	opened = stamp(r.Opened)
+	if opened == 0 {
+		opened = stamp(r.At)
 	}
-	_, err = tx.ExecContext(ctx, "DELETE FROM past_restarts WHERE opened < (SELECT MIN(opened) FROM (SELECT DISTINCT opened FROM past_restarts ORDER BY opened DESC LIMIT ?) AS kept)", wavesKept-1)
-	return stamp(r.At), err
+	kind, same, args := "wave > 0", "team = ? AND wave = ? AND opened = ?", []any{r.Group, r.Wave, opened}
+	if r.Wave == 0 { // one of which the FEC is not yet, nor of a later wave: what comes of it is told of its latest
+		kind, args = "wave = 0", []any{r.Group, opened - ordersApart.Milliseconds(), opened, r.FEC}
+		same = `team = ? AND wave = 0 AND opened > ? AND opened <= ?
+			AND NOT EXISTS (SELECT 1 FROM past_restarts AS q WHERE q.fec = ? AND q.opened >= p.opened)`
+	}
+	var last sql.NullInt64
+	if err := tx.QueryRowContext(ctx, "SELECT MAX(opened) FROM past_restarts AS p WHERE "+same, args...).Scan(&last); err != nil || last.Valid {
+		return last.Int64, err
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM past_restarts WHERE "+kind+` AND opened < (SELECT MIN(opened) FROM
+		(SELECT DISTINCT opened FROM past_restarts WHERE `+kind+" ORDER BY opened DESC LIMIT ?) AS kept)", wavesKept-1)
+	return opened, err
 }
 
 // PastWaves are those that are kept, the newest first.

@@ -389,7 +389,7 @@ func (d *decision) begin(m Member, t *team, wave int64) {
 	}
 	d.out.Begin = append(d.out.Begin, observed.Rollout{
 		FEC: m.FEC, Wanted: m.Wanted, Was: m.Evidence.Serial, Need: need.What, Software: strings.Join(need.Software, " "),
-		Group: t.name, Wave: wave, State: observed.RolloutAsking, At: d.Now,
+		Group: t.name, Wave: wave, State: observed.RolloutAsking, At: d.Now, Opened: d.Now,
 	})
 }
 

@@ -282,7 +282,7 @@ func TestAFECReturnsWhateverIsPaused(t *testing.T) {
 	f.says("a00", "init-failed", wanted-1)
 	w, began := f.decide()
 	f.wants(began, "a00")
-	if r := w.Begin[0]; r.Need != desired.Reboot || r.Software != "" {
+	if r := w.Begin[0]; r.Need != desired.Reboot || r.Software != "" || r.Opened.IsZero() || !r.Opened.Equal(r.At) {
 		t.Errorf("after scripts that failed it is to %s %s", r.Need, r.Software)
 	}
 }
