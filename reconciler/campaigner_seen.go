@@ -158,7 +158,11 @@ func sheetDays(done map[ledger.SubmissionDay]ledger.SubmissionSum, planned map[l
 		switch observed.SubmissionState(g.State) {
 		case observed.SubmissionFailed, observed.SubmissionDenied:
 			d.Failed += sum.Jobs
-			d.Exits[report.ExitText(g.Exit, g.Signal)] += sum.Jobs
+			exit := report.ExitText(g.Exit, g.Signal)
+			if g.Exit == 0 && g.Signal == 0 {
+				exit = report.NoExit
+			}
+			d.Exits[exit] += sum.Jobs
 		case observed.SubmissionLost:
 			d.Failed += sum.Jobs
 		case observed.SubmissionDone:

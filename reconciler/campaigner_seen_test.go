@@ -164,6 +164,32 @@ func TestASheetCountsEachDay(t *testing.T) {
 	}
 }
 
+func TestAFailureWithoutAnExitStatusIsNotCountedAsGood(t *testing.T) {
+	s := newTestCampaigner(t, "e")
+	enterSeen(t, s, "orbit", 1)
+	err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+		var subs []ledger.Submission
+		for i, end := range []struct{ exit, signal int }{{}, {}, {0, 9}, {137, 9}, {1, 0}} {
+			subs = append(subs, ledger.Submission{Key: fmt.Sprintf("pom-x%d", i), UID: "orbit/1", Stage: "reco", Epoch: 1, Slice: "run-000000", Round: 1 + i, Attempt: 1, Launch: "pom-lx", Task: 1 + i, Engine: "e",
+				State: string(observed.SubmissionFailed), Exit: end.exit, Signal: end.signal, Intended: seenDay})
+		}
+		return l.Intend(t.Context(), []ledger.Launch{{Key: "pom-lx", Engine: "e", UID: "orbit/1", Stage: "reco", Tasks: 5, State: string(observed.LaunchOver), Intended: seenDay}}, subs)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.CampaignSheet(t.Context(), "orbit")
+	if d := cmp.Diff(map[string]int{"0": 1, "1": 1, "137": 1, "signal 9": 1, report.NoExit: 2}, got.Total.Exits); err != nil || d != "" || got.Total.Failed != 5 {
+		t.Errorf("%v, %d failed\n%s", err, got.Total.Failed, d)
+	}
+	if d := cmp.Diff([]string{"0", "1", "137", "signal 9", report.NoExit}, got.Exits); d != "" {
+		t.Error(d)
+	}
+	if m := got.Meaning(report.NoExit); !strings.HasPrefix(m, "they failed") {
+		t.Errorf("it means %q", m)
+	}
+}
+
 func TestEfficiencyIsOfWhatWasAskedFor(t *testing.T) {
 	s := newTestCampaigner(t, "e")
 	enterSeen(t, s, "orbit", 120)
