@@ -27,7 +27,7 @@ type SheetDay struct {
 	Jobs      int            `json:"jobs"`      // submissions
 	Failed    int            `json:"failed"`    // of these, that have failed, were lost or denied
 	Outputs   int            `json:"outputs"`   // files that those have left which ended well
-	Pending   int            `json:"pending"`   // inputs of slices that were planned on the day and are neither complete nor cancelled
+	Pending   int            `json:"pending"`   // inputs of slices that were planned on the day and are neither complete nor cancelled, of the present epoch of each stage
 	Exits     map[string]int `json:"exits"`     // of submissions whose end is known
 }
 
