@@ -28,23 +28,24 @@ func (s *Campaigner) CampaignList(ctx context.Context, f report.CampaignFilter) 
 	if err != nil {
 		return out, err
 	}
+	var rows map[string]ledger.Campaign
 	err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
-		rows, err := l.Campaigns(ctx)
-		if err != nil {
-			return err
-		}
-		shown := s.filtered(campaignRows(rows, site), site, f, &out)
-		first, last := pageOf(len(shown), mostListed, out.Page)
-		for _, row := range shown[first:last] {
-			line, err := s.line(ctx, l, row, site)
-			if err != nil {
-				return err
-			}
-			out.Campaigns = append(out.Campaigns, line)
-		}
-		return nil
+		rows, err = l.Campaigns(ctx)
+		return err
 	})
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	shown := s.filtered(campaignRows(rows, site), site, f, &out)
+	first, last := pageOf(len(shown), mostListed, out.Page)
+	for _, row := range shown[first:last] { // others get the ledger between two
+		line, err := s.line(ctx, row, site)
+		if err != nil {
+			return out, err
+		}
+		out.Campaigns = append(out.Campaigns, line)
+	}
+	return out, nil
 }
 
 // pageOf is what of so many is on a page.
@@ -77,30 +78,54 @@ func (s *Campaigner) filtered(rows []ledger.Campaign, site desired.Site, f repor
 	return shown
 }
 
-// line is a campaign as counted, with what only the service knows.
-func (s *Campaigner) line(ctx context.Context, l *ledger.Ledger, row ledger.Campaign, site desired.Site) (report.CampaignLine, error) {
+// countedStages are the stages of a campaign as counted, and when it moved last.
+type countedStages struct {
+	stages []report.Stage
+	moved  time.Time
+}
+
+// line is a campaign as counted a moment ago, if that takes long, with what only the service knows now.
+func (s *Campaigner) line(ctx context.Context, row ledger.Campaign, site desired.Site) (report.CampaignLine, error) {
 	c, spec := s.headOf(row, site)
-	if err := countStages(ctx, l, row, site, spec, &c, false); err != nil {
-		return report.CampaignLine{}, fmt.Errorf("count campaign %s: %w", row.UID, err)
+	n, err := remember(&s.seen, asking{"stages", row.UID, row.Digest}, func() (n countedStages, err error) {
+		err = s.Records.Use(ctx, func(l *ledger.Ledger) error {
+			of := report.Campaign{Stages: []report.Stage{}}
+			if err := countStages(ctx, l, row, site, spec, &of, false); err != nil {
+				return fmt.Errorf("count campaign %s: %w", row.UID, err)
+			}
+			n.stages = of.Stages
+			n.moved, err = l.CampaignMoved(ctx, row.UID)
+			return err
+		})
+		return n, err
+	})
+	if err != nil {
+		return report.CampaignLine{}, err
 	}
-	moved, err := l.CampaignMoved(ctx, row.UID)
+	c.Stages = slices.Clone(n.stages) // what the service knows is written into them
 	all := report.Campaigns{Campaigns: []report.Campaign{c}}
 	s.told.complete(&all)
-	line := report.LineOf(all.Campaigns[0], s.told.inForce(), moved)
+	line := report.LineOf(all.Campaigns[0], s.told.inForce(), n.moved)
 	if spec.Schedule != nil {
 		line.Cycle = &report.CampaignCycle{Cron: spec.Schedule.Cron, TimeZone: cmp.Or(spec.Schedule.TimeZone, "UTC"), Last: row.Cycle}
 	}
-	return line, err
+	return line, nil
 }
 
 // CampaignNow is how far a campaign is, by NAME or NAME/RUN, with what was decided about it, and without its slices.
 func (s *Campaigner) CampaignNow(ctx context.Context, name string) (line report.CampaignLine, err error) {
+	var of ledger.Campaign
+	var at desired.Site
+	var decided report.Campaign
 	err = s.seenCampaign(ctx, name, func(l *ledger.Ledger, site desired.Site, row ledger.Campaign, _ desired.Campaign) error {
-		if line, err = s.line(ctx, l, row, site); err != nil {
-			return err
-		}
-		return addDecisions(ctx, l, &line.Campaign)
+		of, at, decided.UID = row, site, row.UID
+		return addDecisions(ctx, l, &decided)
 	})
+	if err != nil {
+		return line, err
+	}
+	line, err = s.line(ctx, of, at)
+	line.Decisions, line.MoreDecisions = decided.Decisions, decided.MoreDecisions
 	return line, err
 }
 
@@ -130,20 +155,20 @@ func (r *Reconciler) seenCampaign(ctx context.Context, name string, do func(*led
 
 // CampaignSheet is what a campaign, by NAME or NAME/RUN, did on each day.
 func (r *Reconciler) CampaignSheet(ctx context.Context, name string) (out report.CampaignSheet, err error) {
-	err = r.seenCampaign(ctx, name, func(l *ledger.Ledger, _ desired.Site, row ledger.Campaign, _ desired.Campaign) error {
+	err = r.seenCampaign(ctx, name, func(l *ledger.Ledger, _ desired.Site, row ledger.Campaign, spec desired.Campaign) error {
 		done, err := l.SubmissionDays(ctx, row.UID)
 		if err != nil {
 			return err
 		}
 		planned, err := l.SliceDays(ctx, row.UID)
-		out = report.NewSheet(row.UID, sheetDays(done, planned))
+		out = report.NewSheet(row.UID, sheetDays(spec, done, planned))
 		return err
 	})
 	return out, err
 }
 
-// sheetDays are the days of a sheet, of what was handed in and what was planned on each.
-func sheetDays(done map[ledger.SubmissionDay]ledger.SubmissionSum, planned map[ledger.SliceDay]int) map[string]report.SheetDay {
+// sheetDays are the days of a sheet, of what was handed in and what was planned on each. Nothing is pending of stages and epochs that the campaign has no more.
+func sheetDays(spec desired.Campaign, done map[ledger.SubmissionDay]ledger.SubmissionSum, planned map[ledger.SliceDay]int) map[string]report.SheetDay {
 	days := map[string]report.SheetDay{}
 	of := func(t time.Time) report.SheetDay {
 		d := days[report.SheetDayOf(t)]
@@ -158,7 +183,11 @@ func sheetDays(done map[ledger.SubmissionDay]ledger.SubmissionSum, planned map[l
 		switch observed.SubmissionState(g.State) {
 		case observed.SubmissionFailed, observed.SubmissionDenied:
 			d.Failed += sum.Jobs
-			d.Exits[report.ExitText(g.Exit, g.Signal)] += sum.Jobs
+			exit := report.ExitText(g.Exit, g.Signal)
+			if g.Exit == 0 && g.Signal == 0 {
+				exit = report.NoExit
+			}
+			d.Exits[exit] += sum.Jobs
 		case observed.SubmissionLost:
 			d.Failed += sum.Jobs
 		case observed.SubmissionDone:
@@ -167,6 +196,9 @@ func sheetDays(done map[ledger.SubmissionDay]ledger.SubmissionSum, planned map[l
 		days[report.SheetDayOf(g.Day)] = d
 	}
 	for g, inputs := range planned {
+		if stage, there := spec.Stages[g.Stage]; !there || g.Epoch != stage.TheEpoch() {
+			continue
+		}
 		if state := observed.SliceState(g.State); state != observed.SliceComplete && state != observed.SliceCancelled && inputs > 0 {
 			d := of(g.Day)
 			d.Pending += inputs

@@ -147,6 +147,46 @@ func TestCampaignsAreListedInPages(t *testing.T) {
 	}
 }
 
+func TestACampaignIsNotCountedAtEachLook(t *testing.T) {
+	s := newTestCampaigner(t, "e")
+	enterSeen(t, s, "orbit", 10)
+	look := func() (list, now report.CampaignLine) {
+		t.Helper()
+		all, err := s.CampaignList(t.Context(), report.CampaignFilter{})
+		if err != nil || len(all.Campaigns) != 1 {
+			t.Fatalf("%v, %d campaigns", err, len(all.Campaigns))
+		}
+		now, err = s.CampaignNow(t.Context(), "orbit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all.Campaigns[0], now
+	}
+	look()
+	for asked, c := range s.seen.all { // as if it had taken long to count
+		s.seen.all[asked] = counted{c.value, time.Now().Add(time.Hour)}
+	}
+	more := ledger.Slice{UID: "orbit/1", Stage: "reco", Epoch: 1, ID: "run-more", Digest: "sha256:ab", Count: 3, State: string(observed.SlicePlanned), At: seenDay, Began: seenDay}
+	if err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.AddSlices(t.Context(), []ledger.Slice{more}) }); err != nil {
+		t.Fatal(err)
+	}
+	s.told.say("orbit/1", []string{"held: beam time"}, plan.CampaignPlan{Whys: map[string]string{"reco": "it waits"}}, nil)
+	list, now := look()
+	for _, line := range []report.CampaignLine{list, now} {
+		if line.Tally() != "9 complete, 1 failed" || len(line.Why) != 1 || line.Stages[0].Why != "it waits" {
+			t.Errorf("%s, why %q, %q", line.Tally(), line.Why, line.Stages[0].Why)
+		}
+	}
+	s.told.say("orbit/1", nil, plan.CampaignPlan{}, nil)
+	if list, _ = look(); len(list.Why) != 0 || list.Stages[0].Why != "" {
+		t.Errorf("what the service had said is remembered: %q, %q", list.Why, list.Stages[0].Why)
+	}
+	s.seen.all = nil
+	if list, now = look(); list.Tally() != now.Tally() || list.Tally() == "9 complete, 1 failed" {
+		t.Errorf("%s, %s", list.Tally(), now.Tally())
+	}
+}
+
 func TestASheetCountsEachDay(t *testing.T) {
 	s := newTestCampaigner(t, "e")
 	enterSeen(t, s, "orbit", 40) // 4 a day
@@ -161,6 +201,51 @@ func TestASheetCountsEachDay(t *testing.T) {
 	want = report.SheetDay{Day: "2026-11-23", Requested: 15, Delivered: 15, Jobs: 5, Failed: 2, Outputs: 9, Pending: 3, Exits: map[string]int{"0": 3, "3": 2}}
 	if d := cmp.Diff(want, got.Days[7]); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestAFailureWithoutAnExitStatusIsNotCountedAsGood(t *testing.T) {
+	s := newTestCampaigner(t, "e")
+	enterSeen(t, s, "orbit", 1)
+	err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error {
+		var subs []ledger.Submission
+		for i, end := range []struct{ exit, signal int }{{}, {}, {0, 9}, {137, 9}, {1, 0}} {
+			subs = append(subs, ledger.Submission{Key: fmt.Sprintf("pom-x%d", i), UID: "orbit/1", Stage: "reco", Epoch: 1, Slice: "run-000000", Round: 1 + i, Attempt: 1, Launch: "pom-lx", Task: 1 + i, Engine: "e",
+				State: string(observed.SubmissionFailed), Exit: end.exit, Signal: end.signal, Intended: seenDay})
+		}
+		return l.Intend(t.Context(), []ledger.Launch{{Key: "pom-lx", Engine: "e", UID: "orbit/1", Stage: "reco", Tasks: 5, State: string(observed.LaunchOver), Intended: seenDay}}, subs)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.CampaignSheet(t.Context(), "orbit")
+	if d := cmp.Diff(map[string]int{"0": 1, "1": 1, "137": 1, "signal 9": 1, report.NoExit: 2}, got.Total.Exits); err != nil || d != "" || got.Total.Failed != 5 {
+		t.Errorf("%v, %d failed\n%s", err, got.Total.Failed, d)
+	}
+	if d := cmp.Diff([]string{"0", "1", "137", "signal 9", report.NoExit}, got.Exits); d != "" {
+		t.Error(d)
+	}
+	if m := got.Meaning(report.NoExit); !strings.HasPrefix(m, "they failed") {
+		t.Errorf("it means %q", m)
+	}
+}
+
+func TestNothingIsPendingOfEarlierEpochsAndStages(t *testing.T) {
+	s := newTestCampaigner(t, "e")
+	enterSeen(t, s, "orbit", 0)
+	var slices []ledger.Slice
+	for _, c := range []struct {
+		stage string
+		epoch int
+	}{{"reco", 0}, {"reco", 1}, {"reco", 2}, {"gone", 1}} {
+		slices = append(slices, ledger.Slice{UID: "orbit/1", Stage: c.stage, Epoch: c.epoch, ID: "run-1", Digest: "sha256:ab", Count: 3, State: string(observed.SliceFailed), At: seenDay, Began: seenDay})
+	}
+	if err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.AddSlices(t.Context(), slices) }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.CampaignSheet(t.Context(), "orbit")
+	if err != nil || got.Total.Pending != 3 {
+		t.Errorf("%d are pending, %v", got.Total.Pending, err)
 	}
 }
 

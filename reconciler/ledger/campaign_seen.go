@@ -42,21 +42,23 @@ func (l *Ledger) SubmissionDays(ctx context.Context, uid string) (map[Submission
 // SliceDay is what slices are counted by that were planned on one day.
 type SliceDay struct {
 	Day   time.Time // its beginning, UTC
+	Stage string
+	Epoch int
 	State string
 }
 
-// SliceDays is how many inputs the slices of a campaign have, by day and state, without tests.
+// SliceDays is how many inputs the slices of a campaign have, by day, stage, epoch and state, without tests.
 func (l *Ledger) SliceDays(ctx context.Context, uid string) (map[SliceDay]int, error) {
 	out := map[SliceDay]int{}
 	_, err := read(ctx, l, "count slices", func(scan func(...any) error) (any, error) {
 		var d SliceDay
 		var at int64
 		var n int
-		err := scan(&at, &d.State, &n)
+		err := scan(&at, &d.Stage, &d.Epoch, &d.State, &n)
 		d.Day = unstamp(at * day)
 		out[d] = n
 		return nil, err
-	}, "SELECT began / ?, state, CAST(SUM(inputs) AS BIGINT) FROM slices WHERE uid = ? AND test = 0 GROUP BY 1, state", day, uid)
+	}, "SELECT began / ?, stage, epoch, state, CAST(SUM(inputs) AS BIGINT) FROM slices WHERE uid = ? AND test = 0 GROUP BY 1, stage, epoch, state", day, uid)
 	return out, err
 }
 

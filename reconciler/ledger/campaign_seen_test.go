@@ -71,7 +71,7 @@ func TestSubmissionsAreSummedUpByDayAndEnd(t *testing.T) {
 		{Day: next, State: "running"}:               {Jobs: 1, Inputs: 2},
 	}, got, err)
 	slices, err := l.SliceDays(t.Context(), "keepup/1")
-	same(t, "slices", map[ledger.SliceDay]int{{midnight, "complete"}: 2, {midnight, "failed"}: 2, {midnight, "planned"}: 2, {next, "planned"}: 2}, slices, err)
+	same(t, "slices", map[ledger.SliceDay]int{{midnight, "reco", 2, "complete"}: 2, {midnight, "reco", 2, "failed"}: 2, {midnight, "reco", 2, "planned"}: 2, {next, "merge", 2, "planned"}: 2}, slices, err)
 	if none, err := l.SubmissionDays(t.Context(), "keepup/2"); len(none) != 0 || err != nil {
 		t.Errorf("another run: %v, %v", none, err)
 	}

@@ -27,8 +27,11 @@ type Pass struct {
 	News   bool   // it says something else than the pass before it
 }
 
-// mostPasses are kept; older ones go.
-const mostPasses = 10_000
+// Passes that are kept: the last ones, and the last that were news, which may be far apart, each with the last that said the same. Older ones go.
+const (
+	mostPasses = 10_000
+	mostNews   = 500
+)
 
 // AddPass enters a pass, and gives it its number.
 func (l *Ledger) AddPass(ctx context.Context, p Pass) (number int64, err error) {
@@ -39,7 +42,9 @@ func (l *Ledger) AddPass(ctx context.Context, p Pass) (number int64, err error) 
 	if err != nil {
 		return 0, fmt.Errorf("record pass: %w", err)
 	}
-	_, err = l.write(ctx, "forget passes", "DELETE FROM passes WHERE id <= (SELECT MAX(id) FROM passes) - ?", mostPasses)
+	_, err = l.write(ctx, "forget passes", `DELETE FROM passes WHERE id <= ? AND
+		(news = 0 AND NOT EXISTS (SELECT 1 FROM passes n WHERE n.id = passes.id + 1 AND n.news = 1)
+			OR id < (SELECT MIN(id) FROM (SELECT id FROM passes WHERE news = 1 ORDER BY id DESC LIMIT ?) AS newest))`, number-mostPasses, mostNews)
 	return number, err
 }
 

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// mostPlans are kept of passes that are news.
-const mostPlans = 500
+// The plans that are kept, of passes that are news: so many, and so much of them all.
+const (
+	mostPlans     = 500
+	mostPlanBytes = 64 << 20
+)
 
 // TimedPass is a pass, and those after it that said the same.
 type TimedPass struct {
@@ -50,7 +53,7 @@ func only(passes []TimedPass, err error) (TimedPass, bool, error) {
 	return passes[0], true, nil
 }
 
-// timed reads passes. Numbers have no gaps: those between two that are news said the same as the first of them.
+// timed reads passes. Those whose numbers are between two that are news said the same as the first of them, whether they are still kept or not.
 func (l *Ledger) timed(ctx context.Context, which string, args ...any) ([]TimedPass, error) {
 	return read(ctx, l, "read passes", func(scan func(...any) error) (p TimedPass, err error) {
 		var started, ended, last, news int64
@@ -67,7 +70,24 @@ func (l *Ledger) timed(ctx context.Context, which string, args ...any) ([]TimedP
 func (l *Ledger) PutPlan(ctx context.Context, pass int64, told []byte) error {
 	_, err := l.write(ctx, "record plan", `INSERT INTO pass_plans (pass, told) VALUES (?, ?) ON CONFLICT (pass) DO UPDATE SET told = excluded.told`, pass, string(told))
 	if err == nil {
-		_, err = l.write(ctx, "forget plans", "DELETE FROM pass_plans WHERE pass <= (SELECT pass FROM pass_plans ORDER BY pass DESC LIMIT 1 OFFSET ?)", mostPlans)
+		err = l.forgetPlans(ctx)
+	}
+	return err
+}
+
+// forgetPlans takes the oldest plans away beyond what is kept; the newest stays.
+func (l *Ledger) forgetPlans(ctx context.Context) error {
+	type size struct{ pass, bytes int64 }
+	kept, err := read(ctx, l, "read plans", func(scan func(...any) error) (s size, err error) {
+		err = scan(&s.pass, &s.bytes)
+		return s, err
+	}, "SELECT pass, OCTET_LENGTH(told) FROM pass_plans ORDER BY pass DESC")
+	var sum int64
+	for i, s := range kept {
+		if sum += s.bytes; i > 0 && (i >= mostPlans || sum > mostPlanBytes) {
+			_, err := l.write(ctx, "forget plans", "DELETE FROM pass_plans WHERE pass <= ?", s.pass)
+			return err
+		}
 	}
 	return err
 }

@@ -88,3 +88,46 @@ func TestPlansOfTheNewestPassesAreKept(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestPlansOfAllPassesAreNotTooMuch(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "l.db"))
+	told := slices.Repeat([]byte("ä"), 15<<20) // 30 MiB
+	for i := range int64(3) {
+		if err := l.PutPlan(t.Context(), i+1, told); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pass, want := range []int{1: 0, 2: len(told), 3: len(told)} {
+		if got, err := l.PlanOf(t.Context(), int64(pass)); len(got) != want || err != nil {
+			t.Errorf("pass %d: %d bytes, %v", pass, len(got), err)
+		}
+	}
+}
+
+func TestNewsStaysHoweverMuchIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	l := open(t, path)
+	// Passes 1 to 600 are news. 601 is none, 602 is, and of all after that none; they are a second apart.
+	run(t, path, `INSERT INTO passes (id, started, ended, wanted, published, generation, tree, outcome, reason, blocked, news)
+		WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 12000)
+		SELECT id, id * 1000, id * 1000 + 1, '', '', 0, '', 'unchanged', '', '[]', CASE WHEN id <= 600 OR id = 602 OR id = 700 THEN 1 ELSE 0 END FROM n`)
+	if n, err := l.AddPass(t.Context(), ledger.Pass{Started: now, Ended: now, Outcome: "unchanged", Blocked: []byte("[]")}); n != 12001 || err != nil {
+		t.Fatal(n, err)
+	}
+	passes, of, err := l.Timeline(t.Context(), "", false, 0, 600)
+	if err != nil || of != 500 || len(passes) != 500 {
+		t.Fatalf("%d of %d are news, %v", len(passes), of, err)
+	}
+	for i, want := range []struct{ number, again, last int64 }{{700, 11301, now.UnixMilli()}, {602, 97, 699_001}, {600, 1, 601_001}, {599, 0, 0}} {
+		p := passes[i]
+		if p.Number != want.number || p.Again != want.again || p.Last.IsZero() != (want.last == 0) || want.last != 0 && p.Last.UnixMilli() != want.last {
+			t.Errorf("pass %d, %d more until %s, want %+v", p.Number, p.Again, p.Last, want)
+		}
+	}
+	if p, ok, err := l.PassAt(t.Context(), time.UnixMilli(650_500)); !ok || err != nil || p.Started.UnixMilli() != 602_000 {
+		t.Errorf("the last before a time: %+v, %v, %v", p, ok, err)
+	}
+	if _, every, err := l.Timeline(t.Context(), "", true, 0, 1); err != nil || every != 10_000+500+2 {
+		t.Errorf("%d passes are kept, %v", every, err)
+	}
+}

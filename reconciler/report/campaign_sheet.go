@@ -14,7 +14,7 @@ import (
 type CampaignSheet struct {
 	UID      string     `json:"uid"`
 	TimeZone string     `json:"timeZone"` // in which days begin: UTC
-	Exits    []string   `json:"exits"`    // columns: exit statuses, and signals that no status tells
+	Exits    []string   `json:"exits"`    // columns: exit statuses, signals that no status tells, and NoExit
 	Days     []SheetDay `json:"days"`     // the last first; those without anything are left out
 	Total    SheetDay   `json:"total"`
 }
@@ -27,7 +27,7 @@ type SheetDay struct {
 	Jobs      int            `json:"jobs"`      // submissions
 	Failed    int            `json:"failed"`    // of these, that have failed, were lost or denied
 	Outputs   int            `json:"outputs"`   // files that those have left which ended well
-	Pending   int            `json:"pending"`   // inputs of slices that were planned on the day and are neither complete nor cancelled
+	Pending   int            `json:"pending"`   // inputs of slices that were planned on the day and are neither complete nor cancelled, of the present epoch of each stage
 	Exits     map[string]int `json:"exits"`     // of submissions whose end is known
 }
 
@@ -55,6 +55,9 @@ func NewSheet(uid string, days map[string]SheetDay) CampaignSheet {
 	return s
 }
 
+// NoExit stands for the exit of submissions that have failed though the batch system tells neither an exit status but 0 nor a signal.
+const NoExit = "none"
+
 // ExitText is an exit status or, where there is none, the signal.
 func ExitText(exit, signal int) string {
 	if exit == 0 && signal != 0 {
@@ -63,8 +66,11 @@ func ExitText(exit, signal int) string {
 	return strconv.Itoa(exit)
 }
 
-// exitPlace sorts exit statuses by number, signals after them.
+// exitPlace sorts exit statuses by number, signals after them, NoExit last.
 func exitPlace(exit string) int {
+	if exit == NoExit {
+		return 1 << 20
+	}
 	number, signal := strings.CutPrefix(exit, "signal ")
 	n, _ := strconv.Atoi(number) // it was made of one
 	if signal {
@@ -77,6 +83,8 @@ func exitPlace(exit string) int {
 func (CampaignSheet) Meaning(exit string) string {
 	n := exitPlace(exit)
 	switch {
+	case exit == NoExit:
+		return "they failed without an exit status but 0 and without a signal, as at a limit of time, or without the mark of their end"
 	case n == 0:
 		return "it ended well"
 	case n >= 1<<16:

@@ -3,7 +3,7 @@
 ALTER TABLE passes ADD COLUMN stages TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE passes ADD COLUMN did TEXT NOT NULL DEFAULT '';
 ALTER TABLE passes ADD COLUMN news BIGINT NOT NULL DEFAULT 1;
-UPDATE passes SET news = 0 WHERE outcome = 'unchanged';
+UPDATE passes SET news = 0 WHERE outcome = 'unchanged' AND id > (SELECT MIN(id) FROM passes);
 CREATE INDEX passes_news ON passes (news, id);
 
 -- The plans of passes that are news, and what those found and were held by (JSON), by the number of the pass.
