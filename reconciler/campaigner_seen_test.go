@@ -170,7 +170,7 @@ func TestACampaignIsNotCountedAtEachLook(t *testing.T) {
 	if err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.AddSlices(t.Context(), []ledger.Slice{more}) }); err != nil {
 		t.Fatal(err)
 	}
-	s.told.say("orbit/1", []string{"held: beam time"}, plan.CampaignPlan{Whys: map[string]string{"reco": "it waits"}}, nil)
+	s.told.say("orbit/1", []string{"held: beam time"}, plan.CampaignPlan{Whys: map[string]string{"reco": "it waits"}, Stages: []plan.StageNow{{StageRecord: plan.StageRecord{Stage: "reco", Epoch: 1, State: "open"}}}}, nil)
 	list, now := look()
 	for _, line := range []report.CampaignLine{list, now} {
 		if line.Tally() != "9 complete, 1 failed" || len(line.Why) != 1 || line.Stages[0].Why != "it waits" {
@@ -178,8 +178,8 @@ func TestACampaignIsNotCountedAtEachLook(t *testing.T) {
 		}
 	}
 	s.told.say("orbit/1", nil, plan.CampaignPlan{}, nil)
-	if list, _ = look(); len(list.Why) != 0 || list.Stages[0].Why != "" {
-		t.Errorf("what the service had said is remembered: %q, %q", list.Why, list.Stages[0].Why)
+	if list, _ = look(); len(list.Why) != 0 || list.Stages[0].Why != "" || list.Stages[0].State != "waiting" {
+		t.Errorf("what the service had said is remembered: %q, %q, %s", list.Why, list.Stages[0].Why, list.Stages[0].State)
 	}
 	s.seen.all = nil
 	if list, now = look(); list.Tally() != now.Tally() || list.Tally() == "9 complete, 1 failed" {
