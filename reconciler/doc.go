@@ -59,6 +59,10 @@
 // Beside passes, reading only: verify.go compares what is served with a commit, explain.go says where a path comes from,
 // history.go what each generation changed. release.go brings what a build has left into the site itself.
 //
+// What people look at in a browser are the same values as commands print: fleet.go, fec_seen.go, software.go, passes.go, campaigner_seen.go,
+// restarter_waves.go, prerequisite_page.go and pilot_see.go work them out, room report says what they are, serve/page*.go shows them. pass_keeper.go keeps
+// what passes did, beside them.
+//
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //
 //   - Ground: artifact (names bytes), durable (writes that survive), store (objects by digest), memo (what was worked out
