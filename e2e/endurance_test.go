@@ -212,12 +212,13 @@ func TestServiceLastsForMonths(t *testing.T) {
 			settled = f.weigh()
 		}
 	}
-	last := f.weigh()
+	var last weight
+	eventually(t, "descriptors and goroutines are as few as before: they do not pile up", func() bool { // some are at work now and then
+		last = f.weigh()
+		return last.descriptors <= settled.descriptors+16 && last.goroutines <= settled.goroutines+16
+	})
 	t.Logf("settled %+v, last %+v", settled, last)
 	const some = 1 << 20
-	if last.descriptors > settled.descriptors+16 || last.goroutines > settled.goroutines+16 {
-		t.Error("descriptors or goroutines pile up")
-	}
 	if last.memory > settled.memory*3/2+16*some {
 		t.Error("memory piles up")
 	}
