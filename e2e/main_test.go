@@ -260,8 +260,13 @@ func (w world) start(more ...string) *service {
 	return &service{w.t, cmd, address, f}
 }
 
+// end sends the service a signal and waits until it has ended. It has said something before it is asked to end: a process that
+// has hardly begun does not know yet that this is a request.
 func (p *service) end(signal os.Signal) error {
 	p.t.Helper()
+	if signal == syscall.SIGTERM {
+		eventually(p.t, "the service has begun", func() bool { return p.log() != "" })
+	}
 	if p.t.Failed() {
 		signal = syscall.SIGQUIT // it says where it is
 	}
