@@ -41,21 +41,28 @@ func (r *Reconciler) AllSoftware(ctx context.Context) (report.AllSoftware, error
 	return out, nil
 }
 
-// Software is one software with its archives and its FECs. It only reads.
+// Software is one software with its archives and its FECs: without a name the first, and nothing but what is known of the site if there is none.
+// It only reads.
 func (r *Reconciler) Software(ctx context.Context, name string) (report.Software, error) {
 	x, err := r.seeSoftware(ctx)
 	if err != nil {
 		return report.Software{}, err
 	}
 	defer x.root.Close() // only read
-	if !slices.Contains(x.names(), name) {
-		if near := desired.Suggest(name, x.names()); near != "" {
+	names := x.names()
+	switch {
+	case name != "" && !slices.Contains(names, name):
+		if near := desired.Suggest(name, names); near != "" {
 			return report.Software{}, fmt.Errorf("%w %s: did you mean %s?", ErrNoSoftware, name, near)
 		}
 		return report.Software{}, fmt.Errorf("%w %s", ErrNoSoftware, name)
+	case name == "" && len(names) == 0:
+		return report.Software{SoftwareSeen: x.head}, nil
+	case name == "":
+		name = names[0]
 	}
 	fecs := x.fecsOf(ctx, name)
-	out := report.Software{SoftwareSeen: x.head, SoftwareLine: x.line(name), Names: x.names(), Of: len(fecs), FECs: fecs}
+	out := report.Software{SoftwareSeen: x.head, SoftwareLine: x.line(name), Names: names, Of: len(fecs), FECs: fecs}
 	archives, err := archivesOf(x.root, x.have.Index, name)
 	for i := range out.Versions {
 		v := &out.Versions[i]

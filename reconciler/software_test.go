@@ -167,6 +167,9 @@ func TestBillOfAReleaseThatIsPublished(t *testing.T) {
 // TestSoftwareOfASiteThatHasPublishedNothing shows what is wanted.
 func TestSoftwareOfASiteThatHasPublishedNothing(t *testing.T) {
 	f := newFollower(t)
-	_, of := f.software()
+	one, of := f.software()
+	if first, err := f.Software(t.Context(), ""); err != nil || first.Name != one.Name || len(first.FECs) != len(one.FECs) {
+		t.Errorf("the first is %s: %v", first.Name, err)
+	}
 	counts(t, of["1.0.0"], 1, 0, 0, "comes with the next pass: named by fecs.kgp2cu01")
 }

@@ -232,7 +232,10 @@ func (c MatrixCell) Empty() bool { return c == MatrixCell{} }
 
 // Matrix is likewise of all FECs that a software has.
 func (s Software) Matrix() SoftwareMatrix {
-	m := SoftwareMatrix{Versions: []string{}}
+	m := SoftwareMatrix{Versions: []string{}, Rows: []MatrixRow{}}
+	if s.Name == "" { // there is none
+		return m
+	}
 	at := map[string]int{}
 	for _, v := range s.Versions {
 		if v.Wanted+v.Published+v.Running > 0 {

@@ -50,7 +50,7 @@ type SeenSite struct {
 
 	Campaigns   SeenCampaigns // nil: the site carries none out
 	AllSoftware func(context.Context) (report.AllSoftware, error)
-	Software    func(ctx context.Context, name string) (report.Software, error)              // likewise
+	Software    func(ctx context.Context, name string) (report.Software, error)              // likewise; an empty name: the first, if there is one
 	Bill        func(ctx context.Context, software, version, archive string) ([]byte, error) // likewise; an empty archive: the first
 	Pilots      func(context.Context) (report.Pilots, error)
 

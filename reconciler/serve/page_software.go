@@ -85,38 +85,22 @@ func softwarePage(r *http.Request, s *SeenSite) (shown, error) {
 	return shown{"software_one", all.Name, oneShown{only, filter, all.Groups(), report.Stages, leafOf(only.FECs, r.URL.Query(), shownRows), s.Forge}, only}, nil
 }
 
-// matrixShown is what the page of a matrix shows: of the software that is asked for or, without one, of the first.
+// matrixShown is what the page of a matrix shows.
 type matrixShown struct {
-	Name     string
-	Seen     report.SoftwareSeen
-	Names    []string
-	Versions []string
-	Rows     leaf[report.MatrixRow]
+	report.Software
+	Columns []string // versions
+	Rows    leaf[report.MatrixRow]
 }
 
+// matrixPage is of the software that is asked for or, without one, of the first.
 func matrixPage(r *http.Request, s *SeenSite) (shown, error) {
-	x := matrixShown{Name: r.URL.Query().Get("software")}
-	if x.Name == "" {
-		all, err := s.AllSoftware(r.Context())
-		if err != nil {
-			return shown{}, err
-		}
-		x.Seen = all.SoftwareSeen
-		if len(all.Software) > 0 {
-			x.Name = all.Software[0].Name
-		}
+	q := r.URL.Query()
+	one, err := s.Software(r.Context(), q.Get("software"))
+	if err != nil {
+		return shown{}, err
 	}
-	m := report.SoftwareMatrix{Versions: []string{}, Rows: []report.MatrixRow{}}
-	if x.Name != "" {
-		one, err := s.Software(r.Context(), x.Name)
-		if err != nil {
-			return shown{}, err
-		}
-		m = one.Matrix()
-		x.Seen, x.Names, x.Versions = one.SoftwareSeen, one.Names, m.Versions
-	}
-	x.Rows = leafOf(m.Rows, r.URL.Query(), shownRows)
-	return shown{"matrix", "matrix", x, m}, nil
+	m := one.Matrix()
+	return shown{"matrix", "matrix", matrixShown{one, m.Versions, leafOf(m.Rows, q, shownRows)}, m}, nil
 }
 
 // versionShown is what the page of a version shows: its archives, and what is in one of them.

@@ -96,7 +96,7 @@ func softwareFixture(kind siteKind, seen *serve.SeenSite) []string {
 		return all.Only("", ""), nil
 	}
 	seen.Software = func(_ context.Context, name string) (report.Software, error) {
-		if name != "bpm" || n == 0 {
+		if name != "" && (name != "bpm" || n == 0) {
 			return report.Software{}, serve.ErrNotThere
 		}
 		return one, nil
@@ -180,9 +180,15 @@ func TestSoftwarePages(t *testing.T) {
 	if resp, text := look(t, "GET", s.URL+"/ring/software/bpm/1.1.0/sbom", "Accept", "text/html"); resp.Header.Get("Content-Type") != "application/json" || text != billText {
 		t.Errorf("%v: %s", resp.Header, text)
 	}
-	var m report.SoftwareMatrix
-	if _, text := look(t, "GET", s.URL+"/ring/matrix?software=bpm", "Accept", "application/json"); json.Unmarshal([]byte(text), &m) != nil || len(m.Rows) != 42 {
-		t.Errorf("%s", text)
+	for _, asked := range []string{"", "?software=bpm"} {
+		var m report.SoftwareMatrix
+		if _, text := look(t, "GET", s.URL+"/ring/matrix"+asked, "Accept", "application/json"); json.Unmarshal([]byte(text), &m) != nil || len(m.Rows) != 42 {
+			t.Errorf("%s", text)
+		}
+	}
+	seen, _ = seenOf(siteEmpty)
+	if _, text := look(t, "GET", looking(t, seen, nil).URL+"/ring/matrix", "Accept", "application/json"); strings.Join(strings.Fields(text), "") != `{"versions":[],"rows":[]}` {
+		t.Errorf("without software: %s", text)
 	}
 }
 
