@@ -5,6 +5,7 @@ import (
 	"html"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -75,4 +76,14 @@ func TestACommentLeadsToThePageOfItsPlan(t *testing.T) {
 	if page := look(t, "http://"+h.pages+"/acc/passes/"+h.head()); !strings.Contains(page, "commit <code>"+h.head()) {
 		t.Errorf("the pass of the commit:\n%s", page)
 	}
+
+	// The comment stays for ever: its link outlives the service.
+	if err := h.service.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	h.service = serveFile(t, h.file)
+	eventually(t, "the closed pull request can still be read", func() bool {
+		code, page := text(link[1])
+		return code == 200 && strings.Contains(page, "It is closed.") && strings.Contains(html.UnescapeString(page), "bpm-fesa 3.0.2 → 3.1.0")
+	})
 }

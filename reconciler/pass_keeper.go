@@ -64,9 +64,7 @@ func (k *PassKeeper) Keep(ctx context.Context, done Done) {
 	}
 	told, err := json.Marshal(toldOf(done))
 	if err == nil && len(told) > maxTold {
-		short := report.PassTold{Commit: done.Report.Commit, Plan: &plan.View{Commit: done.Report.Commit, Site: done.Report.Plan.Site, Summary: done.Report.Plan.Summary(),
-			Left: map[string]int{"lists": 1}}}
-		told, err = json.Marshal(short)
+		told, err = json.Marshal(report.PassTold{Commit: done.Report.Commit, Plan: short(done.Report.Plan.View())})
 	}
 	if err != nil {
 		return // nothing of it cannot be written as JSON
@@ -82,6 +80,11 @@ const (
 	maxTold     = 1 << 20 // bytes
 	maxToldList = 200     // problems, holds and repairs, of each
 )
+
+// short is a plan of which there would be too much.
+func short(v plan.View) *plan.View {
+	return &plan.View{Commit: v.Commit, Site: v.Site, Summary: v.Summary, Left: map[string]int{"lists": 1}}
+}
 
 func toldOf(done Done) report.PassTold {
 	rep := done.Report

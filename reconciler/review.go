@@ -35,7 +35,7 @@ type Reviewer struct {
 	Site      string      // name, which tells checks of several sites in one repository apart
 	Forge     forge.Forge
 	Proposals *repo.Proposals
-	Enter     *Records      // where checks are entered
+	Enter     *Records      // where checks are entered, and what people may look at
 	Forks     bool          // look at what other repositories propose too
 	Poll      time.Duration // how often pull requests are listed, besides being told of them
 	Link      string        // address of the service, for the page of each plan; may be empty
@@ -52,7 +52,6 @@ type Reviewer struct {
 	mu     sync.Mutex
 	groups map[string]time.Time // commits of merge groups that are to be checked, and when they came
 	pages  map[int]string       // the last plan of each pull request, as text
-	shown  []report.Proposal    // what people may look at: open ones, and the last that were closed; by when they were planned
 
 	reviewed map[int]reviewed // by pull request
 	told     trouble
@@ -188,7 +187,7 @@ func (v *Reviewer) all(ctx context.Context) error {
 		return err
 	}
 	failed := v.close(ctx, pulls)
-	v.closeShown(pulls)
+	v.closeShown(ctx, pulls)
 	for _, pull := range pulls[:min(len(pulls), maxPulls)] {
 		if err := v.pull(ctx, base.ID, given, pull); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("pull request %d: %w", pull.Number, err))
@@ -282,7 +281,7 @@ func (v *Reviewer) pull(ctx context.Context, base, given string, pull forge.Pull
 	v.pages[pull.Number] = o.page
 	v.mu.Unlock()
 	o.seen.Title, o.seen.Author, o.seen.Address = pull.Title, pull.Author, pull.URL
-	v.show(o.seen)
+	v.show(ctx, o.seen)
 	if said := o.digest(); said != was.said {
 		if err := v.say(ctx, pull, o); err != nil {
 			return err
@@ -350,7 +349,7 @@ func (v *Reviewer) queued(ctx context.Context, base string) (failed error) {
 	v.mu.Unlock()
 	for commit, came := range groups {
 		o, err := v.judge(ctx, 0, repo.Proposal{Head: commit, Base: base})
-		v.show(o.seen)
+		v.show(ctx, o.seen)
 		if err == nil {
 			err = v.Forge.Check(ctx, commit, v.checkOf(0, o))
 		}

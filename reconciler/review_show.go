@@ -1,18 +1,18 @@
 package reconciler
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/forge"
+	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
-
-// maxClosed is how many pull requests that are closed, and commits of merge queues, may still be looked at.
-const maxClosed = 50
 
 // seen is what every outcome shows to people.
 func (v *Reviewer) seen(pr repo.Proposal, o outcome) report.Proposal {
@@ -25,70 +25,99 @@ func find(p *report.Proposal, from *repo.Repo, problems desired.Problems) {
 	p.Problems, p.Left = excerpts(from, p.Commit, problems[:n]), len(problems)-n
 }
 
-// show lets people look at an outcome, in place of the one before it.
-func (v *Reviewer) show(p report.Proposal) {
-	if v.Changed != nil {
-		defer v.Changed()
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.shown = append(slices.DeleteFunc(v.shown, func(x report.Proposal) bool {
-		return x.Number == p.Number && (p.Number > 0 || x.Head == p.Head)
-	}), p)
-	v.tidy()
-}
-
-// closeShown marks those that are open no more. What they would have done can be read for a while.
-func (v *Reviewer) closeShown(open []forge.Pull) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for i, p := range v.shown {
-		v.shown[i].Closed = p.Number > 0 && !slices.ContainsFunc(open, func(o forge.Pull) bool { return o.Number == p.Number })
-	}
-	v.tidy()
-}
-
-// tidy drops the oldest that nobody waits for any more.
-func (v *Reviewer) tidy() {
-	over := -maxClosed
-	for _, p := range v.shown {
-		if p.Closed || p.Number == 0 {
-			over++
+// show lets people look at an outcome, in place of the one before it. It is kept in the ledger: a comment links to it for longer than a service runs.
+func (v *Reviewer) show(ctx context.Context, p report.Proposal) {
+	told, err := json.Marshal(p)
+	if err == nil && len(told) > maxTold {
+		p.Left, p.Problems, p.Holds = p.Left+len(p.Problems), nil, nil
+		if p.Plan != nil {
+			p.Plan = short(*p.Plan)
 		}
+		told, err = json.Marshal(p)
 	}
-	v.shown = slices.DeleteFunc(v.shown, func(p report.Proposal) bool {
-		if over <= 0 || !p.Closed && p.Number > 0 {
-			return false
-		}
-		over--
-		return true
+	if err != nil {
+		return // nothing of it cannot be written as JSON
+	}
+	p.Plan, p.Problems, p.Holds = nil, nil, nil
+	line, _ := json.Marshal(p) // as before
+	v.Enter.Try(ctx, func(l *ledger.Ledger) error {
+		return l.PutProposal(ctx, ledger.Proposal{Number: p.Number, Head: p.Head, Merged: p.Commit, Planned: p.Planned, Line: line, Told: told})
 	})
+	v.changed()
+}
+
+// closeShown marks those that are open no more. What they would have done can still be read.
+func (v *Reviewer) closeShown(ctx context.Context, open []forge.Pull) {
+	closed := false
+	v.Enter.Try(ctx, func(l *ledger.Ledger) error {
+		were, err := l.OpenProposals(ctx)
+		for _, number := range were {
+			if err == nil && !slices.ContainsFunc(open, func(o forge.Pull) bool { return o.Number == number }) {
+				closed, err = true, l.CloseProposal(ctx, number)
+			}
+		}
+		return err
+	})
+	if closed {
+		v.changed()
+	}
+}
+
+func (v *Reviewer) changed() {
+	if v.Changed != nil {
+		v.Changed()
+	}
 }
 
 // Shown are the pull requests that were looked at, the last one first, without what each would do.
-func (v *Reviewer) Shown() []report.Proposal {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	out := slices.Clone(v.shown)
-	slices.Reverse(out)
-	for i := range out {
-		out[i].Plan, out[i].Problems, out[i].Holds = nil, nil, nil
-	}
-	return out
+func (v *Reviewer) Shown(ctx context.Context) (report.Proposals, error) {
+	out := report.Proposals{Forge: true, Proposals: []report.Proposal{}}
+	err := v.kept(ctx, func(l *ledger.Ledger) error {
+		all, err := l.Proposals(ctx)
+		for _, kept := range all {
+			p, wrong := proposalOf(kept, kept.Line)
+			out.Proposals, err = append(out.Proposals, p), errors.Join(err, wrong)
+		}
+		return err
+	})
+	return out, err
 }
+
+// ErrNoProposal says that nothing is known of such a pull request, or nothing any more.
+var ErrNoProposal = errors.New("no such pull request")
 
 // ShownOf is what was found last of a pull request: by its number, or by the commit that it proposes or that its merge gives, of which twelve
 // digits are enough.
-func (v *Reviewer) ShownOf(which string) (report.Proposal, bool) {
-	number, err := strconv.Atoi(which)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, p := range slices.Backward(v.shown) {
-		byNumber := err == nil && number > 0 && p.Number == number
-		byCommit := len(which) >= 12 && (strings.HasPrefix(p.Head, which) || strings.HasPrefix(p.Commit, which))
-		if byNumber || byCommit {
-			return p, true
+func (v *Reviewer) ShownOf(ctx context.Context, which string) (p report.Proposal, err error) {
+	there := false
+	err = v.kept(ctx, func(l *ledger.Ledger) error {
+		kept, ok, err := l.ProposalOf(ctx, which)
+		if ok {
+			there = true
+			p, err = proposalOf(kept, kept.Told)
 		}
+		return err
+	})
+	if err == nil && !there {
+		err = fmt.Errorf("%w %s", ErrNoProposal, which)
 	}
-	return report.Proposal{}, false
+	return p, err
+}
+
+// kept reads the ledger; that there is none yet is no error.
+func (v *Reviewer) kept(ctx context.Context, do func(*ledger.Ledger) error) error {
+	if err := v.Enter.Use(ctx, do); !errors.Is(err, ledger.ErrNone) {
+		return err
+	}
+	return nil
+}
+
+func proposalOf(kept ledger.Proposal, told []byte) (p report.Proposal, err error) {
+	if err := json.Unmarshal(told, &p); err != nil {
+		return p, fmt.Errorf("read proposal %.12s: %w", kept.Head, err)
+	}
+	if p.Closed = kept.Closed; p.Closed {
+		p.Preview = nil // it has gone
+	}
+	return p, nil
 }

@@ -172,7 +172,7 @@ func TestAReviewThatPanicsEndsNothing(t *testing.T) {
 	}
 }
 
-// TestWhatAReviewFindsCanBeLookedAt: a plan, then problems in their lines, by number and by commit; and once it is closed.
+// TestWhatAReviewFindsCanBeLookedAt: problems in their lines, by number and by commit; and once it is closed, by another service.
 func TestWhatAReviewFindsCanBeLookedAt(t *testing.T) {
 	f := newFollower(t)
 	f.pass()
@@ -181,19 +181,30 @@ func TestWhatAReviewFindsCanBeLookedAt(t *testing.T) {
 	v := f.reviewing(hub)
 	for !strings.HasPrefix(<-hub.said, "failure") {
 	}
-	p, ok := v.ShownOf("1")
-	if !ok || p.Head != commit || p.Base != base || p.State != "failure" || p.Title != "newer" || p.Plan != nil || p.Closed || len(p.Problems) == 0 {
-		t.Fatalf("%+v", p)
+	p, err := v.ShownOf(t.Context(), "1")
+	if err != nil || p.Head != commit || p.Base != base || p.State != "failure" || p.Title != "newer" || p.Plan != nil || p.Closed || len(p.Problems) == 0 {
+		t.Fatalf("%+v, %v", p, err)
 	}
 	if i := slices.IndexFunc(p.Problems[0].Source, func(l report.SourceLine) bool { return l.Here }); i < 0 || !strings.Contains(p.Problems[0].Source[i].Text, "9.9.9") {
 		t.Errorf("lines of the problem: %+v", p.Problems[0])
 	}
 	for which, want := range map[string]bool{commit: true, commit[:12]: true, commit[:11]: false, "2": false, "0": false, "": false} {
-		if _, ok := v.ShownOf(which); ok != want {
-			t.Errorf("plan %q: %v", which, ok)
+		if _, err := v.ShownOf(t.Context(), which); (err == nil) != want || !want && !errors.Is(err, reconciler.ErrNoProposal) {
+			t.Errorf("plan %q: %v", which, err)
 		}
 	}
-	if all := v.Shown(); len(all) != 1 || all[0].Number != 1 || all[0].Problems != nil {
-		t.Errorf("%+v", all)
+	if all, err := v.Shown(t.Context()); err != nil || len(all.Proposals) != 1 || all.Proposals[0].Number != 1 || all.Proposals[0].Closed || all.Proposals[0].Problems != nil {
+		t.Errorf("%+v, %v", all, err)
+	}
+
+	again := &told{}
+	v = f.reviewing(again)
+	for opened := 0; opened < 2; v.Wake() { // the first round is over when the second begins
+		if <-again.said == "open" {
+			opened++
+		}
+	}
+	if p, err := v.ShownOf(t.Context(), "1"); err != nil || !p.Closed || len(p.Problems) == 0 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -128,7 +128,7 @@ func (c maskedCampaigns) PostMortemNow(ctx context.Context, campaign, slice stri
 
 // notThere has pages say that there is nothing of a name.
 func notThere(err error) error {
-	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass, reconciler.ErrNoPrerequisite} {
+	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass, reconciler.ErrNoPrerequisite, reconciler.ErrNoProposal} {
 		if errors.Is(err, none) {
 			return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
 		}
@@ -137,17 +137,18 @@ func notThere(err error) error {
 }
 
 // plans are the pull requests that were looked at.
-func (w *watch) plans() report.Proposals {
+func (w *watch) plans(ctx context.Context) (report.Proposals, error) {
 	if w.reviewer == nil {
-		return report.Proposals{Proposals: []report.Proposal{}}
+		return report.Proposals{Proposals: []report.Proposal{}}, nil
 	}
-	return report.Proposals{Forge: true, Proposals: w.reviewer.Shown()}
+	return w.reviewer.Shown(ctx)
 }
 
 // planOf is what the merge of one would do.
-func (w *watch) planOf(which string) (report.Proposal, bool) {
+func (w *watch) planOf(ctx context.Context, which string) (report.Proposal, error) {
 	if w.reviewer == nil {
-		return report.Proposal{}, false
+		return report.Proposal{}, serve.ErrNotThere
 	}
-	return w.reviewer.ShownOf(which)
+	p, err := w.reviewer.ShownOf(ctx, which)
+	return p, notThere(err)
 }

@@ -69,27 +69,30 @@ func (l *Ledger) timed(ctx context.Context, which string, args ...any) ([]TimedP
 // PutPlan remembers what a pass had in mind and found, as JSON.
 func (l *Ledger) PutPlan(ctx context.Context, pass int64, told []byte) error {
 	_, err := l.write(ctx, "record plan", `INSERT INTO pass_plans (pass, told) VALUES (?, ?) ON CONFLICT (pass) DO UPDATE SET told = excluded.told`, pass, string(told))
-	if err == nil {
-		err = l.forgetPlans(ctx)
+	if err != nil {
+		return err
+	}
+	last, over, err := l.surplus(ctx, "SELECT pass, OCTET_LENGTH(told) FROM pass_plans ORDER BY pass DESC", mostPlans, mostPlanBytes)
+	if over {
+		_, err = l.write(ctx, "forget plans", "DELETE FROM pass_plans WHERE pass <= ?", last)
 	}
 	return err
 }
 
-// forgetPlans takes the oldest plans away beyond what is kept; the newest stays.
-func (l *Ledger) forgetPlans(ctx context.Context) error {
-	type size struct{ pass, bytes int64 }
-	kept, err := read(ctx, l, "read plans", func(scan func(...any) error) (s size, err error) {
-		err = scan(&s.pass, &s.bytes)
+// surplus is the first row that is more than what is kept, of those that a query gives with their bytes, newest first; the newest is never; false for none.
+func (l *Ledger) surplus(ctx context.Context, query string, most int, mostBytes int64) (key int64, over bool, err error) {
+	type size struct{ key, bytes int64 }
+	kept, err := read(ctx, l, "read what is kept", func(scan func(...any) error) (s size, err error) {
+		err = scan(&s.key, &s.bytes)
 		return s, err
-	}, "SELECT pass, OCTET_LENGTH(told) FROM pass_plans ORDER BY pass DESC")
+	}, query)
 	var sum int64
 	for i, s := range kept {
-		if sum += s.bytes; i > 0 && (i >= mostPlans || sum > mostPlanBytes) {
-			_, err := l.write(ctx, "forget plans", "DELETE FROM pass_plans WHERE pass <= ?", s.pass)
-			return err
+		if sum += s.bytes; i > 0 && (i >= most || sum > mostBytes) {
+			return s.key, true, nil
 		}
 	}
-	return err
+	return 0, false, err
 }
 
 // PlanOf is what a pass had in mind and found; nil: nothing is known.

@@ -44,8 +44,8 @@ type SeenSite struct {
 	Forge   report.Forge // where its commits can be looked at
 	Passes  func(ctx context.Context, outcome string, page int) (report.Passes, error)
 	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit; ErrNotThere: there is none
-	Plans   func() report.Proposals
-	Plan    func(which string) (report.Proposal, bool) // number of a pull request, or commit
+	Plans   func(context.Context) (report.Proposals, error)
+	Plan    func(ctx context.Context, which string) (report.Proposal, error) // number of a pull request, or commit; ErrNotThere: nothing is known of it
 	Changes *Changes
 
 	Campaigns   SeenCampaigns // nil: the site carries none out

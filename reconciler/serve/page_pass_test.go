@@ -121,13 +121,15 @@ func passFixture(kind siteKind, seen *serve.SeenSite) []string {
 		}
 		return passes[i], nil
 	}
-	seen.Plans = func() report.Proposals { return report.Proposals{Forge: kind != siteEmpty, Proposals: proposals} }
-	seen.Plan = func(which string) (report.Proposal, bool) {
+	seen.Plans = func(context.Context) (report.Proposals, error) {
+		return report.Proposals{Forge: kind != siteEmpty, Proposals: proposals}, nil
+	}
+	seen.Plan = func(_ context.Context, which string) (report.Proposal, error) {
 		i := slices.IndexFunc(proposals, func(p report.Proposal) bool { return p.Number > 0 && fmt.Sprint(p.Number) == which || p.Head == which })
 		if i < 0 {
-			return report.Proposal{}, false
+			return report.Proposal{}, serve.ErrNotThere
 		}
-		return proposals[i], true
+		return proposals[i], nil
 	}
 	paths := []string{"passes", "passes?outcome=invalid", "passes?page=99&outcome=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "plans"}
 	if kind != siteEmpty {
@@ -157,7 +159,8 @@ func TestPassesAreShown(t *testing.T) {
 		{"passes/5", []string{"held by calendar", "freeze.night"}, nil},
 		{"passes/7", []string{"connect to git.example.org", "objects/a", "3 more problems"}, nil},
 		{"passes/" + fmt.Sprintf("%040x", 5), []string{"pass 5 "}, nil},
-		{"plans", []string{"250 were looked at", `href="/ring/plans/250"`, `href="/ring/plans/00000000000000000000000000000000000003ec"`, "(closed)"}, nil},
+		{"plans", []string{"250 were looked at", `href="/ring/plans/250"`, "(closed)", "page 1 of 2"}, nil},
+		{"plans?page=2", []string{"250 were looked at", `href="/ring/plans/00000000000000000000000000000000000003ec"`}, []string{`href="/ring/plans/250"`}},
 		{"plans/1", []string{"what its merge would do", `href="https://fecs.example.org/previews/1/"`, "pomona.preview=1", "blast radius", "held by calendar"}, []string{"javascript:"}},
 		{"plans/2", []string{"site.cue:3:7", "<mark>n</mark>mae:", `class="outcome failure"`, "3 more problems"}, []string{"what its merge would do"}},
 		{"plans/3", []string{"It is closed."}, nil},

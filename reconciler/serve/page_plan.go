@@ -8,9 +8,18 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/report"
 )
 
-func plansPage(_ *http.Request, s *SeenSite) (shown, error) {
-	all := s.Plans()
-	return shown{"plans", "pull requests", all, all}, nil
+// plansShown is what the page of pull requests shows.
+type plansShown struct {
+	Forge bool // pull requests are looked at
+	Rows  leaf[report.Proposal]
+}
+
+func plansPage(r *http.Request, s *SeenSite) (shown, error) {
+	all, err := s.Plans(r.Context())
+	if err != nil {
+		return shown{}, err
+	}
+	return shown{"plans", "pull requests", plansShown{all.Forge, leafOf(all.Proposals, r.URL.Query(), shownRows)}, all}, nil
 }
 
 // proposalShown is what the page of a pull request shows.
@@ -20,9 +29,9 @@ type proposalShown struct {
 }
 
 func planPage(r *http.Request, s *SeenSite) (shown, error) {
-	p, ok := s.Plan(r.PathValue("plan"))
-	if !ok {
-		return shown{}, ErrNotThere
+	p, err := s.Plan(r.Context(), r.PathValue("plan"))
+	if err != nil {
+		return shown{}, err
 	}
 	title := fmt.Sprintf("plan of pull request %d", p.Number)
 	if p.Number == 0 {
