@@ -44,6 +44,8 @@ func (r *Reconciler) askHooks(ctx context.Context, have observed.Root, p plan.Pl
 // missed some is told at once what they changed together. The ledger knows what each was told last; without it, each is told
 // everything once more.
 type AfterHooks struct {
+	idleObserver
+
 	Root    string
 	Hooks   []publish.Hook
 	Records *Records
@@ -54,15 +56,6 @@ type AfterHooks struct {
 	wake []chan struct{}
 	once sync.Once
 }
-
-// Stage implements Observer.
-func (a *AfterHooks) Stage(string, time.Duration) {}
-
-// Looked implements Observer.
-func (a *AfterHooks) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (a *AfterHooks) Fetched(time.Duration, bool, error) {}
 
 // Passed implements Observer: there may be something to tell.
 func (a *AfterHooks) Passed(Done) {

@@ -18,6 +18,14 @@ type Observer interface {
 	Passed(Done) // a pass has ended, and was not interrupted
 }
 
+// idleObserver does nothing with what it is told. Observers embed it, and have only the methods that they mean.
+type idleObserver struct{}
+
+func (idleObserver) Stage(string, time.Duration)               {}
+func (idleObserver) Looked(string, time.Duration, bool, error) {}
+func (idleObserver) Fetched(time.Duration, bool, error)        {}
+func (idleObserver) Passed(Done)                               {}
+
 // Stages of a pass, as observers are told them.
 var Stages = []string{"repair", "validate", "build", "plan", "render", "publish", "prune"}
 
@@ -34,7 +42,10 @@ func (r *Reconciler) stage(name string) (ended func()) {
 }
 
 // stages observe how long the stages of one pass take, those of one name together.
-type stages struct{ all []observed.Stage }
+type stages struct {
+	idleObserver
+	all []observed.Stage
+}
 
 // Stage implements Observer.
 func (s *stages) Stage(name string, elapsed time.Duration) {
@@ -44,15 +55,6 @@ func (s *stages) Stage(name string, elapsed time.Duration) {
 	}
 	s.all[i].Took += elapsed
 }
-
-// Looked implements Observer.
-func (s *stages) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (s *stages) Fetched(time.Duration, bool, error) {}
-
-// Passed implements Observer.
-func (s *stages) Passed(Done) {}
 
 // Pulse tells a loop that works or rests from one that hangs. The zero value rests; nil is never asked.
 type Pulse struct{ last atomic.Pointer[time.Time] }

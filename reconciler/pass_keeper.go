@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
@@ -15,6 +14,8 @@ import (
 // PassKeeper keeps what passes had in mind and found, for whoever looks at them later. It writes beside passes: none waits or fails for it, and what
 // cannot be kept is only not shown.
 type PassKeeper struct {
+	idleObserver
+
 	records *Records
 	told    func() // that something is kept
 	ended   chan Done
@@ -22,17 +23,8 @@ type PassKeeper struct {
 
 // NewPassKeeper keeps passes of a root in its records; told may be nil.
 func NewPassKeeper(records *Records, told func()) *PassKeeper {
-	return &PassKeeper{records, told, make(chan Done, 4)}
+	return &PassKeeper{records: records, told: told, ended: make(chan Done, 4)}
 }
-
-// Stage implements Observer.
-func (k *PassKeeper) Stage(string, time.Duration) {}
-
-// Looked implements Observer.
-func (k *PassKeeper) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (k *PassKeeper) Fetched(time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (k *PassKeeper) Passed(done Done) {

@@ -24,6 +24,7 @@ import (
 // When broadcasts begin — with the first service of a root, or after its ledger was lost — what is so already is entered as past, and
 // nobody is told.
 type PilotTeller struct {
+	idleObserver
 	*Reconciler
 	Ways  PilotWays
 	Probe observe.PilotProbe
@@ -43,15 +44,6 @@ func NewPilotTeller(t *PilotTeller) *PilotTeller {
 	t.Observers = append(t.Observers, t)
 	return t
 }
-
-// Stage implements Observer.
-func (t *PilotTeller) Stage(string, time.Duration) {}
-
-// Looked implements Observer.
-func (t *PilotTeller) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (t *PilotTeller) Fetched(time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (t *PilotTeller) Passed(Done) { t.wake() }

@@ -40,6 +40,7 @@ func recordKeyOf(section, name, record string, says any) recordKey {
 // by whoever the forge says has approved the pull request that brought that commit. What is proven is entered into the ledger, once; then a pass
 // is asked for. It is an Observer: after each pass it looks at what is new.
 type Prover struct {
+	idleObserver
 	*Reconciler
 	Approvers Approvers
 	Kick      func(context.Context) // makes a pass
@@ -89,15 +90,6 @@ func NewProver(p *Prover) *Prover {
 	p.Observers = append(p.Observers, p)
 	return p
 }
-
-// Stage implements Observer.
-func (p *Prover) Stage(string, time.Duration) {}
-
-// Looked implements Observer.
-func (p *Prover) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (p *Prover) Fetched(time.Duration, bool, error) {}
 
 // Passed implements Observer.
 func (p *Prover) Passed(Done) {

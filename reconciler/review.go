@@ -31,6 +31,8 @@ import (
 // it says what the merge would do: in one comment and one check of its head. It looks again when the pull request, the branch
 // or what is published has changed.
 type Reviewer struct {
+	idleObserver
+
 	By        *Reconciler // of the site, with a Loader of its own, and Records that it only reads
 	Site      string      // name, which tells checks of several sites in one repository apart
 	Forge     forge.Forge
@@ -114,16 +116,7 @@ func (v *Reviewer) Page(number int) (string, bool) {
 	return text, ok
 }
 
-// Stage, Looked and Passed implement Observer: after a pass that published, every plan is another one.
-func (v *Reviewer) Stage(string, time.Duration) {}
-
-// Looked implements Observer.
-func (v *Reviewer) Looked(string, time.Duration, bool, error) {}
-
-// Fetched implements Observer.
-func (v *Reviewer) Fetched(time.Duration, bool, error) {}
-
-// Passed implements Observer.
+// Passed implements Observer: after a pass that published, every plan is another one.
 func (v *Reviewer) Passed(done Done) {
 	if done.Report.Plan.Publish != nil || done.Err != nil {
 		v.Wake()

@@ -21,6 +21,7 @@ import (
 // It is an Observer, and keeps nobody waiting: what it has to say stands in a queue of its own, the newest word about a commit
 // alone, which outlives the process. A forge that is slow, away or tired of us hears of it later.
 type Teller struct {
+	idleObserver
 	TellerOptions
 	mu      sync.Mutex
 	words   []word        // oldest first
@@ -75,12 +76,6 @@ func NewTeller(o TellerOptions) *Teller {
 	}
 	return t
 }
-
-// Stage implements Observer.
-func (t *Teller) Stage(string, time.Duration) {}
-
-// Fetched implements Observer.
-func (t *Teller) Fetched(time.Duration, bool, error) {}
 
 // Looked implements Observer: a commit that is new is pending.
 func (t *Teller) Looked(head string, _ time.Duration, moved bool, err error) {
