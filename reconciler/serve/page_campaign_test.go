@@ -182,15 +182,7 @@ func TestPagesOfCampaigns(t *testing.T) {
 		{"campaigns/orbit/slices/reco/1/run-0", 200, []string{"exit status 139: signal 11, SIGSEGV", "cannot open &lt;run.root&gt;", "<circle", `class="kept"`, "service sam", "missing-output", "would select 2 inputs",
 			"1GiB of 1GiB memory (100%)", "retried by ann", "it lasts"}},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
-		if resp.StatusCode != c.status {
-			t.Errorf("%s: status %d, want %d", c.path, resp.StatusCode, c.status)
-		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%.9000s", c.path, word, text)
-			}
-		}
+		text := shown(t, s.URL+"/ring/"+c.path, c.status, c.has, nil)
 		if strings.Contains(text, " style=") || strings.Contains(text, "<style") {
 			t.Errorf("%s has styles of its own, which no browser takes", c.path)
 		}

@@ -96,15 +96,7 @@ func TestPageOfAFEC(t *testing.T) {
 		"?at=1999-01-01":                  {"the oldest release that is kept", "the oldest report that is kept"},
 		"?at=yesterday":                   {"malformed time &#34;yesterday&#34;"},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/fecs/scuxl00001"+path)
-		if resp.StatusCode != 200 {
-			t.Errorf("%s: status %d", path, resp.StatusCode)
-		}
-		for _, word := range want {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%s", path, word, text)
-			}
-		}
+		shown(t, s.URL+"/ring/fecs/scuxl00001"+path, 200, want, nil)
 	}
 	_, text := look(t, "GET", s.URL+"/ring/fecs/scuxl00001?at=2026-11-22T14:24:55&beside=kgp2cu02", "Accept", "application/json")
 	var x report.FECSeen

@@ -166,20 +166,7 @@ func TestPassesAreShown(t *testing.T) {
 		{"plans/3", []string{"It is closed."}, nil},
 		{"plans/00000000000000000000000000000000000003ec", []string{"of a merge queue", "<code>/previews/4/</code>"}, nil},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
-		if resp.StatusCode != 200 {
-			t.Errorf("%s: status %d", c.path, resp.StatusCode)
-		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%.6000s", c.path, word, text)
-			}
-		}
-		for _, word := range c.not {
-			if strings.Contains(text, word) {
-				t.Errorf("%s has %q", c.path, word)
-			}
-		}
+		shown(t, s.URL+"/ring/"+c.path, 200, c.has, c.not)
 	}
 	for _, path := range []string{"passes/0", "passes/5001", "plans/0", "plans/251", "plans/x"} {
 		if resp, _ := look(t, "GET", s.URL+"/ring/"+path); resp.StatusCode != 404 {

@@ -104,20 +104,7 @@ func TestPilotPages(t *testing.T) {
 		{"pilots/cream-011", 200, []string{"pilot cream-011: closed", "2026-12-31"}, []string{"days left"}},
 		{"pilots/none", 404, nil, nil},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
-		if resp.StatusCode != c.status {
-			t.Errorf("%s: status %d, want %d", c.path, resp.StatusCode, c.status)
-		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%s", c.path, word, text)
-			}
-		}
-		for _, word := range c.lacks {
-			if strings.Contains(text, word) {
-				t.Errorf("%s has %q", c.path, word)
-			}
-		}
+		shown(t, s.URL+"/ring/"+c.path, c.status, c.has, c.lacks)
 	}
 	var p report.Pilot
 	if _, text := look(t, "GET", s.URL+"/ring/pilots/cream-006", "Accept", "application/json"); json.Unmarshal([]byte(text), &p) != nil || len(p.Sites) != 5 || p.Name != "cream-006" {
@@ -147,9 +134,7 @@ func TestHowLongAPilotMayGoOn(t *testing.T) {
 		all := pilotsOf(1, 1)
 		all.At, _ = time.Parse(time.RFC3339, now)
 		s := looking(t, &serve.SeenSite{Pilots: func(context.Context) (report.Pilots, error) { return all, nil }}, nil)
-		if _, text := look(t, "GET", s.URL+"/ring/pilots/cream-000"); !strings.Contains(text, "2026-12-31: "+want) {
-			t.Errorf("at %s: want %q\n%s", now, want, text)
-		}
+		shown(t, s.URL+"/ring/pilots/cream-000", 200, []string{"2026-12-31: " + want}, nil)
 	}
 }
 

@@ -80,20 +80,7 @@ func TestPrerequisitesAreShown(t *testing.T) {
 		{"prerequisites/lib001", []string{"lib001 1.14: tested", "Next: review", "word must:", "pomona prerequisites review lib word", `href="/ring/prerequisites/lib000"`, "something else is rendered now", "trial of 1.14 on debian12", "sha256:bbb"}, []string{"javascript:"}},
 		{"prerequisites/lib002", []string{"retired", "it cannot be rendered", "There is none yet."}, []string{"Next:"}},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
-		if resp.StatusCode != 200 {
-			t.Errorf("%s: status %d", c.path, resp.StatusCode)
-		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%.6000s", c.path, word, text)
-			}
-		}
-		for _, word := range c.not {
-			if strings.Contains(text, word) {
-				t.Errorf("%s has %q", c.path, word)
-			}
-		}
+		shown(t, s.URL+"/ring/"+c.path, 200, c.has, c.not)
 	}
 	if resp, _ := look(t, "GET", s.URL+"/ring/prerequisites/none"); resp.StatusCode != 404 {
 		t.Errorf("one that is not there: status %d", resp.StatusCode)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -87,15 +86,7 @@ func TestPagesOfRestarts(t *testing.T) {
 		"/" + id:                       {"wave 2 of group group-0", "7 run, 1 failed, 2 are under way", "42s", "119 to 120", "page 1 of 10"},
 		"/" + id + "?state=failed":     {"page 1 of 4", `href="?page=2&amp;state=failed"`},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/restarts"+path)
-		if resp.StatusCode != 200 {
-			t.Errorf("%s: status %d", path, resp.StatusCode)
-		}
-		for _, word := range want {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%.6000s", path, word, text)
-			}
-		}
+		shown(t, s.URL+"/ring/restarts"+path, 200, want, nil)
 	}
 	if resp, _ := look(t, "GET", s.URL+"/ring/restarts/17"); resp.StatusCode != 404 {
 		t.Errorf("a wave that is not there: status %d", resp.StatusCode)
@@ -106,7 +97,5 @@ func TestPagesOfRestarts(t *testing.T) {
 		t.Errorf("%v: %.2000s", err, text)
 	}
 	seen, _ = seenOf(siteEmpty)
-	if _, text := look(t, "GET", looking(t, seen, nil).URL+"/ring/restarts"); !strings.Contains(text, "restarts no FECs") {
-		t.Errorf("%s", text)
-	}
+	shown(t, looking(t, seen, nil).URL+"/ring/restarts", 200, []string{"restarts no FECs"}, nil)
 }

@@ -162,20 +162,7 @@ func TestSoftwarePages(t *testing.T) {
 		{"matrix", 200, []string{"bpm by group"}, nil},
 		{"matrix?software=none", 404, nil, nil},
 	} {
-		resp, text := look(t, "GET", s.URL+"/ring/"+c.path)
-		if resp.StatusCode != c.status {
-			t.Errorf("%s: status %d, want %d", c.path, resp.StatusCode, c.status)
-		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%s", c.path, word, text)
-			}
-		}
-		for _, word := range c.lacks {
-			if strings.Contains(text, word) {
-				t.Errorf("%s has %q", c.path, word)
-			}
-		}
+		shown(t, s.URL+"/ring/"+c.path, c.status, c.has, c.lacks)
 	}
 	if resp, text := look(t, "GET", s.URL+"/ring/software/bpm/1.1.0/sbom", "Accept", "text/html"); resp.Header.Get("Content-Type") != "application/json" || text != billText {
 		t.Errorf("%v: %s", resp.Header, text)

@@ -75,6 +75,31 @@ func look(t testing.TB, method, url string, header ...string) (*http.Response, s
 	return resp, string(b)
 }
 
+// shown is a page as it is answered with a status, which has some words and lacks others.
+func shown(t *testing.T, url string, status int, has, lacks []string) (text string) {
+	t.Helper()
+	resp, text := look(t, "GET", url)
+	if resp.StatusCode != status {
+		t.Errorf("%s: status %d, want %d", url, resp.StatusCode, status)
+	}
+	says(t, url, text, has, lacks)
+	return text
+}
+
+func says(t *testing.T, page, text string, has, lacks []string) {
+	t.Helper()
+	for _, word := range has {
+		if !strings.Contains(text, word) {
+			t.Errorf("%s has no %q:\n%.9000s", page, word, text)
+		}
+	}
+	for _, word := range lacks {
+		if strings.Contains(text, word) {
+			t.Errorf("%s has %q", page, word)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	seen, _ := seenOf(siteSmall)
 	s := looking(t, seen, nil)
@@ -105,11 +130,7 @@ func TestPages(t *testing.T) {
 		if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
 			t.Errorf("%s: policy %q", c.path, policy)
 		}
-		for _, word := range c.has {
-			if !strings.Contains(text, word) {
-				t.Errorf("%s has no %q:\n%s", c.path, word, text)
-			}
-		}
+		says(t, c.path, text, c.has, nil)
 	}
 }
 
