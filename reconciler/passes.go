@@ -155,6 +155,7 @@ func (r *Reconciler) PassOf(ctx context.Context, which string) (report.Pass, err
 	return p, nil
 }
 
+// numberOf is a number as numbers are printed: 05 and +5 are no further names of what 5 names.
 func numberOf(s string) (n int64, ok bool) {
 	_, err := fmt.Sscanf(s, "%d", &n)
 	return n, err == nil && n > 0 && fmt.Sprint(n) == s
