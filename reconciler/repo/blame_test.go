@@ -68,22 +68,22 @@ func history(t *testing.T, seed uint64, commits int) string {
 	return dir
 }
 
+// changesAt are the changes up to a revision, and what that names.
+func changesAt(t *testing.T, dir, rev string) (*repo.Changes, repo.Commit) {
+	t.Helper()
+	r, c := opened(t, dir, rev)
+	changes, err := r.Changes(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changes, c
+}
+
 // TestChangesAgreeWithGit compares with git log and git blame.
 func TestChangesAgreeWithGit(t *testing.T) {
 	for seed := range uint64(4) {
 		dir := history(t, seed, 12)
-		r, err := repo.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, err := r.Resolve("HEAD")
-		if err != nil {
-			t.Fatal(err)
-		}
-		changes, err := r.Changes(head)
-		if err != nil {
-			t.Fatal(err)
-		}
+		changes, _ := changesAt(t, dir, "HEAD")
 		for _, name := range []string{"fecs/a.cue", "fecs", "payload/x/bin", "payload", "payload/x/"} {
 			want := git(t, dir, "log", "-1", "--format=%H", "--", name)
 			if got, err := changes.Path(t.Context(), name); err != nil || got.ID != want {
@@ -115,18 +115,7 @@ func TestChangesOfAShallowClone(t *testing.T) {
 	dir := history(t, 9, 5)
 	shallow := filepath.Join(t.TempDir(), "shallow")
 	git(t, dir, "clone", "-q", "--depth", "1", "file://"+dir, shallow)
-	r, err := repo.Open(shallow)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes, err := r.Changes(head)
-	if err != nil {
-		t.Fatal(err)
-	}
+	changes, head := changesAt(t, shallow, "HEAD")
 	// The oldest commit that is there counts.
 	if got, err := changes.Path(t.Context(), "payload"); err != nil || got.ID != head.ID {
 		t.Errorf("%+v, %v", got, err)
@@ -135,18 +124,7 @@ func TestChangesOfAShallowClone(t *testing.T) {
 
 func TestChangesSayWhatIsNotThere(t *testing.T) {
 	dir := history(t, 9, 1)
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes, err := r.Changes(head)
-	if err != nil {
-		t.Fatal(err)
-	}
+	changes, _ := changesAt(t, dir, "HEAD")
 	for _, name := range []string{"nowhere", "fecs/nowhere", "fecs/a.cue/below", "../a", "/etc"} {
 		if got, err := changes.Path(t.Context(), name); err == nil {
 			t.Errorf("%s was changed by %+v", name, got)

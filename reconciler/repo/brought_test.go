@@ -23,18 +23,7 @@ func TestWhatBroughtACommit(t *testing.T) {
 	git(t, dir, "merge", "-q", "--no-ff", "-m", "Merge pull request #7 from lab/a", "a")
 	git(t, dir, "merge", "-q", "--no-ff", "-m", "Merge pull request #8 from lab/b", "b")
 	direct := commit("raise the version (#9)")
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := r.Changes(head)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := changesAt(t, dir, "HEAD")
 	got, err := c.Brought(t.Context(), []string{first, a, b, direct, "1111111111111111111111111111111111111111"})
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // version is a commit of a history that a test makes up, with all its files.
@@ -137,18 +135,7 @@ func TestSayingsAreThoseOfEachFile(t *testing.T) {
 			history = append(history, v)
 		}
 		dir := imported(t, history)
-		rep, err := repo.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, err := rep.Resolve("main")
-		if err != nil {
-			t.Fatal(err)
-		}
-		changes, err := rep.Changes(head)
-		if err != nil {
-			t.Fatal(err)
-		}
+		changes, _ := changesAt(t, dir, "main")
 		got, err := changes.Sayings(t.Context(), lists)
 		if err != nil {
 			t.Fatal(err)
@@ -188,14 +175,7 @@ func BenchmarkSayings(b *testing.B) {
 		}
 		history = append(history, v)
 	}
-	rep, err := repo.Open(imported(b, history))
-	if err != nil {
-		b.Fatal(err)
-	}
-	head, err := rep.Resolve("main")
-	if err != nil {
-		b.Fatal(err)
-	}
+	rep, head := opened(b, imported(b, history), "main")
 	for b.Loop() {
 		changes, err := rep.Changes(head)
 		if err != nil {

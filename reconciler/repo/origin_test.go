@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
 // TestSayingsAreOfCommitsThatChangedWhatSpeaksOfARecord: written, moved, beside another of that name, removed in one place, brought by a merge.
@@ -46,18 +44,7 @@ func TestSayingsAreOfCommitsThatChangedWhatSpeaksOfARecord(t *testing.T) {
 	commit("8: r-2 is removed")
 	git(t, dir, "rm", "-q", "b/c.cue")
 	commit("9: r-10 is removed, and r-1 is left elsewhere")
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes, err := r.Changes(head)
-	if err != nil {
-		t.Fatal(err)
-	}
+	changes, _ := changesAt(t, dir, "HEAD")
 	found, err := changes.Sayings(t.Context(), [][]string{{"r-1", "at-r-1"}, {"r-10", "at-r-10"}, {"r-2", "at-r-2"}, {"r-3", "at-r-3"}, {"r-4", "at-r-4"}})
 	if err != nil {
 		t.Fatal(err)

@@ -92,7 +92,8 @@ func read(t *testing.T, src artifact.Source, path string) string {
 	return string(b)
 }
 
-func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
+// opened is a repository, and what a revision of it names.
+func opened(t testing.TB, dir, rev string) (*repo.Repo, repo.Commit) {
 	t.Helper()
 	r, err := repo.Open(dir)
 	if err != nil {
@@ -102,6 +103,12 @@ func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r, c
+}
+
+func files(t *testing.T, dir, rev string) (*repo.Files, repo.Commit) {
+	t.Helper()
+	r, c := opened(t, dir, rev)
 	fs, err := r.Files(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -243,14 +250,7 @@ func TestMalformedNamesAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := git(t, dir, "commit-tree", "-m", "evil", strings.TrimSpace(string(out)))
-		r, err := repo.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := r.Resolve(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, c := opened(t, dir, id)
 		if _, err := r.Files(t.Context(), c); err == nil || !strings.Contains(err.Error(), "malformed name") {
 			t.Errorf("name %q: %v", name, err)
 		}
@@ -370,14 +370,7 @@ func TestListingsAreRemembered(t *testing.T) {
 // TestAnotherRepositoryIsNotRemembered puts another repository in the place of one that was listed.
 func TestAnotherRepositoryIsNotRemembered(t *testing.T) {
 	dir, other := site(t), t.TempDir()
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, c := opened(t, dir, "HEAD")
 	if _, err := r.Files(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -449,14 +442,7 @@ func TestBorrowedObjectsAreRefused(t *testing.T) {
 // TestListingStopsWithItsContext lists a commit whose paths would take for ever.
 func TestListingStopsWithItsContext(t *testing.T) {
 	dir := site(t)
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := r.Resolve("HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, c := opened(t, dir, "HEAD")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Files(ctx, c); !errors.Is(err, context.Canceled) {

@@ -40,14 +40,7 @@ func TestDraftsAreSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n, key := range []string{plain, rsa, locked} {
-		r, err := repo.Open(work)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := r.Resolve("refs/heads/main")
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, at := opened(t, work, "refs/heads/main")
 		sign, err := repo.SignSSH(t.Context(), key, "")
 		if err != nil {
 			t.Fatal(err)
@@ -84,14 +77,7 @@ func TestNewFilesOfOthers(t *testing.T) {
 	write(t, dir, "a", "a\n", 0o644)
 	git(t, dir, "add", "-A")
 	git(t, dir, "commit", "-qm", "first")
-	r, err := repo.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := r.Resolve("refs/heads/main")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, at := opened(t, dir, "refs/heads/main")
 	if _, err := r.Draft(at, map[string][]byte{"a/b": nil}, "m", time.Now(), nil); err == nil || !strings.Contains(err.Error(), "both a file and a folder") {
 		t.Errorf("a folder in place of a file: %v", err)
 	}
@@ -118,18 +104,7 @@ func TestABranchIsReadWhileItMoves(t *testing.T) {
 	git(t, dir, "init", "-qb", "main", ".")
 	git(t, dir, "commit", "-q", "--allow-empty", "-m", "first")
 	git(t, dir, "pack-refs", "--all")
-	open := func() (*repo.Repo, repo.Commit) {
-		r, err := repo.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := r.Resolve("refs/heads/main")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, at
-	}
-	r, first := open()
+	r, first := opened(t, dir, "refs/heads/main")
 	advance := func(at repo.Commit, n int) repo.Commit {
 		d, err := r.Draft(at, map[string][]byte{"n": []byte(strconv.Itoa(n))}, "m", time.Now(), nil)
 		if err == nil {
@@ -148,7 +123,7 @@ func TestABranchIsReadWhileItMoves(t *testing.T) {
 		}
 	}()
 	for {
-		if _, now := open(); now.ID == first.ID {
+		if _, now := opened(t, dir, "refs/heads/main"); now.ID == first.ID {
 			t.Fatal("the branch is where it was before")
 		}
 		select {

@@ -23,14 +23,7 @@ func TestUncommitted(t *testing.T) {
 	git(t, dir, "add", "-A")
 	git(t, dir, "commit", "-qm", "first")
 	uncommitted := func() []string {
-		r, err := repo.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := r.Resolve("HEAD")
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, c := opened(t, dir, "HEAD")
 		files, err := r.Files(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
