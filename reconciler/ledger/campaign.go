@@ -23,16 +23,12 @@ type Campaign struct {
 
 // Campaigns are all that there have been, by UID.
 func (l *Ledger) Campaigns(ctx context.Context) (map[string]Campaign, error) {
-	out := map[string]Campaign{}
-	_, err := read(ctx, l, "read campaigns", func(scan func(...any) error) (any, error) {
-		var c Campaign
+	return readMap(ctx, l, "read campaigns", func(scan func(...any) error) (uid string, c Campaign, err error) {
 		var cycle, at, began int64
-		err := scan(&c.UID, &c.Name, &c.State, &c.Detail, &c.Digest, &c.Commit, &c.Spec, &cycle, &at, &began)
+		err = scan(&c.UID, &c.Name, &c.State, &c.Detail, &c.Digest, &c.Commit, &c.Spec, &cycle, &at, &began)
 		c.Cycle, c.At, c.Began = unstamp(cycle), unstamp(at), unstamp(began)
-		out[c.UID] = c
-		return nil, err
+		return c.UID, c, err
 	}, "SELECT uid, name, state, detail, digest, commit_id, spec, cycle, at, began FROM campaigns")
-	return out, err
 }
 
 // SetCampaign enters how far a campaign is.

@@ -14,15 +14,10 @@ type SubmissionGroup struct {
 
 // SubmissionCounts is how many submissions of a campaign there are of each stage, epoch and state.
 func (l *Ledger) SubmissionCounts(ctx context.Context, uid string) (map[SubmissionGroup]int, error) {
-	out := map[SubmissionGroup]int{}
-	_, err := read(ctx, l, "count submissions", func(scan func(...any) error) (any, error) {
-		var g SubmissionGroup
-		var n int
-		err := scan(&g.Stage, &g.Epoch, &g.State, &n)
-		out[g] = n
-		return nil, err
+	return readMap(ctx, l, "count submissions", func(scan func(...any) error) (g SubmissionGroup, n int, err error) {
+		err = scan(&g.Stage, &g.Epoch, &g.State, &n)
+		return g, n, err
 	}, "SELECT stage, epoch, state, COUNT(*) FROM submissions WHERE uid = ? GROUP BY stage, epoch, state", uid)
-	return out, err
 }
 
 // LastSubmissions are the last attempts at those slices of a campaign that IncompleteSlices gives, by the key of each slice.
@@ -69,16 +64,12 @@ func (l *Ledger) FindSlices(ctx context.Context, f SliceFilter) ([]Slice, error)
 
 // UnwantedSubmissions are those of an engine whose slice has ended, by key; of every engine where it is empty.
 func (l *Ledger) UnwantedSubmissions(ctx context.Context, engine string) (map[string]bool, error) {
-	out := map[string]bool{}
 	where, args := openOf(engine)
-	_, err := read(ctx, l, "read submissions", func(scan func(...any) error) (any, error) {
-		var key string
-		err := scan(&key)
-		out[key] = true
-		return nil, err
+	return readMap(ctx, l, "read submissions", func(scan func(...any) error) (key string, unwanted bool, err error) {
+		err = scan(&key)
+		return key, true, err
 	}, `SELECT submission FROM submissions s WHERE launch IN (SELECT launch FROM launches WHERE `+where+`)
 		AND EXISTS (SELECT 1 FROM slices p WHERE p.uid = s.uid AND p.stage = s.stage AND p.epoch = s.epoch AND p.slice = s.slice AND p.state IN (`+sliceEnds+`))`, args...)
-	return out, err
 }
 
 // SliceCycle is what slices are counted by that are no tests.
@@ -91,15 +82,10 @@ type SliceCycle struct {
 
 // SliceCycles is how many slices of a campaign there are of each stage, epoch, cycle and state, without tests.
 func (l *Ledger) SliceCycles(ctx context.Context, uid string) (map[SliceCycle]int, error) {
-	out := map[SliceCycle]int{}
-	_, err := read(ctx, l, "count slices", func(scan func(...any) error) (any, error) {
-		var g SliceCycle
-		var n int
-		err := scan(&g.Stage, &g.Epoch, &g.Cycle, &g.State, &n)
-		out[g] = n
-		return nil, err
+	return readMap(ctx, l, "count slices", func(scan func(...any) error) (g SliceCycle, n int, err error) {
+		err = scan(&g.Stage, &g.Epoch, &g.Cycle, &g.State, &n)
+		return g, n, err
 	}, "SELECT stage, epoch, cycle, state, COUNT(*) FROM slices WHERE uid = ? AND test = 0 GROUP BY stage, epoch, cycle, state", uid)
-	return out, err
 }
 
 // CycledEdge is an edge and the cycle of the slice that it comes from.

@@ -25,18 +25,13 @@ const day = 24 * 60 * 60 * 1000
 
 // SubmissionDays sums up the submissions of a campaign by day, state and end.
 func (l *Ledger) SubmissionDays(ctx context.Context, uid string) (map[SubmissionDay]SubmissionSum, error) {
-	out := map[SubmissionDay]SubmissionSum{}
-	_, err := read(ctx, l, "count submissions", func(scan func(...any) error) (any, error) {
-		var d SubmissionDay
-		var s SubmissionSum
+	return readMap(ctx, l, "count submissions", func(scan func(...any) error) (d SubmissionDay, s SubmissionSum, err error) {
 		var at int64
-		err := scan(&at, &d.State, &d.Exit, &d.Signal, &s.Jobs, &s.Inputs, &s.Begun, &s.Outputs)
+		err = scan(&at, &d.State, &d.Exit, &d.Signal, &s.Jobs, &s.Inputs, &s.Begun, &s.Outputs)
 		d.Day = unstamp(at * day)
-		out[d] = s
-		return nil, err
+		return d, s, err
 	}, `SELECT intended / ?, state, exit_code, signal, COUNT(*), CAST(SUM(inputs) AS BIGINT), CAST(SUM(CASE WHEN began > 0 THEN inputs ELSE 0 END) AS BIGINT), CAST(SUM(outputs) AS BIGINT)
 		FROM submissions WHERE uid = ? GROUP BY 1, state, exit_code, signal`, day, uid)
-	return out, err
 }
 
 // SliceDay is what slices are counted by that were planned on one day.
@@ -49,17 +44,12 @@ type SliceDay struct {
 
 // SliceDays is how many inputs the slices of a campaign have, by day, stage, epoch and state, without tests.
 func (l *Ledger) SliceDays(ctx context.Context, uid string) (map[SliceDay]int, error) {
-	out := map[SliceDay]int{}
-	_, err := read(ctx, l, "count slices", func(scan func(...any) error) (any, error) {
-		var d SliceDay
+	return readMap(ctx, l, "count slices", func(scan func(...any) error) (d SliceDay, n int, err error) {
 		var at int64
-		var n int
-		err := scan(&at, &d.Stage, &d.Epoch, &d.State, &n)
+		err = scan(&at, &d.Stage, &d.Epoch, &d.State, &n)
 		d.Day = unstamp(at * day)
-		out[d] = n
-		return nil, err
+		return d, n, err
 	}, "SELECT began / ?, stage, epoch, state, CAST(SUM(inputs) AS BIGINT) FROM slices WHERE uid = ? AND test = 0 GROUP BY 1, stage, epoch, state", day, uid)
-	return out, err
 }
 
 // CPUShare is what submissions that have ended are counted by: the attempt, and how many thousandths of their time they used of one processor.
@@ -71,16 +61,11 @@ type CPUShare struct {
 
 // CPUShares is how many submissions of a campaign have used how much. Those that were denied did nothing.
 func (l *Ledger) CPUShares(ctx context.Context, uid string) (map[CPUShare]int, error) {
-	out := map[CPUShare]int{}
-	_, err := read(ctx, l, "count submissions", func(scan func(...any) error) (any, error) {
-		var s CPUShare
-		var n int
-		err := scan(&s.Stage, &s.Round, &s.Thousand, &n)
-		out[s] = n
-		return nil, err
+	return readMap(ctx, l, "count submissions", func(scan func(...any) error) (s CPUShare, n int, err error) {
+		err = scan(&s.Stage, &s.Round, &s.Thousand, &n)
+		return s, n, err
 	}, `SELECT stage, round, CASE WHEN cpu > 0 AND began > 0 AND ended > began THEN cpu * 1000 / (ended - began) ELSE -1 END, COUNT(*)
 		FROM submissions WHERE uid = ? AND state IN (`+worked+`) GROUP BY 1, 2, 3`, uid)
-	return out, err
 }
 
 // MemoryUse is likewise by how much memory they used.
@@ -92,16 +77,11 @@ type MemoryUse struct {
 
 // MemoryUses is how many submissions of a campaign have used how much.
 func (l *Ledger) MemoryUses(ctx context.Context, uid string) (map[MemoryUse]int, error) {
-	out := map[MemoryUse]int{}
-	_, err := read(ctx, l, "count submissions", func(scan func(...any) error) (any, error) {
-		var m MemoryUse
-		var n int
-		err := scan(&m.Stage, &m.Round, &m.Attempt, &m.MiB, &n)
-		out[m] = n
-		return nil, err
+	return readMap(ctx, l, "count submissions", func(scan func(...any) error) (m MemoryUse, n int, err error) {
+		err = scan(&m.Stage, &m.Round, &m.Attempt, &m.MiB, &n)
+		return m, n, err
 	}, `SELECT stage, round, attempt, CASE WHEN memory > 0 THEN memory / 1048576 ELSE -1 END, COUNT(*)
 		FROM submissions WHERE uid = ? AND state IN (`+worked+`) GROUP BY 1, 2, 3, 4`, uid)
-	return out, err
 }
 
 // worked are the ends of submissions but that of those which found another at work.

@@ -109,15 +109,14 @@ func (l *Ledger) Slices(ctx context.Context, uid, stage string) ([]Slice, error)
 
 // SliceIDs are the ids of all of a stage in an epoch, one call for each. The ledger cannot be used before it returns.
 func (l *Ledger) SliceIDs(ctx context.Context, uid, stage string, epoch int, each func(id string)) error {
-	_, err := read(ctx, l, "read slices", func(scan func(...any) error) (any, error) {
+	return l.readEach(ctx, "read slices", func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)
 		if err == nil {
 			each(id)
 		}
-		return nil, err
+		return err
 	}, "SELECT slice FROM slices WHERE uid = ? AND stage = ? AND epoch = ?", uid, stage, epoch)
-	return err
 }
 
 // Slice is one with its inputs; false if there is none.
@@ -140,17 +139,12 @@ type SliceGroup struct {
 
 // SliceCounts is how many slices of a campaign there are of each stage, epoch and state.
 func (l *Ledger) SliceCounts(ctx context.Context, uid string) (map[SliceGroup]int, error) {
-	out := map[SliceGroup]int{}
-	_, err := read(ctx, l, "count slices", func(scan func(...any) error) (any, error) {
-		var g SliceGroup
+	return readMap(ctx, l, "count slices", func(scan func(...any) error) (g SliceGroup, n int, err error) {
 		var test int64
-		var n int
-		err := scan(&g.Stage, &g.Epoch, &test, &g.State, &n)
+		err = scan(&g.Stage, &g.Epoch, &test, &g.State, &n)
 		g.Test = test != 0
-		out[g] = n
-		return nil, err
+		return g, n, err
 	}, "SELECT stage, epoch, test, state, COUNT(*) FROM slices WHERE uid = ? GROUP BY stage, epoch, test, state", uid)
-	return out, err
 }
 
 // SliceInputs are the names of a slice's inputs, as they were frozen: those that it was cut of, and those that recoveries have added.
@@ -162,11 +156,11 @@ func (l *Ledger) SliceInputs(ctx context.Context, uid, stage string, epoch int, 
 // SliceInputsByRound is likewise, and says of those that were added with which round.
 func (l *Ledger) SliceInputsByRound(ctx context.Context, uid, stage string, epoch int, id string) (names []string, added map[string]int, err error) {
 	added = map[string]int{}
-	_, err = read(ctx, l, "read inputs", func(scan func(...any) error) (any, error) {
+	err = l.readEach(ctx, "read inputs", func(scan func(...any) error) error {
 		var round int
 		var text string
 		if err := scan(&round, &text); err != nil {
-			return nil, err
+			return err
 		}
 		of := strings.Split(text, "\n")
 		names = append(names, of...)
@@ -175,7 +169,7 @@ func (l *Ledger) SliceInputsByRound(ctx context.Context, uid, stage string, epoc
 				added[name] = round
 			}
 		}
-		return nil, nil
+		return nil
 	}, `SELECT 0 AS round, names FROM slice_inputs WHERE uid = ? AND stage = ? AND epoch = ? AND slice = ? UNION ALL
 		SELECT round, names FROM slice_added WHERE uid = ? AND stage = ? AND epoch = ? AND slice = ? ORDER BY 1`, uid, stage, epoch, id, uid, stage, epoch, id)
 	return names, added, err
@@ -189,27 +183,26 @@ type AddedInputs struct {
 
 // EachInputs says which inputs the slices of a campaign have, one call or more for each slice. The ledger cannot be used before it returns.
 func (l *Ledger) EachInputs(ctx context.Context, uid string, each func(inputs []string)) error {
-	_, err := read(ctx, l, "read inputs", func(scan func(...any) error) (any, error) {
+	return l.readEach(ctx, "read inputs", func(scan func(...any) error) error {
 		var names string
 		err := scan(&names)
 		if err == nil {
 			each(strings.Split(names, "\n"))
 		}
-		return nil, err
+		return err
 	}, "SELECT names FROM slice_inputs WHERE uid = ? UNION ALL SELECT names FROM slice_added WHERE uid = ?", uid, uid)
-	return err
 }
 
 // AssignedInputs says which inputs the slices of a stage have, one call or more for each slice; tests have none, nor those that were
 // cancelled, unless a person has done it. The ledger cannot be used before it returns.
 func (l *Ledger) AssignedInputs(ctx context.Context, uid, stage string, epoch int, each func(id, cycle string, inputs []string)) error {
-	_, err := read(ctx, l, "read inputs", func(scan func(...any) error) (any, error) {
+	return l.readEach(ctx, "read inputs", func(scan func(...any) error) error {
 		var id, cycle, names string
 		err := scan(&id, &cycle, &names)
 		if err == nil {
 			each(id, cycle, strings.Split(names, "\n"))
 		}
-		return nil, err
+		return err
 	}, `SELECT s.slice, s.cycle, i.names FROM slices s JOIN (
 			SELECT uid, stage, epoch, slice, 0 AS round, names FROM slice_inputs WHERE uid = ? AND stage = ? AND epoch = ? UNION ALL
 			SELECT uid, stage, epoch, slice, round, names FROM slice_added WHERE uid = ? AND stage = ? AND epoch = ?
@@ -217,7 +210,6 @@ func (l *Ledger) AssignedInputs(ctx context.Context, uid, stage string, epoch in
 		WHERE s.uid = ? AND s.stage = ? AND s.epoch = ? AND s.test = 0 AND (s.state <> 'cancelled' OR s.slice IN
 		(SELECT e.slice FROM campaign_evidence e WHERE e.uid = ? AND e.stage = ? AND e.epoch IN (0, ?) AND e.kind = 'cancelled')) ORDER BY s.slice, i.round`,
 		uid, stage, epoch, uid, stage, epoch, uid, stage, epoch, uid, stage, epoch)
-	return err
 }
 
 // SliceEdge is what a slice that has ended leads to: work of another stage.

@@ -130,11 +130,11 @@ func (l *Ledger) LaunchesOver(ctx context.Context, keys []string) (map[string]st
 		for _, key := range some {
 			of = append(of, key)
 		}
-		_, err := read(ctx, l, "read launches", func(scan func(...any) error) (any, error) {
+		err := l.readEach(ctx, "read launches", func(scan func(...any) error) error {
 			var key, uid string
 			err := scan(&key, &uid)
 			over[key] = uid
-			return nil, err
+			return err
 		}, "SELECT launch, uid FROM launches WHERE state = 'over' AND launch IN (?"+strings.Repeat(", ?", len(some)-1)+")", of...)
 		if err != nil {
 			return nil, err

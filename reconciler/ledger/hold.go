@@ -107,15 +107,11 @@ func (l *Ledger) LiftOverride(ctx context.Context, hold string) error {
 
 // Seen says since when holds that nobody placed here have been in force, as far as it was noted.
 func (l *Ledger) Seen(ctx context.Context) (map[string]time.Time, error) {
-	out := map[string]time.Time{}
-	_, err := read(ctx, l, "read holds", func(scan func(...any) error) (any, error) {
-		var id string
+	return readMap(ctx, l, "read holds", func(scan func(...any) error) (id string, at time.Time, err error) {
 		var since int64
-		err := scan(&id, &since)
-		out[id] = unstamp(since)
-		return nil, err
+		err = scan(&id, &since)
+		return id, unstamp(since), err
 	}, "SELECT id, since FROM seen_holds")
-	return out, err
 }
 
 // See notes that exactly these holds are in force, and says since when without a break: now, for one that was not.

@@ -153,22 +153,43 @@ func (l *Ledger) write(ctx context.Context, what, statement string, args ...any)
 
 // read collects the rows of a query.
 func read[T any](ctx context.Context, l *Ledger, what string, scan func(func(...any) error) (T, error), query string, args ...any) (out []T, err error) {
+	err = l.readEach(ctx, what, func(row func(...any) error) error {
+		v, err := scan(row)
+		out = append(out, v)
+		return err
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// readMap collects the rows of a query by what each is known by.
+func readMap[K comparable, V any](ctx context.Context, l *Ledger, what string, scan func(func(...any) error) (K, V, error), query string, args ...any) (map[K]V, error) {
+	out := map[K]V{}
+	return out, l.readEach(ctx, what, func(row func(...any) error) error {
+		k, v, err := scan(row)
+		out[k] = v
+		return err
+	}, query, args...)
+}
+
+// readEach hands on the rows of a query, one call for each.
+func (l *Ledger) readEach(ctx context.Context, what string, each func(scan func(...any) error) error, query string, args ...any) error {
 	rows, err := l.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, l.unlessOlder(ctx, err))
+		return fmt.Errorf("%s: %w", what, l.unlessOlder(ctx, err))
 	}
 	defer rows.Close() // its error is rows.Err's
 	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
+		if err := each(rows.Scan); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		out = append(out, v)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return out, nil
+	return nil
 }
 
 // unlessOlder is why a query cannot be asked: plainly, if whoever wrote the ledger last knew less than this Pomona.

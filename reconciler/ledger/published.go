@@ -104,11 +104,9 @@ func (l *Ledger) published(ctx context.Context, query string, args ...any) ([]Pu
 		f := &found[i]
 		f.Software = map[string]string{}
 		if err == nil {
-			_, err = read(ctx, l, what, func(scan func(...any) error) (any, error) {
-				var name, version string
-				err := scan(&name, &version)
-				f.Software[name] = version
-				return nil, err
+			f.Software, err = readMap(ctx, l, what, func(scan func(...any) error) (name, version string, err error) {
+				err = scan(&name, &version)
+				return name, version, err
 			}, "SELECT software, version FROM published_software WHERE fec = ? AND serial = ?", f.FEC, f.Serial)
 		}
 	}
@@ -117,15 +115,10 @@ func (l *Ledger) published(ctx context.Context, query string, args ...any) ([]Pu
 
 // Serials are what the last recorded generation publishes: each FEC's serial.
 func (l *Ledger) Serials(ctx context.Context) (map[string]int64, error) {
-	out := map[string]int64{}
-	_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
-		var fec string
-		var serial int64
-		err := scan(&fec, &serial)
-		out[fec] = serial
-		return nil, err
+	return readMap(ctx, l, "read what is published", func(scan func(...any) error) (fec string, serial int64, err error) {
+		err = scan(&fec, &serial)
+		return fec, serial, err
 	}, "SELECT fec, serial FROM published_fecs WHERE published = 1")
-	return out, err
 }
 
 // VersionsOf says for each FEC what was published to it of a software with a serial: empty if that release had none of it. A FEC of which nothing
@@ -133,14 +126,13 @@ func (l *Ledger) Serials(ctx context.Context) (map[string]int64, error) {
 func (l *Ledger) VersionsOf(ctx context.Context, software string, serials map[string]int64) (map[string]string, error) {
 	out := map[string]string{}
 	return out, eachSerial(serials, func(serial int64, in string, fecs []any) error {
-		_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+		return l.readEach(ctx, "read what is published", func(scan func(...any) error) error {
 			var fec, version string
 			err := scan(&fec, &version)
 			out[fec] = version
-			return nil, err
+			return err
 		}, "SELECT f.fec, COALESCE(s.version, '') FROM published_fecs f LEFT JOIN published_software s ON s.fec = f.fec AND s.serial = f.serial AND s.software = ?"+
 			" WHERE f.serial = ? AND f.fec IN ("+in+")", append([]any{software, serial}, fecs...)...)
-		return err
 	})
 }
 
@@ -148,7 +140,7 @@ func (l *Ledger) VersionsOf(ctx context.Context, software string, serials map[st
 func (l *Ledger) CountVersions(ctx context.Context, serials map[string]int64) (map[string]map[string]int, error) {
 	out := map[string]map[string]int{}
 	return out, eachSerial(serials, func(serial int64, in string, fecs []any) error {
-		_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
+		return l.readEach(ctx, "read what is published", func(scan func(...any) error) error {
 			var software, version string
 			var n int
 			err := scan(&software, &version, &n)
@@ -156,9 +148,8 @@ func (l *Ledger) CountVersions(ctx context.Context, serials map[string]int64) (m
 				out[software] = map[string]int{}
 			}
 			out[software][version] += n
-			return nil, err
+			return err
 		}, "SELECT software, version, COUNT(*) FROM published_software WHERE serial = ? AND fec IN ("+in+") GROUP BY software, version", append([]any{serial}, fecs...)...)
-		return err
 	})
 }
 
@@ -180,15 +171,11 @@ func eachSerial(serials map[string]int64, ask func(serial int64, in string, fecs
 
 // PublishedSince is when each FEC's serial was published that the last recorded generation publishes.
 func (l *Ledger) PublishedSince(ctx context.Context) (map[string]time.Time, error) {
-	out := map[string]time.Time{}
-	_, err := read(ctx, l, "read what is published", func(scan func(...any) error) (any, error) {
-		var fec string
+	return readMap(ctx, l, "read what is published", func(scan func(...any) error) (fec string, since time.Time, err error) {
 		var at int64
-		err := scan(&fec, &at)
-		out[fec] = unstamp(at)
-		return nil, err
+		err = scan(&fec, &at)
+		return fec, unstamp(at), err
 	}, "SELECT fec, at FROM published_fecs WHERE published = 1")
-	return out, err
 }
 
 // PublishedRelease is a version of a software that the tree holds, and the generation that first had it.

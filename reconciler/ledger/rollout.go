@@ -34,14 +34,11 @@ type RolloutPause struct {
 // anew pauses them, because what failed is not known any more; what FECs run, they are asked.
 func (l *Ledger) Rollouts(ctx context.Context) (map[string]Rollout, RolloutPause, error) {
 	const what = "read restarts"
-	out := map[string]Rollout{}
-	_, err := read(ctx, l, what, func(scan func(...any) error) (any, error) {
-		var r Rollout
+	out, err := readMap(ctx, l, what, func(scan func(...any) error) (fec string, r Rollout, err error) {
 		var closed, at int64
-		err := scan(&r.FEC, &r.Wanted, &r.Was, &r.Need, &r.Software, &r.Group, &r.Wave, &r.State, &r.Detail, &r.Boot, &closed, &at)
+		err = scan(&r.FEC, &r.Wanted, &r.Was, &r.Need, &r.Software, &r.Group, &r.Wave, &r.State, &r.Detail, &r.Boot, &closed, &at)
 		r.Closed, r.At = closed != 0, unstamp(at)
-		out[r.FEC] = r
-		return nil, err
+		return r.FEC, r, err
 	}, "SELECT fec, wanted, was, need, software, team, wave, state, detail, boot, closed, at FROM rollouts")
 	if err != nil {
 		return nil, RolloutPause{}, err

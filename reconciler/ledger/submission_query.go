@@ -39,7 +39,7 @@ func (l *Ledger) AddSubmissionEvent(ctx context.Context, key string, e Submissio
 
 // EventsSince is how many states and words of a submission were entered since a time.
 func (l *Ledger) EventsSince(ctx context.Context, key string, since time.Time) (n int, err error) {
-	_, err = read(ctx, l, "count words on submission", func(scan func(...any) error) (any, error) { return nil, scan(&n) },
+	err = l.readEach(ctx, "count words on submission", func(scan func(...any) error) error { return scan(&n) },
 		"SELECT COUNT(*) FROM submission_events WHERE submission = ? AND at >= ?", key, stamp(since))
 	return n, err
 }
