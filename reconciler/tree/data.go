@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"fmt"
 )
 
@@ -45,13 +44,7 @@ func (m DataManifest) Marshal() []byte {
 
 // ParseDataManifest reads a manifest with its signatures, unchecked: signed are the bytes that they cover.
 func ParseDataManifest(b []byte) (m DataManifest, sigs []Signature, signed []byte, err error) {
-	signed = b
-	if bytes.HasPrefix(b, []byte(commentPrefix)) {
-		if sigs, signed, err = ParseSignatures(b); err != nil {
-			return m, nil, nil, fmt.Errorf("parse data manifest: %w", err)
-		}
-	}
-	r, err := readLines(signed, dataHeader)
+	r, sigs, signed, err := readSigned(b, dataHeader)
 	if err != nil {
 		return m, nil, nil, fmt.Errorf("parse data manifest: %w", err)
 	}

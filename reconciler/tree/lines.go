@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -77,6 +78,17 @@ func readLines(b []byte, header string) (*lineReader, error) {
 	}
 	r.n = 1
 	return r, nil
+}
+
+// readSigned reads lines with their signatures, unchecked: signed are the bytes that they cover.
+func readSigned(b []byte, header string) (r *lineReader, sigs []Signature, signed []byte, err error) {
+	if bytes.HasPrefix(b, []byte(commentPrefix)) {
+		if sigs, b, err = ParseSignatures(b); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	r, err = readLines(b, header)
+	return r, sigs, b, err
 }
 
 func clip(s string) string {

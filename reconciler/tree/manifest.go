@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -123,13 +122,7 @@ func (m Manifest) Marshal() []byte {
 
 // ParseManifest reads a manifest with its signatures, unchecked: signed are the bytes that they cover.
 func ParseManifest(b []byte) (m Manifest, sigs []Signature, signed []byte, err error) {
-	signed = b
-	if bytes.HasPrefix(b, []byte(commentPrefix)) {
-		if sigs, signed, err = ParseSignatures(b); err != nil {
-			return m, nil, nil, fmt.Errorf("parse manifest: %w", err)
-		}
-	}
-	r, err := readLines(signed, manifestHeader)
+	r, sigs, signed, err := readSigned(b, manifestHeader)
 	if err != nil {
 		return m, nil, nil, fmt.Errorf("parse manifest: %w", err)
 	}
