@@ -119,31 +119,42 @@ func placeHold(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) se
 		text  string
 		holds []observed.Hold
 	}
-	carried := make(chan effect, 1) // whoever asks may have gone before
-	a := answer(loop.Do(ctx, func(ctx context.Context) error {
+	e, carried, a := between(ctx, loop, func(ctx context.Context) (effect, error) {
 		text, holds, err := o.carryOut(ctx, loop.Reconciler)
-		if err == nil {
-			carried <- effect{text, holds}
-		}
-		return err
-	}))
-	var e effect
-	select {
-	case e = <-carried:
-	default:
+		return effect{text, holds}, err
+	})
+	if !carried {
 		return a
 	}
 	a.Text = e.text + a.Text
 	if b, err := json.Marshal(report.HoldList{Holds: e.holds, Overrides: []observed.Override{}}); err == nil {
 		a.Report = b
 	}
-	if a.Error != "" {
-		a.Error = "pomona: the pass after it was not done:\n" + a.Error
-	}
 	if o.Do != "rollback" {
 		a.Code = exitDone // what was asked for is done
 	}
 	return a
+}
+
+// between carries something out between two passes: what came of it, whether it was done, and the answer of the second, that has heeded it.
+func between[T any](ctx context.Context, loop *reconciler.Loop, do func(context.Context) (T, error)) (v T, carried bool, a serve.Answer) {
+	done := make(chan T, 1) // whoever asks may have gone before
+	a = answer(loop.Do(ctx, func(ctx context.Context) error {
+		v, err := do(ctx)
+		if err == nil {
+			done <- v
+		}
+		return err
+	}))
+	select {
+	case v = <-done:
+	default:
+		return v, false, a
+	}
+	if a.Error != "" {
+		a.Error = "pomona: the pass after it was not done:\n" + a.Error
+	}
+	return v, true, a
 }
 
 func refusal(err error) serve.Answer {

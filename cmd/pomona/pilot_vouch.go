@@ -39,25 +39,15 @@ func vouchFor(ctx context.Context, loop *reconciler.Loop, b json.RawMessage) ser
 	if err := json.Unmarshal(b, &v); err != nil {
 		return refusal(err)
 	}
-	carried := make(chan vouching, 1) // whoever asks may have gone before
-	a := answer(loop.Do(ctx, func(ctx context.Context) error {
-		v := v
+	done, carried, after := between(ctx, loop, func(ctx context.Context) (vouching, error) {
 		err := v.carryOut(ctx, loop.Reconciler)
-		if err == nil {
-			carried <- v
-		}
-		return err
-	}))
-	select {
-	case v = <-carried:
-	default:
-		return a
+		return v, err
+	})
+	if !carried {
+		return after
 	}
-	after := a
-	a = told(v, nil)
-	if a.Text = v.text() + after.Text; after.Error != "" {
-		a.Error = "pomona: the pass after it was not done:\n" + after.Error
-	}
+	a := told(done, nil)
+	a.Text, a.Error = done.text()+after.Text, after.Error
 	return a
 }
 
