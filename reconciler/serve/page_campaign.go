@@ -30,9 +30,9 @@ type SeenCampaigns interface {
 
 // campaignAt is a page of one campaign: which, and what all of them have.
 type campaignAt struct {
-	Site, UID, Tab   string
-	query            url.Values
-	Many, Size, Page int // of a page of many
+	Site, UID, Tab string
+	query          url.Values
+	Turn           turn // of a page of many
 }
 
 // campaignTabs are the pages of a campaign.
@@ -58,25 +58,6 @@ func (a campaignAt) Slice(stage string, epoch int, id string) string {
 // Is says what the query has of a name.
 func (a campaignAt) Is(name string) string { return a.query.Get(name) }
 
-// Pages is how many pages there are.
-func (a campaignAt) Pages() int { return max(1, (a.Many+a.Size-1)/a.Size) }
-
-// Turn is the address of another page of the same.
-func (a campaignAt) Turn(by int) string {
-	q := url.Values{}
-	for name, v := range a.query {
-		q[name] = v
-	}
-	q.Set("page", strconv.Itoa(a.Page+by))
-	return "?" + q.Encode()
-}
-
-// Before and After say whether there is another page.
-func (a campaignAt) Before() bool { return a.Page > 1 }
-
-// After says whether there is a page after this one.
-func (a campaignAt) After() bool { return a.Page < a.Pages() }
-
 // seenCampaigns are those of a site, the campaign that a path names, and the query.
 func seenCampaigns(r *http.Request, s *SeenSite) (SeenCampaigns, string, url.Values, error) {
 	if s.Campaigns == nil {
@@ -93,17 +74,11 @@ func notThere(err error) error {
 	return err
 }
 
-func pageIn(q url.Values) int {
-	n, _ := strconv.Atoi(q.Get("page")) // else it is the first
-	return min(max(1, n), 1<<20)
-}
-
 type campaignsShown struct {
 	campaignAt
 	report.CampaignList
 	Filter report.CampaignFilter
 	All    []string // states
-	Page   int
 }
 
 // Path is where a campaign is shown.
@@ -114,9 +89,9 @@ func campaignsPage(r *http.Request, s *SeenSite) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	f := report.CampaignFilter{State: q.Get("state"), Text: q.Get("q"), Archived: q.Get("archived") != "", Page: pageIn(q)}
+	f := report.CampaignFilter{State: q.Get("state"), Text: q.Get("q"), Archived: q.Get("archived") != "", Page: numberIn(q, "page")}
 	list, err := seen.CampaignList(r.Context(), f)
-	x := campaignsShown{campaignAt{Site: r.PathValue("site"), query: q, Many: list.Found, Size: 25, Page: list.Page}, list, f, report.CampaignStates(), list.Page}
+	x := campaignsShown{campaignAt{Site: r.PathValue("site"), query: q, Turn: turnOf("page", q, list.Page, list.Found, 25)}, list, f, report.CampaignStates()}
 	return shown{"campaigns", "campaigns", x, list}, err
 }
 
@@ -168,7 +143,6 @@ type campaignSubmissionsShown struct {
 	campaignAt
 	report.CampaignSubmissions
 	UID    string
-	Page   int
 	States []observed.SubmissionState
 }
 
@@ -180,12 +154,11 @@ func campaignSubmissionsPage(r *http.Request, s *SeenSite) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	f := report.SubmissionFilter{Stage: q.Get("stage"), State: observed.SubmissionState(q.Get("state")), Page: pageIn(q)}
+	f := report.SubmissionFilter{Stage: q.Get("stage"), State: observed.SubmissionState(q.Get("state")), Page: numberIn(q, "page")}
 	f.From, _ = time.Parse(minuteIn, q.Get("from")) // else it begins with the first
 	f.Until, _ = time.Parse(minuteIn, q.Get("until"))
 	c, err := seen.CampaignSubmissions(r.Context(), name, f)
-	x := campaignSubmissionsShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/submissions", query: q, Many: c.Found, Size: report.Rows, Page: c.Page}, c, c.UID, c.Page,
-		observed.SubmissionStates}
+	x := campaignSubmissionsShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/submissions", query: q, Turn: turnOf("page", q, c.Page, c.Found, report.Rows)}, c, c.UID, observed.SubmissionStates}
 	return shown{"campaign_submissions", "submissions of " + c.UID, x, c}, notThere(err)
 }
 
@@ -231,7 +204,6 @@ type campaignSlicesShown struct {
 	campaignAt
 	report.CampaignSlices
 	UID    string
-	Page   int
 	States []observed.SliceState
 }
 
@@ -240,8 +212,8 @@ func campaignSlicesPage(r *http.Request, s *SeenSite) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	c, err := seen.CampaignSlices(r.Context(), name, report.SliceFilter{Stage: q.Get("stage"), State: observed.SliceState(q.Get("state")), Text: q.Get("q"), Page: pageIn(q)})
-	x := campaignSlicesShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/slices", query: q, Many: c.Found, Size: report.Rows, Page: c.Page}, c, c.UID, c.Page, observed.SliceStates}
+	c, err := seen.CampaignSlices(r.Context(), name, report.SliceFilter{Stage: q.Get("stage"), State: observed.SliceState(q.Get("state")), Text: q.Get("q"), Page: numberIn(q, "page")})
+	x := campaignSlicesShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/slices", query: q, Turn: turnOf("page", q, c.Page, c.Found, report.Rows)}, c, c.UID, observed.SliceStates}
 	return shown{"campaign_slices", "slices of " + c.UID, x, c}, notThere(err)
 }
 
