@@ -294,12 +294,21 @@ func asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // the client has gone
 }
 
+// second is a time, UTC, as people read it who look closely.
+func second(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format(time.DateTime)
+}
+
 // pageTemplates are the pages by name: each has the frame of all, and its own middle.
 var pageTemplates = func() map[string]*template.Template {
 	frame := template.Must(template.New("frame").Funcs(template.FuncMap{
 		"asset":  func(file string) string { return "/-/assets/" + assetNames[file] },
 		"minute": observed.Minute,
 		"pages":  func() any { return navigation },
+		"second": second,
 		"short":  func(commit string) string { return commit[:min(12, len(commit))] },
 	}).ParseFS(pageFiles, "page/frame.tmpl", "page/part_*.tmpl"))
 	all := map[string]*template.Template{}

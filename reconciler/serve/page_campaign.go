@@ -254,14 +254,6 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// Second is a time as people read it who look closely.
-func (campaignAt) Second(t time.Time) string {
-	if t.IsZero() {
-		return "–"
-	}
-	return t.UTC().Format("2006-01-02 15:04:05")
-}
-
 // Took is how long something took; nothing if that is not known.
 func (campaignAt) Took(from, till time.Time) string {
 	if from.IsZero() || till.IsZero() {
