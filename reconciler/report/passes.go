@@ -17,9 +17,6 @@ type Passes struct {
 	Trouble string          `json:"trouble,omitempty"` // why something is not known
 }
 
-// Pages are how many pages there are.
-func (p Passes) Pages() int { return max(1, (p.Of+PassesOnPage-1)/PassesOnPage) }
-
 // Pass is one pass.
 type Pass struct {
 	observed.Pass

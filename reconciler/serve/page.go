@@ -82,13 +82,13 @@ var sitePages = map[string]func(*http.Request, *SeenSite) (shown, error){
 	"{$}":        fleetPage,
 	"fecs/{fec}": fecPage,
 
-	"campaigns":                                           campaignsPage,
-	"campaigns/{campaign}":                                campaignPage,
-	"campaigns/{campaign}/sheet":                          campaignSheetPage,
-	"campaigns/{campaign}/submissions":                    campaignSubmissionsPage,
-	"campaigns/{campaign}/efficiency":                     campaignEfficiencyPage,
-	"campaigns/{campaign}/slices":                         campaignSlicesPage,
-	"campaigns/{campaign}/slices/{stage}/{epoch}/{slice}": campaignSlicePage,
+	"campaigns":                                           ofCampaigns(campaignsPage),
+	"campaigns/{campaign}":                                ofCampaigns(campaignPage),
+	"campaigns/{campaign}/sheet":                          ofCampaigns(campaignSheetPage),
+	"campaigns/{campaign}/submissions":                    ofCampaigns(campaignSubmissionsPage),
+	"campaigns/{campaign}/efficiency":                     ofCampaigns(campaignEfficiencyPage),
+	"campaigns/{campaign}/slices":                         ofCampaigns(campaignSlicesPage),
+	"campaigns/{campaign}/slices/{stage}/{epoch}/{slice}": ofCampaigns(campaignSlicePage),
 	"software":                       allSoftwarePage,
 	"software/{name}":                softwarePage,
 	"software/{name}/{version}":      versionPage,
@@ -215,7 +215,7 @@ func (p Pages) of(see func(*http.Request, *SeenSite) (shown, error)) http.Handle
 		}
 		x, err := see(r, s)
 		switch {
-		case errors.Is(err, ErrNotThere):
+		case errors.Is(err, ErrNotThere), errors.Is(err, ErrNoSuch):
 			refuse(w, http.StatusNotFound)
 			return
 		case r.Context().Err() != nil:
@@ -294,12 +294,21 @@ func asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // the client has gone
 }
 
+// second is a time, UTC, as people read it who look closely.
+func second(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format(time.DateTime)
+}
+
 // pageTemplates are the pages by name: each has the frame of all, and its own middle.
 var pageTemplates = func() map[string]*template.Template {
 	frame := template.Must(template.New("frame").Funcs(template.FuncMap{
 		"asset":  func(file string) string { return "/-/assets/" + assetNames[file] },
 		"minute": observed.Minute,
 		"pages":  func() any { return navigation },
+		"second": second,
 		"short":  func(commit string) string { return commit[:min(12, len(commit))] },
 	}).ParseFS(pageFiles, "page/frame.tmpl", "page/part_*.tmpl"))
 	all := map[string]*template.Template{}

@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -30,9 +29,10 @@ type SeenCampaigns interface {
 
 // campaignAt is a page of one campaign: which, and what all of them have.
 type campaignAt struct {
-	Site, UID, Tab   string
-	query            url.Values
-	Many, Size, Page int // of a page of many
+	Site, Tab string
+	uid       string // as it is asked for, until it is found
+	query     url.Values
+	Turn      turn // of a page of many
 }
 
 // campaignTabs are the pages of a campaign.
@@ -44,7 +44,7 @@ var campaignTabs = []struct{ Title, Path string }{
 func (campaignAt) Tabs() any { return campaignTabs }
 
 // Base is where the pages of the campaign are. A run has no slash there, which proxies may take for another folder.
-func (a campaignAt) Base() string { return campaignPath(a.Site, a.UID) }
+func (a campaignAt) Base() string { return campaignPath(a.Site, a.uid) }
 
 func campaignPath(site, uid string) string {
 	return "/" + url.PathEscape(site) + "/campaigns/" + url.PathEscape(strings.Replace(uid, "/", "~", 1))
@@ -58,44 +58,14 @@ func (a campaignAt) Slice(stage string, epoch int, id string) string {
 // Is says what the query has of a name.
 func (a campaignAt) Is(name string) string { return a.query.Get(name) }
 
-// Pages is how many pages there are.
-func (a campaignAt) Pages() int { return max(1, (a.Many+a.Size-1)/a.Size) }
-
-// Turn is the address of another page of the same.
-func (a campaignAt) Turn(by int) string {
-	q := url.Values{}
-	for name, v := range a.query {
-		q[name] = v
+// ofCampaigns are pages of a site that carries campaigns out.
+func ofCampaigns(see func(*http.Request, SeenCampaigns, campaignAt) (shown, error)) func(*http.Request, *SeenSite) (shown, error) {
+	return func(r *http.Request, s *SeenSite) (shown, error) {
+		if s.Campaigns == nil {
+			return shown{}, ErrNotThere
+		}
+		return see(r, s.Campaigns, campaignAt{Site: r.PathValue("site"), uid: strings.Replace(r.PathValue("campaign"), "~", "/", 1), query: r.URL.Query()})
 	}
-	q.Set("page", strconv.Itoa(a.Page+by))
-	return "?" + q.Encode()
-}
-
-// Before and After say whether there is another page.
-func (a campaignAt) Before() bool { return a.Page > 1 }
-
-// After says whether there is a page after this one.
-func (a campaignAt) After() bool { return a.Page < a.Pages() }
-
-// seenCampaigns are those of a site, the campaign that a path names, and the query.
-func seenCampaigns(r *http.Request, s *SeenSite) (SeenCampaigns, string, url.Values, error) {
-	if s.Campaigns == nil {
-		return nil, "", nil, ErrNotThere
-	}
-	return s.Campaigns, strings.Replace(r.PathValue("campaign"), "~", "/", 1), r.URL.Query(), nil
-}
-
-// notThere is an error as pages have it.
-func notThere(err error) error {
-	if errors.Is(err, ErrNoSuch) {
-		return fmt.Errorf("%w: %w", ErrNotThere, err)
-	}
-	return err
-}
-
-func pageIn(q url.Values) int {
-	n, _ := strconv.Atoi(q.Get("page")) // else it is the first
-	return min(max(1, n), 1<<20)
 }
 
 type campaignsShown struct {
@@ -103,27 +73,21 @@ type campaignsShown struct {
 	report.CampaignList
 	Filter report.CampaignFilter
 	All    []string // states
-	Page   int
 }
 
 // Path is where a campaign is shown.
 func (x campaignsShown) Path(uid string) string { return campaignPath(x.Site, uid) }
 
-func campaignsPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, _, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	f := report.CampaignFilter{State: q.Get("state"), Text: q.Get("q"), Archived: q.Get("archived") != "", Page: pageIn(q)}
+func campaignsPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	f := report.CampaignFilter{State: at.Is("state"), Text: at.Is("q"), Archived: at.Is("archived") != "", Page: numberIn(at.query, "page")}
 	list, err := seen.CampaignList(r.Context(), f)
-	x := campaignsShown{campaignAt{Site: r.PathValue("site"), query: q, Many: list.Found, Size: 25, Page: list.Page}, list, f, report.CampaignStates(), list.Page}
-	return shown{"campaigns", "campaigns", x, list}, err
+	at.Turn = turnOf("page", at.query, list.Page, list.Found, 25)
+	return shown{"campaigns", "campaigns", campaignsShown{at, list, f, report.CampaignStates()}, list}, err
 }
 
 type campaignShown struct {
 	campaignAt
 	report.CampaignLine
-	UID string
 }
 
 // Graph draws the stages; each leads to its slices.
@@ -138,55 +102,40 @@ func (x campaignShown) SlicesOf(stage string) string {
 	return x.Base() + "/slices?stage=" + url.QueryEscape(stage)
 }
 
-func campaignPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	c, err := seen.CampaignNow(r.Context(), name)
-	x := campaignShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, query: q}, c, c.UID}
-	return shown{"campaign", "campaign " + c.UID, x, c}, notThere(err)
+func campaignPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	c, err := seen.CampaignNow(r.Context(), at.uid)
+	at.uid = c.UID
+	return shown{"campaign", "campaign " + c.UID, campaignShown{at, c}, c}, err
 }
 
 type campaignSheetShown struct {
 	campaignAt
 	report.CampaignSheet
-	UID string
 }
 
-func campaignSheetPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	c, err := seen.CampaignSheet(r.Context(), name)
-	x := campaignSheetShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/sheet", query: q}, c, c.UID}
-	return shown{"campaign_sheet", "sheet of " + c.UID, x, c}, notThere(err)
+func campaignSheetPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	c, err := seen.CampaignSheet(r.Context(), at.uid)
+	at.uid, at.Tab = c.UID, "/sheet"
+	return shown{"campaign_sheet", "sheet of " + c.UID, campaignSheetShown{at, c}, c}, err
 }
 
 type campaignSubmissionsShown struct {
 	campaignAt
 	report.CampaignSubmissions
-	UID    string
-	Page   int
 	States []observed.SubmissionState
 }
 
 // minuteIn is how a query has a time, UTC.
 const minuteIn = "2006-01-02T15:04"
 
-func campaignSubmissionsPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	f := report.SubmissionFilter{Stage: q.Get("stage"), State: observed.SubmissionState(q.Get("state")), Page: pageIn(q)}
-	f.From, _ = time.Parse(minuteIn, q.Get("from")) // else it begins with the first
-	f.Until, _ = time.Parse(minuteIn, q.Get("until"))
-	c, err := seen.CampaignSubmissions(r.Context(), name, f)
-	x := campaignSubmissionsShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/submissions", query: q, Many: c.Found, Size: report.Rows, Page: c.Page}, c, c.UID, c.Page,
-		observed.SubmissionStates}
-	return shown{"campaign_submissions", "submissions of " + c.UID, x, c}, notThere(err)
+func campaignSubmissionsPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	f := report.SubmissionFilter{Stage: at.Is("stage"), State: observed.SubmissionState(at.Is("state")), Page: numberIn(at.query, "page")}
+	f.From, _ = time.Parse(minuteIn, at.Is("from")) // else it begins with the first
+	f.Until, _ = time.Parse(minuteIn, at.Is("until"))
+	c, err := seen.CampaignSubmissions(r.Context(), at.uid, f)
+	at.uid, at.Tab = c.UID, "/submissions"
+	at.Turn = turnOf("page", at.query, c.Page, c.Found, report.Rows)
+	return shown{"campaign_submissions", "submissions of " + c.UID, campaignSubmissionsShown{at, c, observed.SubmissionStates}, c}, err
 }
 
 // Words are what bars of time are of.
@@ -206,7 +155,6 @@ func (x campaignSubmissionsShown) Bars() template.HTML {
 type campaignEfficiencyShown struct {
 	campaignAt
 	report.CampaignEfficiency
-	UID string
 }
 
 // Histogram draws one.
@@ -217,39 +165,29 @@ func (campaignEfficiencyShown) Histogram(title string, h report.Histogram) templ
 // Bars are the numbers of the bars.
 func (campaignEfficiencyShown) Bars() int { return report.Bars }
 
-func campaignEfficiencyPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	c, err := seen.CampaignEfficiency(r.Context(), name)
-	x := campaignEfficiencyShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/efficiency", query: q}, c, c.UID}
-	return shown{"campaign_efficiency", "efficiency of " + c.UID, x, c}, notThere(err)
+func campaignEfficiencyPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	c, err := seen.CampaignEfficiency(r.Context(), at.uid)
+	at.uid, at.Tab = c.UID, "/efficiency"
+	return shown{"campaign_efficiency", "efficiency of " + c.UID, campaignEfficiencyShown{at, c}, c}, err
 }
 
 type campaignSlicesShown struct {
 	campaignAt
 	report.CampaignSlices
-	UID    string
-	Page   int
 	States []observed.SliceState
 }
 
-func campaignSlicesPage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
-	c, err := seen.CampaignSlices(r.Context(), name, report.SliceFilter{Stage: q.Get("stage"), State: observed.SliceState(q.Get("state")), Text: q.Get("q"), Page: pageIn(q)})
-	x := campaignSlicesShown{campaignAt{Site: r.PathValue("site"), UID: c.UID, Tab: "/slices", query: q, Many: c.Found, Size: report.Rows, Page: c.Page}, c, c.UID, c.Page, observed.SliceStates}
-	return shown{"campaign_slices", "slices of " + c.UID, x, c}, notThere(err)
+func campaignSlicesPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
+	c, err := seen.CampaignSlices(r.Context(), at.uid, report.SliceFilter{Stage: at.Is("stage"), State: observed.SliceState(at.Is("state")), Text: at.Is("q"), Page: numberIn(at.query, "page")})
+	at.uid, at.Tab = c.UID, "/slices"
+	at.Turn = turnOf("page", at.query, c.Page, c.Found, report.Rows)
+	return shown{"campaign_slices", "slices of " + c.UID, campaignSlicesShown{at, c, observed.SliceStates}, c}, err
 }
 
 type campaignSliceShown struct {
 	campaignAt
 	report.PostMortem
-	UID string
-	at  time.Time
+	at time.Time
 }
 
 // Timeline draws the attempts at a slice, and what kept campaigns from going on meanwhile.
@@ -282,14 +220,6 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// Second is a time as people read it who look closely.
-func (campaignAt) Second(t time.Time) string {
-	if t.IsZero() {
-		return "–"
-	}
-	return t.UTC().Format("2006-01-02 15:04:05")
-}
-
 // Took is how long something took; nothing if that is not known.
 func (campaignAt) Took(from, till time.Time) string {
 	if from.IsZero() || till.IsZero() {
@@ -298,15 +228,11 @@ func (campaignAt) Took(from, till time.Time) string {
 	return max(0, till.Sub(from)).Round(time.Second).String() // jobs say seconds
 }
 
-func campaignSlicePage(r *http.Request, s *SeenSite) (shown, error) {
-	seen, name, q, err := seenCampaigns(r, s)
-	if err != nil {
-		return shown{}, err
-	}
+func campaignSlicePage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
 	if strings.Contains(r.PathValue("stage")+r.PathValue("epoch")+r.PathValue("slice"), "/") { // it would name something else
 		return shown{}, ErrNotThere
 	}
-	p, err := seen.PostMortemNow(r.Context(), name, r.PathValue("stage")+"/"+r.PathValue("epoch")+"/"+r.PathValue("slice"))
-	x := campaignSliceShown{campaignAt{Site: r.PathValue("site"), UID: p.UID, Tab: "/slices/", query: q}, p, p.UID, time.Now()}
-	return shown{"campaign_slice", "slice " + p.ID + " of " + p.UID, x, p}, notThere(err)
+	p, err := seen.PostMortemNow(r.Context(), at.uid, r.PathValue("stage")+"/"+r.PathValue("epoch")+"/"+r.PathValue("slice"))
+	at.uid, at.Tab = p.UID, "/slices/"
+	return shown{"campaign_slice", "slice " + p.ID + " of " + p.UID, campaignSliceShown{at, p, time.Now()}, p}, err
 }

@@ -93,11 +93,6 @@ func (fecShown) Local(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05")
 }
 
-// Second is a time to the second.
-func (fecShown) Second(t time.Time) string { return second(t) }
-
-func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-
 // By says who has said something.
 func (fecShown) By(r observed.FECReport) string {
 	return map[string]string{observed.FromToken: "token, proven", observed.FromSSH: "ssh, proven", observed.FromReport: "report, not proven"}[r.Source]

@@ -3,10 +3,8 @@ package serve
 import (
 	"cmp"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -24,10 +22,7 @@ type fleetShown struct {
 	Groups, Locations []string // of all FECs
 	Sections          []report.FleetSection
 	Conditions        []plan.Condition
-	Differ            int               // so many FECs
-	Rows              []report.FleetFEC // those of them that this page lists
-	First             int               // of these, from 1
-	Earlier, Later    string            // queries of the pages before and after; empty: there is none
+	Rows              leaf[report.FleetFEC] // that differ
 }
 
 func fleetPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -38,27 +33,9 @@ func fleetPage(r *http.Request, s *SeenSite) (shown, error) {
 	q := r.URL.Query()
 	filter, by := fleetFilter(q)
 	only := all.Only(filter)
-	x := fleetShown{Fleet: only, By: by, Filter: filter, Groups: all.Groups(), Locations: all.Locations(), Sections: only.Sections(by), Conditions: plan.Conditions}
-	x.list(only.Differing(), q)
+	x := fleetShown{Fleet: only, By: by, Filter: filter, Groups: all.Groups(), Locations: all.Locations(), Sections: only.Sections(by), Conditions: plan.Conditions,
+		Rows: leafOf(only.Differing(), q, fleetRows)}
 	return shown{"fleet", "fleet", x, only}, nil
-}
-
-// list puts those on the page that its number in the query says.
-func (x *fleetShown) list(differing []report.FleetFEC, q url.Values) {
-	pages := max(1, (len(differing)+fleetRows-1)/fleetRows)
-	n, _ := strconv.Atoi(q.Get("page")) // the first, if it says nothing
-	n = min(max(n, 1), pages)
-	to := func(n int) string {
-		if n < 1 || n > pages {
-			return ""
-		}
-		other := maps.Clone(q)
-		other.Set("page", strconv.Itoa(n))
-		return "?" + other.Encode() + "#differs"
-	}
-	from := (n - 1) * fleetRows
-	x.Differ, x.First, x.Rows = len(differing), from+1, differing[from:min(from+fleetRows, len(differing))]
-	x.Earlier, x.Later = to(n-1), to(n+1)
 }
 
 func fleetFilter(q url.Values) (f report.FleetFilter, by string) {
@@ -77,8 +54,11 @@ func (x fleetShown) Few() bool { return len(x.FECs) <= 100 }
 // After is the part of the page after one.
 func (fleetShown) After(part int) int { return part + 1 }
 
-// Last is the last that the page lists.
-func (x fleetShown) Last() int { return x.First + len(x.Rows) - 1 }
+// First is the first that the page lists, from 1.
+func (x fleetShown) First() int { return (x.Rows.Number-1)*fleetRows + 1 }
+
+// Last is the last that it lists.
+func (x fleetShown) Last() int { return x.First() + len(x.Rows.Items) - 1 }
 
 // Cells are those of some FECs: written here, since a template takes ten times as long for thousands of them. Between locations, or groups,
 // there is a gap.

@@ -3,8 +3,6 @@ package serve
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,39 +15,14 @@ import (
 type passesShown struct {
 	report.Passes
 	Outcomes []string
+	Turn     turn
 }
-
-// maxPage is the last page that can be asked for.
-const maxPage = 1_000_000
 
 func passesPage(r *http.Request, s *SeenSite) (shown, error) {
-	page, err := strconv.Atoi(r.URL.Query().Get("page"))
-	if err != nil {
-		page = 1
-	}
-	all, err := s.Passes(r.Context(), r.URL.Query().Get("outcome"), min(max(page, 1), maxPage))
-	x := passesShown{all, []string{observed.Published, observed.Unchanged, observed.Invalid, observed.Failed}}
+	q := r.URL.Query()
+	all, err := s.Passes(r.Context(), q.Get("outcome"), numberIn(q, "page"))
+	x := passesShown{all, []string{observed.Published, observed.Unchanged, observed.Invalid, observed.Failed}, turnOf("page", q, all.Page, all.Of, report.PassesOnPage)}
 	return shown{"passes", "passes", x, all}, err
-}
-
-// At leads to another page of the same passes.
-func (x passesShown) At(page int) string {
-	q := url.Values{"page": {strconv.Itoa(page)}}
-	if x.Outcome != "" {
-		q.Set("outcome", x.Outcome)
-	}
-	return "?" + q.Encode()
-}
-
-// Newer is the page before this one; 0: there is none.
-func (x passesShown) Newer() int { return min(x.Page-1, x.Pages()) }
-
-// Older is the page after this one; 0: there is none.
-func (x passesShown) Older() int {
-	if x.Page < x.Pages() {
-		return x.Page + 1
-	}
-	return 0
 }
 
 // Bar shows the stages of a pass beside those of the longest pass of the page.

@@ -2,9 +2,7 @@ package serve
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pomona-gitops/pomona/reconciler/plan"
@@ -19,7 +17,8 @@ type prerequisitesShown struct {
 	report.Prerequisites
 	System, State, Text string // filters
 	States              []string
-	Page, Pages, Of, In int // In are as many as the filter leaves, Of all
+	Of                  int // without filters
+	Leaf                leaf[report.PrerequisiteShown]
 }
 
 func prerequisitesPage(r *http.Request, s *SeenSite) (shown, error) {
@@ -30,16 +29,8 @@ func prerequisitesPage(r *http.Request, s *SeenSite) (shown, error) {
 	q := r.URL.Query()
 	x := prerequisitesShown{Prerequisites: all, System: q.Get("system"), State: q.Get("state"), Text: q.Get("q"), Of: len(all.All), States: plan.PrerequisiteStates}
 	x.All = slices.DeleteFunc(slices.Clone(all.All), func(p report.PrerequisiteShown) bool { return !x.takes(p) })
-	only := x.Prerequisites
-	x.In = len(x.All)
-	x.Pages = max(1, (x.In+prerequisitesOnPage-1)/prerequisitesOnPage)
-	page, err := strconv.Atoi(q.Get("page"))
-	if err != nil {
-		page = 1
-	}
-	x.Page = min(max(page, 1), x.Pages)
-	x.All = x.All[(x.Page-1)*prerequisitesOnPage : min(x.Page*prerequisitesOnPage, x.In)]
-	return shown{"prerequisites", "prerequisites", x, only}, nil
+	x.Leaf = leafOf(x.All, q, prerequisitesOnPage)
+	return shown{"prerequisites", "prerequisites", x, x.Prerequisites}, nil
 }
 
 func (x prerequisitesShown) takes(p report.PrerequisiteShown) bool {
@@ -50,28 +41,6 @@ func (x prerequisitesShown) takes(p report.PrerequisiteShown) bool {
 // Rows are what is shown of a prerequisite: what the system that is asked for gets, or all do.
 func (x prerequisitesShown) Rows(p report.PrerequisiteShown) []report.PrerequisiteProvided {
 	return slices.DeleteFunc(slices.Clone(p.Provided), func(v report.PrerequisiteProvided) bool { return x.System != "" && v.System != x.System })
-}
-
-// At leads to another page with the same filters.
-func (x prerequisitesShown) At(page int) string {
-	q := url.Values{"page": {strconv.Itoa(page)}}
-	for name, value := range map[string]string{"system": x.System, "state": x.State, "q": x.Text} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	return "?" + q.Encode()
-}
-
-// Before is the page before this one; 0: there is none.
-func (x prerequisitesShown) Before() int { return x.Page - 1 }
-
-// After is the page after this one; 0: there is none.
-func (x prerequisitesShown) After() int {
-	if x.Page < x.Pages {
-		return x.Page + 1
-	}
-	return 0
 }
 
 // prerequisiteShown is what the page of one shows.

@@ -106,9 +106,3 @@ func (restartsShown) Bar(g report.RestartGroup) waveBar {
 
 // ID is what a wave is called that opened at a time.
 func (restartsShown) ID(opened time.Time) string { return report.WaveID(opened) }
-
-// Second is a time to the second.
-func (restartsShown) Second(t time.Time) string { return second(t) }
-
-// Second is a time to the second.
-func (waveShown) Second(t time.Time) string { return second(t) }
