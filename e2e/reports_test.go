@@ -136,6 +136,8 @@ func TestWhatFECsRun(t *testing.T) {
 	r.shows([]string{"proven by its token from 127.0.0.1", "differs    no: it runs what is published", "timing-receiver 1.0.0", "fetching", "installed"}, "fec", "tim1rx01")
 	r.shows([]string{"as somebody reported from 127.0.0.1, not proven"}, "fec", "tim2rx01")
 	first, _ := r.running("tim1rx01")
+	then := time.Now().UTC().Format(time.RFC3339Nano)
+	time.Sleep(time.Second) // when something is published is known to the second
 
 	// Another release is published, and nobody boots it.
 	r.world.write("fecs/control/more.cue", "package site\n\nfecs: tim1rx01: software: \"diag-tools\": version: \"2.2\"\n", 0o644)
@@ -147,6 +149,13 @@ func TestWhatFECsRun(t *testing.T) {
 		t.Errorf("it runs serial %d, want %d", got, first)
 	}
 	r.shows([]string{"tim1rx01", "stale", "token", "tim2rx01", "running", "report"}, "status", "--fecs")
+	was := []string{"tim1rx01 at ", fmt.Sprintf("published  serial %d since ", first), fmt.Sprintf("running    serial %d, as it said at ", first), "said last  running with serial ", "not known  which holds"}
+	beside := []string{"DIFFERS", "published software diag-tools  ", "2.2  ", "\nlocation  ", "facts differ"}
+	r.shows(was, "fec", "tim1rx01", "--at", then)
+	r.shows(beside, "fec", "tim1rx01", "--beside", "tim2rx01")
+	if out, errs, code := pomona(t, "fec", "tim1rx01", "--root", r.root, "--beside", "tim2rx0"); code != 2 || !strings.Contains(errs, "there is no FEC tim2rx0: did you mean tim2rx01") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
 
 	// It is still known when the service starts anew, and in its metrics.
 	r.restart()
@@ -175,6 +184,8 @@ func TestWhatFECsRun(t *testing.T) {
 	}
 	r.shows([]string{"tim1rx01 failed: init-failed", "service    none runs"}, "status", r.site)
 	r.shows([]string{"wanted ", "differs    init-failed", "99-fail failed with status 3"}, "fec", "tim1rx01", r.site)
+	r.shows(append(was, "not known: what is published is not known: the site's repository is needed: give its folder"), "fec", "tim1rx01", "--at", then)
+	r.shows(beside, "fec", "tim1rx01", r.site, "--beside", "tim2rx01")
 	if _, errs, code := pomona(t, "fec", "tim1rx0", "--root", r.root); code != 2 || !strings.Contains(errs, "there is no FEC tim1rx0: did you mean tim1rx01") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}

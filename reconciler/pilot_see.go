@@ -48,7 +48,7 @@ func (r *Reconciler) Pilots(ctx context.Context) ([]plan.PilotNow, error) {
 // seenPilots works out how far the pilots of the published site are.
 func (r *Reconciler) seenPilots(ctx context.Context) (judgedPilots, error) {
 	if r.Repo == nil {
-		return judgedPilots{}, errors.New("the site's repository is needed: give its folder")
+		return judgedPilots{}, errNoRepository
 	}
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {

@@ -45,7 +45,7 @@ func (r *Reconciler) SeenPrerequisites(ctx context.Context) (report.Prerequisite
 // judgePublished judges the prerequisites of the published site.
 func (r *Reconciler) judgePublished(ctx context.Context) (servedSite, []plan.Prerequisite, error) {
 	if r.Repo == nil {
-		return servedSite{}, nil, errors.New("the site's repository is needed: give its folder")
+		return servedSite{}, nil, errNoRepository
 	}
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {

@@ -74,8 +74,14 @@ type servedSite struct {
 	generation observed.Generation
 }
 
+// errNoRepository says that a root alone does not tell what is asked.
+var errNoRepository = errors.New("the site's repository is needed: give its folder")
+
 // publishedBy is the site as it is published now, with the commit that says it.
 func (r *Reconciler) publishedBy(ctx context.Context, root *os.Root) (servedSite, error) {
+	if r.Repo == nil || r.Loader == nil {
+		return servedSite{}, errNoRepository
+	}
 	p := r.Served
 	if p == nil {
 		p = &PublishedSite{}

@@ -164,7 +164,7 @@ type softwareSeen struct {
 // seeSoftware looks at everything but what FECs have. The caller closes its root.
 func (r *Reconciler) seeSoftware(ctx context.Context) (*softwareSeen, error) {
 	if r.Repo == nil || r.Loader == nil {
-		return nil, errors.New("the site's repository is needed: give its folder")
+		return nil, errNoRepository
 	}
 	status, err := r.Status(ctx)
 	if err != nil {

@@ -30,7 +30,7 @@ type fecShown struct {
 func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	q := r.URL.Query()
 	x := fecShown{Forge: s.Forge, Asked: q}
-	at, err := readTime(q.Get("at"))
+	at, err := report.ReadTime(q.Get("at"))
 	if err != nil {
 		x.BadAt = err.Error()
 	}
@@ -50,23 +50,6 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	}
 	x.Rans = leafOf(x.Ran, q, ranShown)
 	return shown{"fec", x.Name, x, x.FECSeen}, nil
-}
-
-// timeForms are how people write a time in a URL: as JSON has it, or as a form for a local time sends it, which is UTC here as everywhere on these pages.
-var timeForms = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"}
-
-// readTime reads a time of a URL; zero for an empty one.
-func readTime(s string) (time.Time, error) {
-	s = strings.TrimSuffix(strings.TrimSpace(s), " UTC")
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, form := range timeForms {
-		if t, err := time.Parse(form, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("malformed time %q: want for instance 2026-11-22T14:25, which is UTC, or 2026-11-22T15:25:00+01:00", s)
 }
 
 // To is this page with another value in its URL; an empty one takes it out.
