@@ -150,6 +150,7 @@ type verbatim []byte
 // page is what a template gets.
 type page struct {
 	Title, Site, Who string
+	Path             string // below the site
 	Value            any
 }
 
@@ -241,7 +242,7 @@ func (p Pages) show(w http.ResponseWriter, r *http.Request, site string, x shown
 		kind, err = jsonText, indented(&b, x.json)
 	} else {
 		who, _ := r.Context().Value(whoKey{}).(string)
-		err = pageTemplates[x.template].ExecuteTemplate(&b, "page", page{x.title, site, who, x.value})
+		err = pageTemplates[x.template].ExecuteTemplate(&b, "page", page{x.title, site, who, strings.TrimPrefix(r.URL.Path, "/"+site+"/"), x.value})
 	}
 	if err != nil {
 		p.Log.Error("showed no page", "path", r.URL.Path, "err", err)
