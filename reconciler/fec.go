@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -22,7 +23,7 @@ import (
 const shownReports = 20
 
 // ErrNoFEC says that neither the site nor the root has a FEC of a name.
-var ErrNoFEC = errors.New("there is no FEC")
+var ErrNoFEC error = refused{errors.New("there is no FEC"), serve.ErrNoSuch}
 
 // FEC is how one FEC is: by what its branch wants, with a Repo and a Loader; by what the root serves; and by what it said.
 // It only reads. A FEC may be named by its host.

@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 // record enters how a pass ended, and gives its number if it tells something new.
@@ -109,7 +110,7 @@ func (r *Reconciler) timeline(ctx context.Context, do func(*ledger.Ledger) error
 }
 
 // ErrNoPass says that there is no such pass, or none any more.
-var ErrNoPass = errors.New("no such pass")
+var ErrNoPass error = refused{errors.New("no such pass"), serve.ErrNoSuch}
 
 // PassOf is one pass: by its number, or the last that was news of the commit of an id. It only reads.
 func (r *Reconciler) PassOf(ctx context.Context, which string) (report.Pass, error) {

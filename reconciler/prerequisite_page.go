@@ -14,11 +14,12 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // ErrNoPrerequisite says that the published site has no prerequisite of a name.
-var ErrNoPrerequisite = errors.New("there is no prerequisite")
+var ErrNoPrerequisite error = refused{errors.New("there is no prerequisite"), serve.ErrNoSuch}
 
 // SeenPrerequisites are those of the published site with what provides them, what was found out, and how far they are: as SeePrerequisites says. It only
 // reads.

@@ -7,10 +7,11 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 // ErrNoWave says that no wave of restarts is known by a name.
-var ErrNoWave = errors.New("there is no wave")
+var ErrNoWave error = refused{errors.New("there is no wave"), serve.ErrNoSuch}
 
 // Waves is how restarts go, by group and wave, as it was decided last.
 func (s *Restarter) Waves(ctx context.Context) (report.RestartWaves, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 // seen is what every outcome shows to people.
@@ -84,7 +85,7 @@ func (v *Reviewer) Shown(ctx context.Context) (report.Proposals, error) {
 }
 
 // ErrNoProposal says that nothing is known of such a pull request, or nothing any more.
-var ErrNoProposal = errors.New("no such pull request")
+var ErrNoProposal error = refused{errors.New("no such pull request"), serve.ErrNoSuch}
 
 // ShownOf is what was found last of a pull request: by its number, or by the commit that it proposes or that its merge gives, of which twelve
 // digits are enough.

@@ -17,12 +17,13 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/reconciler/store"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
 // ErrNoSoftware says that neither the site nor the tree has a software, or a version of it, of a name.
-var ErrNoSoftware = errors.New("there is no software")
+var ErrNoSoftware error = refused{errors.New("there is no software"), serve.ErrNoSuch}
 
 // AllSoftware is every software of the site: which versions its FECs want, get and run, and what keeps each in the tree. It only reads.
 func (r *Reconciler) AllSoftware(ctx context.Context) (report.AllSoftware, error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,32 +57,21 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 			return w.fecSeen(ctx, loop.Reconciler, name, at)
 		},
 		AllSoftware: loop.Reconciler.AllSoftware,
-		Software: func(ctx context.Context, name string) (report.Software, error) {
-			s, err := loop.Reconciler.Software(ctx, name)
-			return s, notThere(err)
-		},
-		Bill: func(ctx context.Context, software, version, archive string) ([]byte, error) {
-			b, err := loop.Reconciler.Bill(ctx, software, version, archive)
-			return b, notThere(err)
-		},
-		Pilots: w.views.Load().Pilots,
-	}
-	seen.Restarts, seen.RestartWave = loop.Reconciler.Waves, func(ctx context.Context, id string) (report.RestartWaveFECs, error) {
-		wave, err := loop.Reconciler.Wave(ctx, id)
-		return wave, notThere(err)
+		Software:    loop.Reconciler.Software,
+		Bill:        loop.Reconciler.Bill,
+		Pilots:      w.views.Load().Pilots,
+		Passes:      loop.Reconciler.Passes,
+		Pass:        loop.Reconciler.PassOf,
+		Plans:       w.plans,
+		Plan:        w.planOf,
+		Restarts:    loop.Reconciler.Waves,
+		RestartWave: loop.Reconciler.Wave,
+
+		Prerequisites: loop.Reconciler.SeenPrerequisites,
+		Prerequisite:  loop.Reconciler.SeenPrerequisite,
 	}
 	if s := w.restarter.Load(); s != nil {
 		seen.Restarts = s.Waves
-	}
-	seen.Passes, seen.Plans, seen.Plan = loop.Reconciler.Passes, w.plans, w.planOf
-	seen.Prerequisites = loop.Reconciler.SeenPrerequisites
-	seen.Prerequisite = func(ctx context.Context, name string) (report.PrerequisiteShown, error) {
-		p, err := loop.Reconciler.SeenPrerequisite(ctx, name)
-		return p, notThere(err)
-	}
-	seen.Pass = func(ctx context.Context, which string) (report.Pass, error) {
-		p, err := loop.Reconciler.PassOf(ctx, which)
-		return p, notThere(err)
 	}
 	if f := w.forge.Load(); f != nil {
 		seen.Forge = *f
@@ -98,7 +86,7 @@ func (p *process) seen(site string) (*serve.SeenSite, bool) {
 func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name string, at time.Time) (report.FECSeen, error) {
 	f, err := r.FECSeen(ctx, name, at)
 	if err != nil {
-		return f, notThere(err)
+		return f, err
 	}
 	var going []collect.Status
 	if c := w.collector.Load(); c != nil {
@@ -126,16 +114,6 @@ func (c maskedCampaigns) PostMortemNow(ctx context.Context, campaign, slice stri
 	return p, err
 }
 
-// notThere has pages say that there is nothing of a name.
-func notThere(err error) error {
-	for _, none := range []error{reconciler.ErrNoFEC, reconciler.ErrNoSoftware, reconciler.ErrNoWave, reconciler.ErrNoPass, reconciler.ErrNoPrerequisite, reconciler.ErrNoProposal} {
-		if errors.Is(err, none) {
-			return fmt.Errorf("%w: %w", serve.ErrNotThere, err)
-		}
-	}
-	return err
-}
-
 // plans are the pull requests that were looked at.
 func (w *watch) plans(ctx context.Context) (report.Proposals, error) {
 	if w.reviewer == nil {
@@ -147,8 +125,7 @@ func (w *watch) plans(ctx context.Context) (report.Proposals, error) {
 // planOf is what the merge of one would do.
 func (w *watch) planOf(ctx context.Context, which string) (report.Proposal, error) {
 	if w.reviewer == nil {
-		return report.Proposal{}, serve.ErrNotThere
+		return report.Proposal{}, serve.ErrNoSuch
 	}
-	p, err := w.reviewer.ShownOf(ctx, which)
-	return p, notThere(err)
+	return w.reviewer.ShownOf(ctx, which)
 }

@@ -33,19 +33,16 @@ var pageFiles embed.FS
 // pagesPolicy lets pages have what this server gives them, and nothing else: nothing that is written in a page is ever run.
 const pagesPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// ErrNotThere says that a site has nothing of a name.
-var ErrNotThere = errors.New("not there")
-
 // SeenSite is what pages show of a site. It is asked from many goroutines.
 type SeenSite struct {
 	Fleet func(context.Context) (report.Fleet, error)
-	// FEC is all that is known of a FEC; ErrNotThere: there is none of that name. With a time, also what was so then.
+	// FEC is all that is known of a FEC; ErrNoSuch: there is none of that name. With a time, also what was so then.
 	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
 	Forge   report.Forge // where its commits can be looked at
 	Passes  func(ctx context.Context, outcome string, page int) (report.Passes, error)
-	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit; ErrNotThere: there is none
+	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit; ErrNoSuch: there is none
 	Plans   func(context.Context) (report.Proposals, error)
-	Plan    func(ctx context.Context, which string) (report.Proposal, error) // number of a pull request, or commit; ErrNotThere: nothing is known of it
+	Plan    func(ctx context.Context, which string) (report.Proposal, error) // number of a pull request, or commit; ErrNoSuch: nothing is known of it
 	Changes *Changes
 
 	Campaigns   SeenCampaigns // nil: the site carries none out
@@ -54,11 +51,11 @@ type SeenSite struct {
 	Bill        func(ctx context.Context, software, version, archive string) ([]byte, error) // likewise; an empty archive: the first
 	Pilots      func(context.Context) (report.Pilots, error)
 
-	// Restarts is how restarts go; RestartWave is one wave, by its name, and ErrNotThere if there is none.
+	// Restarts is how restarts go; RestartWave is one wave, by its name, and ErrNoSuch if there is none.
 	Restarts      func(context.Context) (report.RestartWaves, error)
 	RestartWave   func(ctx context.Context, id string) (report.RestartWaveFECs, error)
 	Prerequisites func(context.Context) (report.Prerequisites, error)
-	Prerequisite  func(ctx context.Context, name string) (report.PrerequisiteShown, error) // ErrNotThere: there is none
+	Prerequisite  func(ctx context.Context, name string) (report.PrerequisiteShown, error) // ErrNoSuch: there is none
 }
 
 // Login is how people are known: by what a proxy before the pages says.
@@ -216,7 +213,7 @@ func (p Pages) of(see func(*http.Request, *SeenSite) (shown, error)) http.Handle
 		}
 		x, err := see(r, s)
 		switch {
-		case errors.Is(err, ErrNotThere), errors.Is(err, ErrNoSuch):
+		case errors.Is(err, ErrNoSuch):
 			refuse(w, http.StatusNotFound)
 			return
 		case r.Context().Err() != nil:

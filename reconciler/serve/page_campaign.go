@@ -62,7 +62,7 @@ func (a campaignAt) Is(name string) string { return a.query.Get(name) }
 func ofCampaigns(see func(*http.Request, SeenCampaigns, campaignAt) (shown, error)) func(*http.Request, *SeenSite) (shown, error) {
 	return func(r *http.Request, s *SeenSite) (shown, error) {
 		if s.Campaigns == nil {
-			return shown{}, ErrNotThere
+			return shown{}, ErrNoSuch
 		}
 		return see(r, s.Campaigns, campaignAt{Site: r.PathValue("site"), uid: strings.Replace(r.PathValue("campaign"), "~", "/", 1), query: r.URL.Query()})
 	}
@@ -230,7 +230,7 @@ func (campaignAt) Took(from, till time.Time) string {
 
 func campaignSlicePage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
 	if strings.Contains(r.PathValue("stage")+r.PathValue("epoch")+r.PathValue("slice"), "/") { // it would name something else
-		return shown{}, ErrNotThere
+		return shown{}, ErrNoSuch
 	}
 	p, err := seen.PostMortemNow(r.Context(), at.uid, r.PathValue("stage")+"/"+r.PathValue("epoch")+"/"+r.PathValue("slice"))
 	at.uid, at.Tab = p.UID, "/slices/"

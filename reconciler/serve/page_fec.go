@@ -40,7 +40,7 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	if other := q.Get("beside"); other != "" {
 		beside, err := s.FEC(r.Context(), other, time.Time{})
 		switch {
-		case errors.Is(err, ErrNotThere):
+		case errors.Is(err, ErrNoSuch):
 			x.Beside = &report.FECBeside{Name: other, Trouble: err.Error()}
 		case err != nil:
 			return shown{}, err

@@ -68,7 +68,7 @@ func fecFixture(kind siteKind, seen *serve.SeenSite) []string {
 		case kind == siteEmpty && asked == name:
 			return report.FECSeen{FEC: report.FEC{Name: name}}, nil // the branch has it, and nothing is published
 		case asked != name && asked != "kgp2cu02":
-			return report.FECSeen{}, fmt.Errorf("%w: there is no FEC %s", serve.ErrNotThere, asked)
+			return report.FECSeen{}, fmt.Errorf("%w: there is no FEC %s", serve.ErrNoSuch, asked)
 		}
 		x := fecOf(asked, word)
 		if !at.IsZero() {

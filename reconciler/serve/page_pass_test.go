@@ -117,7 +117,7 @@ func passFixture(kind siteKind, seen *serve.SeenSite) []string {
 	seen.Pass = func(_ context.Context, which string) (report.Pass, error) {
 		i := slices.IndexFunc(passes, func(p report.Pass) bool { return fmt.Sprint(p.Number) == which || p.Wanted == which })
 		if i < 0 {
-			return report.Pass{}, serve.ErrNotThere
+			return report.Pass{}, serve.ErrNoSuch
 		}
 		return passes[i], nil
 	}
@@ -127,7 +127,7 @@ func passFixture(kind siteKind, seen *serve.SeenSite) []string {
 	seen.Plan = func(_ context.Context, which string) (report.Proposal, error) {
 		i := slices.IndexFunc(proposals, func(p report.Proposal) bool { return p.Number > 0 && fmt.Sprint(p.Number) == which || p.Head == which })
 		if i < 0 {
-			return report.Proposal{}, serve.ErrNotThere
+			return report.Proposal{}, serve.ErrNoSuch
 		}
 		return proposals[i], nil
 	}

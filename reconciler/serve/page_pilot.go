@@ -93,7 +93,7 @@ func pilotPage(r *http.Request, s *SeenSite) (shown, error) {
 	}
 	p, ok := all.Find(r.PathValue("pilot"))
 	if !ok {
-		return shown{}, ErrNotThere
+		return shown{}, ErrNoSuch
 	}
 	q := r.URL.Query()
 	x := pilotShown{Pilot: p, Trouble: all.Trouble, Left: left(p, all), Taking: p.Participation(all.At), Evidence: leafOf(p.Records, q, shownRows)}

@@ -52,7 +52,7 @@ func prerequisiteFixture(kind siteKind, seen *serve.SeenSite) []string {
 	seen.Prerequisite = func(_ context.Context, name string) (report.PrerequisiteShown, error) {
 		i := slices.IndexFunc(all.All, func(p report.PrerequisiteShown) bool { return p.Name == name })
 		if i < 0 {
-			return report.PrerequisiteShown{}, serve.ErrNotThere
+			return report.PrerequisiteShown{}, serve.ErrNoSuch
 		}
 		return all.All[i], nil
 	}

@@ -57,7 +57,7 @@ func restartsFixture(kind siteKind, seen *serve.SeenSite) []string {
 	seen.Restarts = func(context.Context) (report.RestartWaves, error) { return x, nil }
 	seen.RestartWave = func(_ context.Context, asked string) (report.RestartWaveFECs, error) {
 		if asked != id || kind == siteEmpty {
-			return report.RestartWaveFECs{}, serve.ErrNotThere
+			return report.RestartWaveFECs{}, serve.ErrNoSuch
 		}
 		w := report.RestartWaveFECs{ID: id, Waves: x.Waves[:1]}
 		for _, f := range x.FECs {

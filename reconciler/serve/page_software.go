@@ -122,7 +122,7 @@ func versionPage(r *http.Request, s *SeenSite) (shown, error) {
 	}
 	i := slices.IndexFunc(all.Versions, func(v report.SoftwareVersion) bool { return v.Version == version })
 	if i < 0 {
-		return shown{}, ErrNotThere
+		return shown{}, ErrNoSuch
 	}
 	x := versionShown{Seen: all.SoftwareSeen, Name: name, SoftwareVersion: all.Versions[i], Forge: s.Forge}
 	asked := r.URL.Query().Get("archive")
@@ -134,7 +134,7 @@ func versionPage(r *http.Request, s *SeenSite) (shown, error) {
 		if err == nil {
 			err = json.Unmarshal(b, &x.Bill)
 		}
-		if err != nil && !errors.Is(err, ErrNotThere) { // else it has just gone
+		if err != nil && !errors.Is(err, ErrNoSuch) { // else it has just gone
 			return shown{}, fmt.Errorf("show bill of materials of %s: %w", a.Path, err)
 		}
 		x.Archive = a.File

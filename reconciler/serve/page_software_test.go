@@ -97,13 +97,13 @@ func softwareFixture(kind siteKind, seen *serve.SeenSite) []string {
 	}
 	seen.Software = func(_ context.Context, name string) (report.Software, error) {
 		if name != "" && (name != "bpm" || n == 0) {
-			return report.Software{}, serve.ErrNotThere
+			return report.Software{}, serve.ErrNoSuch
 		}
 		return one, nil
 	}
 	seen.Bill = func(_ context.Context, name, version, archive string) ([]byte, error) {
 		if name != "bpm" || version != "1.1.0" || archive == "none" {
-			return nil, serve.ErrNotThere
+			return nil, serve.ErrNoSuch
 		}
 		return bill, nil
 	}
