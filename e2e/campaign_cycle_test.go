@@ -195,7 +195,8 @@ func TestStartsOfSchedules(t *testing.T) {
 	eventually(t, "another start replaces it", func() bool {
 		c := w.campaign("replace")
 		stage := c.Stages[0] // with its job, which could go on for a moment
-		return stage.Slices[observed.SliceCancelled] >= 1 && stage.Submissions[observed.SubmissionCancelled] >= 1 && len(open("replace")) == 1 && open("replace")[0] != id(last)
+		now := open("replace")
+		return stage.Slices[observed.SliceCancelled] >= 1 && stage.Submissions[observed.SubmissionCancelled] >= 1 && len(now) == 1 && now[0] != id(last)
 	})
 	eventually(t, "another start is forbidden", func() bool {
 		return strings.Contains(strings.Join(w.campaign("forbid").Why, "; "), "waits until slices of the one before have ended")

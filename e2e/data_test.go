@@ -39,7 +39,7 @@ exec busybox sh %[1]s/pomona-fec --allow status,tar
 `, c.fec.dir))
 	c.server = start(t, sshtest.Force(script))
 	c.reach()
-	c.configured.write(t, []string{"one"}, fmt.Sprintf("\t\tssh: {key: %q, user: %q, root: %q, timeout: \"20s\"}\n\t\tcollect: key: %q\n%s",
+	c.configured.write(t, []string{"one"}, fmt.Sprintf("\t\tssh: {key: %q, user: %q, root: %q, timeout: \"1m\"}\n\t\tcollect: key: %q\n%s",
 		c.server.Key, c.server.User, filepath.Join(c.fec.dir, "state"), filepath.Join(c.dir, "data.sec"), more))
 	c.serve()
 	c.fec = c.newFEC(dataFEC, c.fec.server)

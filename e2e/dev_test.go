@@ -14,7 +14,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/remote/sshtest"
 )
 
-// overSSH is a program that is pomona-fec in the FEC, for a forced command.
+// overSSH is a program that is pomona-fec in the FEC, for a forced command. The boot client that it starts waits while there is a file wait.
 func (f fec) overSSH() string {
 	f.t.Helper()
 	for _, program := range []string{"pomona-boot", "pomona-fec"} {
@@ -35,8 +35,9 @@ func (f fec) overSSH() string {
 	if err := os.WriteFile(filepath.Join(f.dir, "reboot"), []byte("#!/bin/sh\n>"+filepath.Join(f.dir, "rebooted")+"\n"), 0o755); err != nil {
 		f.t.Fatal(err)
 	}
+	gate := fmt.Sprintf("while [ -e %s ]; do sleep 0.1; done\n", filepath.Join(f.dir, "wait"))
 	for name, program := range map[string]string{"boot": "pomona-boot", "over-ssh": "pomona-fec"} {
-		script := fmt.Sprintf("#!/bin/sh\n%sexec %s sh %s \"$@\"\n", env.String(), f.busybox, filepath.Join(f.dir, program))
+		script := fmt.Sprintf("#!/bin/sh\n%s%sexec %s sh %s \"$@\"\n", env.String(), map[string]string{"boot": gate}[name], f.busybox, filepath.Join(f.dir, program))
 		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(script), 0o755); err != nil {
 			f.t.Fatal(err)
 		}

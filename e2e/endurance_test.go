@@ -58,7 +58,7 @@ func TestWebhookFlood(t *testing.T) {
 		}
 		want := git(t, f.site, "rev-parse", "HEAD")
 		for f.published() != want {
-			if time.Since(start) > time.Minute {
+			if time.Since(start) > patience {
 				t.Fatalf("merge %d is not published:\n%s", i, f.service.log())
 			}
 			time.Sleep(5 * time.Millisecond)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // only has something stand in for the part of git's answers that brings objects, and leaves git the list of branches.
@@ -307,6 +308,37 @@ func TestFaultRepositorySwitched(t *testing.T) {
 	}
 }
 
+// damageLedger overwrites every part of the ledger of a service that writes nothing into it just then: else its next words might make what it
+// goes by whole again, and it would notice only when it reads what it does not remember.
+func (m *mirrored) damageLedger() {
+	m.t.Helper()
+	ledger := filepath.Join(m.root, ".pomona/ledger.db")
+	written := func() time.Time {
+		info, err := os.Stat(ledger + "-wal")
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return info.ModTime()
+	}
+	eventually(m.t, "nothing is written into the ledger", func() bool { return time.Since(written()) > time.Second })
+	signal := func(signal syscall.Signal) {
+		if err := m.p.cmd.Process.Signal(signal); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	defer signal(syscall.SIGCONT)
+	for _, part := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(ledger + part)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if err := os.WriteFile(ledger+part, bytes.Repeat([]byte("x"), int(info.Size())), 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
 // TestFaultLedgerDamagedWhileServing overwrites the ledger of a running service: it says so, makes another, and serves what
 // it served.
 func TestFaultLedgerDamagedWhileServing(t *testing.T) {
@@ -314,16 +346,7 @@ func TestFaultLedgerDamagedWhileServing(t *testing.T) {
 	m := newMirrored(t, nil)
 	first := m.head()
 	m.hold("suspend", "--reason", "shift change", "--for", "1h", "--by", "ann")
-	for _, part := range []string{"", "-wal", "-shm"} {
-		name := filepath.Join(m.root, ".pomona/ledger.db"+part)
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, bytes.Repeat([]byte("x"), int(info.Size())), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	m.damageLedger()
 	second := m.pushed("held all the same")
 	m.takes(first)
 	eventually(t, "the ledger is made again", func() bool {

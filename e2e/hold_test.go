@@ -202,7 +202,7 @@ func TestTheCalendarFreezesARunningService(t *testing.T) {
 	w.serve("--poll", never, "--freeze", "Mon-Sun 00:00-24:00 Europe/Berlin")
 	w.kick()
 	w.serves(first)
-	w.hold("hold", "override", "freeze.1", "--reason", "a test", "--for", "2s", "--by", "ann")
+	w.hold("hold", "override", "freeze.1", "--reason", "a test", "--for", "20s", "--by", "ann") // a pass has to end within it
 	w.serves(second)
 	eventually(t, "the override has ended", func() bool { return len(w.status().Holds) == 1 })
 	w.touch()

@@ -24,12 +24,15 @@ type asked struct {
 const noting = `cd "$NOTES"; echo $$ > pid; n=$(ls | grep -c json || :); cat > "$n.part"; mv "$n.part" "$n.json"
 while [ -e wait ]; do sleep 0.05; done; [ ! -e refuse ] || { echo "the database is read-only today" >&2; exit 3; }`
 
-func newAsked(t *testing.T, after string) *asked {
+func newAsked(t *testing.T, after string) *asked { return newAskedOf(t, after, "") }
+
+// newAskedOf has more in the configuration of its site.
+func newAskedOf(t *testing.T, after, more string) *asked {
 	t.Helper()
 	c := &configured{file: filepath.Join(t.TempDir(), "pomona.cue"), sites: map[string]world{"one": newWorld(t)},
 		addrs: map[string]string{"admin": freeAddress(t), "one": freeAddress(t)}}
 	a := &asked{configured: c, world: c.sites["one"], dir: t.TempDir()}
-	c.write(t, []string{"one"}, fmt.Sprintf("\t\thooks: {before: \"10-note\": {command: [\"/bin/sh\", \"-c\", %q], environment: NOTES: %q}\n%s\n\t\t}\n", noting, a.dir, after))
+	c.write(t, []string{"one"}, fmt.Sprintf("\t\thooks: {before: \"10-note\": {command: [\"/bin/sh\", \"-c\", %q], environment: NOTES: %q}\n%s\n\t\t}\n%s", noting, a.dir, after, more))
 	c.service = serveFile(t, c.file)
 	t.Cleanup(func() {
 		if err := c.end(syscall.SIGTERM); err != nil {

@@ -43,8 +43,7 @@ func TestALedgerInPostgreSQL(t *testing.T) {
 	server := ledgertest.NewPostgres(t)
 	connection := server.File()
 	server.Stop()
-	a := newAsked(t, "")
-	a.configured.write(t, []string{"one"}, fmt.Sprintf("\t\tledger: postgres: %q\n\t\thooks: before: \"10-note\": {command: [\"/bin/sh\", \"-c\", %q], environment: NOTES: %q}\n", connection, noting, a.dir))
+	a := newAskedOf(t, "", fmt.Sprintf("\t\tledger: postgres: %q\n", connection))
 	a.follows("the first commit is published")
 	eventually(t, "what is wrong is told", func() bool { return strings.Contains(a.log(), "ledger cannot be used") })
 	if _, errs, code := pomona(t, "hold", "place", "site", "--reason", "beam", "--for", "2h", "--by", "ann", "--root", a.root); code == 0 || !strings.Contains(errs, "connect") {

@@ -94,10 +94,13 @@ func TestNginxInFront(t *testing.T) {
 	f.follows("a webhook through nginx has the commit published")
 
 	answers := map[int]int{}
-	for range 300 {
-		answers[post("203.0.113.9", "another secret of sixteen")]++
-	}
-	if answers[http.StatusUnauthorized] < 50 || answers[http.StatusTooManyRequests] < 50 || len(answers) != 2 {
+	eventually(t, "whoever forges many deliveries is refused", func() bool { // slowly, more of them get through
+		for range 50 {
+			answers[post("203.0.113.9", "another secret of sixteen")]++
+		}
+		return answers[http.StatusUnauthorized] >= 50 && answers[http.StatusTooManyRequests] >= 50
+	})
+	if len(answers) != 2 {
 		t.Errorf("forged deliveries get %v", answers)
 	}
 	if code := post("192.0.2.7", hookSecret); code != http.StatusAccepted {

@@ -66,10 +66,16 @@ func newAuthority(dir string) (authority, error) {
 	return a, os.Setenv("SSL_CERT_FILE", a.cert)
 }
 
-// server serves h over HTTPS until the test ends.
+// server serves h over HTTPS until the test ends, at an address that stays its own when it goes away.
 func (a authority) server(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
+	l, err := net.Listen("tcp", freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := httptest.NewUnstartedServer(h)
+	s.Listener.Close()
+	s.Listener = l
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.tls}}
 	s.StartTLS()
 	t.Cleanup(s.Close)

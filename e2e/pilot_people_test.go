@@ -91,16 +91,9 @@ func newTownhall(t *testing.T) *townhall {
 		git(t, h.site, "config", name, value)
 	}
 	eventually(t, "it is served", func() bool { return c.answers("linac") }) // else the configuration may be read once only
-	c.write(t, []string{"linac"}, fmt.Sprintf("\t\trepository: signatures: allowedSigners: %q\n", filepath.Join(h.dir, "allowed")))
-	b, err := os.ReadFile(c.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = fmt.Appendf(b, "notify: {\n\thook: {webhook: {url: %q, secret: %q}, events: [\"pilot-overdue\", \"pilot-closed\"]}\n\tpost: {email: {server: %q, from: \"pomona@example.org\", to: [\"ops@example.org\"], tls: \"none\"}, events: [\"pilot-closed\"]}\n}\n",
+	c.top = fmt.Sprintf("notify: {\n\thook: {webhook: {url: %q, secret: %q}, events: [\"pilot-overdue\", \"pilot-closed\"]}\n\tpost: {email: {server: %q, from: \"pomona@example.org\", to: [\"ops@example.org\"], tls: \"none\"}, events: [\"pilot-closed\"]}\n}\n",
 		h.url, filepath.Join(h.dir, "secret"), h.smtpd(t))
-	if err := os.WriteFile(c.file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c.write(t, []string{"linac"}, fmt.Sprintf("\t\trepository: signatures: allowedSigners: %q\n", filepath.Join(h.dir, "allowed")))
 	eventually(t, "it is served as configured", func() bool { return strings.Contains(c.log(), "configuration read") && c.answers("linac") })
 	c.tellsOfPilots()
 	return h

@@ -247,8 +247,13 @@ func TestAReportFloodStarvesNobody(t *testing.T) {
 		r.shows([]string{"differs    no: it runs what is published"}, "fec", name)
 	}
 	var f struct{ Reports []struct{ State string } }
-	if err := json.Unmarshal([]byte(must(t, "fec", "tim2rx01", "--root", r.root, "-o", "json")), &f); err != nil || len(f.Reports) != 3 {
-		t.Errorf("%d reports of tim2rx01, %v", len(f.Reports), err)
+	err := json.Unmarshal([]byte(must(t, "fec", "tim2rx01", "--root", r.root, "-o", "json")), &f)
+	states := map[string]bool{} // one that is answered late is reported again
+	for _, said := range f.Reports {
+		states[said.State] = true
+	}
+	if err != nil || len(states) != 3 {
+		t.Errorf("reports of tim2rx01: %v, %v", states, err)
 	}
 }
 
@@ -268,7 +273,10 @@ func TestReportsWithoutALedger(t *testing.T) {
 	f := r.newFEC("tim1rx01")
 	f.mustBoot()
 	eventually(t, "reports are counted as dropped", func() bool {
-		return strings.Contains(string(download(t, "http://"+r.addrs["admin"]+"/metrics")), `pomona_fec_reports_dropped_total{site="one"} 3`)
+		_, n, _ := strings.Cut(string(download(t, "http://"+r.addrs["admin"]+"/metrics")), `pomona_fec_reports_dropped_total{site="one"} `)
+		var dropped int
+		_, err := fmt.Sscan(n, &dropped)
+		return err == nil && dropped >= 3 // one that is answered late is reported again
 	})
 	if !strings.Contains(r.log(), "ledger cannot be used") {
 		t.Errorf("log:\n%s", r.log())

@@ -32,7 +32,7 @@ func newHall(t *testing.T, server func(testing.TB, ...sshtest.Option) *sshtest.S
 	s := server(t, sshtest.Force(h.fec.overSSH()+" --allow status,restart,reboot"))
 	h.reached(restartedFEC, s)
 	h.follows("it is known how the FEC is reached")
-	c.again("linac", fmt.Sprintf("\t\tssh: {key: %q, timeout: \"5s\"}\n\t\trestarts: {}\n", s.Key))
+	c.again("linac", fmt.Sprintf("\t\tssh: {key: %q, timeout: \"1m\"}\n\t\trestarts: {}\n", s.Key))
 	eventually(t, "the FEC is known to run what is published", func() bool { return h.stands("current") })
 	return h
 }
@@ -84,6 +84,8 @@ func TestAReleaseReachesARunningFEC(t *testing.T) {
 			t.Parallel()
 			h := newHall(t, server, "restart")
 			before := h.fec.runs()
+			wait := filepath.Join(h.fec.dir, "wait") // else it may have restarted before the service is killed
+			h.put(wait, nil)
 			h.release("1.4.0")
 			eventually(t, "the FEC is asked", func() bool { return strings.Contains(h.bootLog(), "restart of magnet-psc") })
 			if err := h.cmd.Process.Kill(); err != nil {
@@ -92,6 +94,9 @@ func TestAReleaseReachesARunningFEC(t *testing.T) {
 			_ = h.cmd.Wait() // killed
 			if out := h.restarts(); !strings.Contains(out, restartedFEC+"  underway  restart") {
 				t.Errorf("without a service:\n%s", out)
+			}
+			if err := os.Remove(wait); err != nil {
+				t.Fatal(err)
 			}
 			h.service = serveFile(t, h.file)
 			eventually(t, "the release before runs", func() bool { return strings.Contains(h.fec.runs(), "1.4.0") && h.fec.runs() != before })

@@ -81,7 +81,10 @@ func TestTheForgeIsToldWhatBecomesOfTheMerge(t *testing.T) {
 			r.serve("", `link: "https://pomona.example.org/acc", environment: "accelerator"`)
 			last := r.merge("after the restart")
 			r.says(last, "success: published")
-			eventually(t, "the last one is deployed", func() bool { return r.hub.DeploymentsTo("accelerator")[0].Commit == last })
+			eventually(t, "the last one is deployed, and everything is said", func() bool {
+				d := r.hub.DeploymentsTo("accelerator")[0]
+				return d.Commit == last && len(d.Statuses) > 0 && r.metric(`pomona_queue_length{queue="forge"`) == "0"
+			})
 			more := len(r.statuses(last)) + 2 // a deployment and its status
 			if n := said() - before; n != more {
 				t.Errorf("%d things were said after a restart, want %d", n, more)

@@ -90,23 +90,23 @@ func (s *Campaigner) Run(ctx context.Context) error {
 		beside.Go(func() { s.attend(ctx, e) })
 	}
 	for ctx.Err() == nil {
-		wait := s.Every
+		wait, seen := s.Every, s.link()
 		busy, err := s.step(ctx)
 		s.complain(ctx, err)
 		if !busy {
 			wait = min(idle, s.AskAgain)
 		}
-		s.sleep(ctx, wait)
+		s.sleep(ctx, wait, seen)
 	}
 	return nil
 }
 
-// sleep waits until it is time to decide again: also when something else is published, or an operator has changed something.
-func (s *Campaigner) sleep(ctx context.Context, wait time.Duration) {
+// sleep waits until it is time to decide again: also when something else is published than was when it began to decide, or an operator
+// has changed something.
+func (s *Campaigner) sleep(ctx context.Context, wait time.Duration, seen string) {
 	until := time.After(wait)
 	look := time.NewTicker(500 * time.Millisecond)
 	defer look.Stop()
-	seen := s.link()
 	for {
 		select {
 		case <-ctx.Done():

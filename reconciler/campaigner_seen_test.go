@@ -272,7 +272,7 @@ func TestWhatTakesLongToCountIsNotCountedAgainAtOnce(t *testing.T) {
 	n := 0
 	count := func() (int, error) {
 		n++
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // it is remembered for ten times that
 		return n, nil
 	}
 	for range 3 {

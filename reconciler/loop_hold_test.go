@@ -74,7 +74,7 @@ func TestTheEndOfAHoldMakesAPass(t *testing.T) {
 	l := loop(t, f, time.Hour) // only the end itself wakes it up
 	l.publishes(first)
 	done := l.Do(t.Context(), func(ctx context.Context) error {
-		_, err := f.Place(ctx, observed.Hold{Scope: "site", Reason: "r", By: "ann", Until: time.Now().Add(3 * time.Second)})
+		_, err := f.Place(ctx, observed.Hold{Scope: "site", Reason: "r", By: "ann", Until: time.Now().Add(8 * time.Second)}) // a pass has to end before
 		return err
 	})
 	must(t, done.Err)

@@ -163,7 +163,7 @@ func (f *floor) publish(file, old, new string) {
 // steps lets the restarter decide, at least once, until something is so.
 func (f *floor) steps(until string, there func() bool) {
 	f.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if err := f.s.Step(f.t.Context()); err != nil {
 			f.t.Fatal(err)
 		}

@@ -145,11 +145,7 @@ func TestDBus(t *testing.T) {
 		"10-bus":     "dbus-daemon --session --fork --address=unix:path=$POMONA_RUN/bus",
 		"50-bpm=bpm": "DBUS_SESSION_BUS_ADDRESS=unix:path=$POMONA_RUN/bus dbus-test-tool echo --name=org.example.$POMONA_SOFTWARE &",
 		"90-check": `export DBUS_SESSION_BUS_ADDRESS=unix:path=$POMONA_RUN/bus
-for try in 1 2 3 4 5 6 7 8 9 10; do
-	dbus-send --session --print-reply --dest=org.example.bpm / org.example.Any && exit
-	sleep 0.2
-done
-exit 1`,
+until dbus-send --session --print-reply --dest=org.example.bpm / org.example.Any; do sleep 0.2; done`,
 	}))
 	boots(t, f, "running", 100, "")
 }
@@ -174,7 +170,7 @@ func TestOneClientAtATime(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	second := exec.CommandContext(ctx, filepath.Join(f.Dir, "bin/sh"), filepath.Join(f.Dir, "etc/pomona-boot"))
 	second.Env = []string{"PATH=" + filepath.Join(f.Dir, "bin"), "POMONA_CONF=" + filepath.Join(f.Dir, "etc/boot.conf")}

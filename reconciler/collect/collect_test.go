@@ -88,7 +88,7 @@ func TestWorseDataReplacesNothing(t *testing.T) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			f, root := newFEC(t, start), newRoot(t)
-			c := newCollector(t, f, root, nil)
+			c := newCollector(t, f, root, func(o *collect.Options) { o.SSH.Timeout = 8 * time.Second }) // two are silent
 			files := map[string]string{"a": strings.Repeat("a", 10_000), "b": "b", "c": "c", "d": "d"}
 			f.data(files)
 			if err := c.collect(collect.Collected); err != nil {
@@ -115,8 +115,8 @@ func TestWorseDataReplacesNothing(t *testing.T) {
 				pack + "; kill -9 $PPID": "", // the connection dies before the command has ended
 				pack + "; head -c 5000 /dev/zero | tr '\\0' x": "data after its end",
 				pack + "; cat /dev/zero":                       "the archive does not end",
-				pack + " | head -c 3000; sleep 600":            "no answer for 5s",
-				"sleep 600":                                    "no answer for 5s",
+				pack + " | head -c 3000; sleep 600":            "no answer for 8s",
+				"sleep 600":                                    "no answer for 8s",
 				"head -c 20000 /dev/urandom":                   "damaged",
 			} {
 				if strings.HasSuffix(how, "$PPID") && name == "sshd" {
@@ -401,7 +401,7 @@ func TestFailuresAreTriedAgainAndTold(t *testing.T) {
 			}
 			told <- failing
 		}
-		o.SSH = &remote.SSH{Key: f.server.Key, Timeout: 300 * time.Millisecond}
+		o.SSH = &remote.SSH{Key: f.server.Key, Timeout: 10 * time.Second}
 	})
 	f.data(map[string]string{"a": "a"})
 	f.server.Stop()

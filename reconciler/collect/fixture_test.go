@@ -127,7 +127,7 @@ func newCollector(t testing.TB, f *fec, root string, change func(*collect.Option
 	c := &collector{t: t, root: root, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	c.want(f, map[string]desired.Persistence{"offsets": offsets})
 	o := collect.Options{
-		Root: root, Keys: []tree.SecretKey{dataKey}, SSH: &remote.SSH{Key: f.server.Key, Timeout: 5 * time.Second}, Folder: f.dir + "/current",
+		Root: root, Keys: []tree.SecretKey{dataKey}, SSH: &remote.SSH{Key: f.server.Key, Timeout: time.Minute}, Folder: f.dir + "/current",
 		AtOnce: 4, Largest: 1 << 20, Room: 1 << 30, Least: 50, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Site: func(context.Context) (*collect.Published, error) {
 			c.mu.Lock()

@@ -88,7 +88,20 @@ func stopped(t *testing.T, o LocalOptions) *Local {
 	return l
 }
 
-// endAll leaves no process of a test.
+// patience is how long a process may take to do what it must: longer than any does on a busy machine.
+const patience = 5 * time.Minute
+
+// eventually waits for something that another process does, and says whether it came.
+func eventually(is func() bool) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if is() {
+			return true
+		}
+	}
+	return false
+}
+
+// endAll leaves no process of a test, which would write into a folder that is being removed.
 func endAll(t *testing.T, l *Local) {
 	open, err := l.jobs.open()
 	if err != nil {
@@ -99,6 +112,9 @@ func endAll(t *testing.T, l *Local) {
 			if s := j.task(i + 1).start; s != nil {
 				if alive, _ := s.Keeper.alive(); alive {
 					_ = syscall.Kill(s.Keeper.PID, syscall.SIGTERM)
+					if !eventually(func() bool { alive, _ := s.Keeper.alive(); return !alive }) {
+						t.Errorf("keeper %d goes on", s.Keeper.PID)
+					}
 				}
 			}
 		}
@@ -143,15 +159,13 @@ func find(t *testing.T, l *Local, key string) []Job {
 func until(t *testing.T, l *Local, key string, states ...State) []Job {
 	t.Helper()
 	var jobs []Job
-	for range 3000 {
+	if !eventually(func() bool {
 		jobs = find(t, l, key)
-		if !slices.ContainsFunc(jobs, func(j Job) bool { return !slices.Contains(states, j.State) }) {
-			return jobs
-		}
-		time.Sleep(20 * time.Millisecond)
+		return !slices.ContainsFunc(jobs, func(j Job) bool { return !slices.Contains(states, j.State) })
+	}) {
+		t.Fatalf("%s never got to %v: %+v", key, states, jobs)
 	}
-	t.Fatalf("%s never got to %v: %+v", key, states, jobs)
-	return nil
+	return jobs
 }
 
 var anEnd = []State{Completed, Failed, Cancelled, Exceeded, Lost}
@@ -227,9 +241,10 @@ func TestLocalFindsAllThatAreCampaigns(t *testing.T) {
 
 func TestLocalKeepsToSlotsAndAtOnce(t *testing.T) {
 	l := running(t, LocalOptions{Slots: 3})
-	most := func(key string, cpus, atOnce int) int {
-		// Each task notes how many there are while it runs.
-		a := launch(t, l, key, `mkdir -p at && : > at/$POMONA_TASK && sleep 0.3; ls at | wc -l >> most; rm at/$POMONA_TASK`)
+	most := func(key string, cpus, atOnce, want int) int {
+		// Each task notes how many there are while it runs: once there were as many as there may be, and then a while, for one too many.
+		a := launch(t, l, key, fmt.Sprintf(`mkdir -p at && : > at/$POMONA_TASK; test $(ls at | wc -l) -lt %d || : > reached
+until test -e reached; do sleep 0.05; done; sleep 0.3; ls at | wc -l >> most; rm at/$POMONA_TASK`, want))
 		a.Tasks, a.AtOnce, a.Resources.CPUs = 7, atOnce, cpus
 		hand(t, l, a)
 		for _, job := range until(t, l, key, anEnd...) {
@@ -245,14 +260,14 @@ func TestLocalKeepsToSlotsAndAtOnce(t *testing.T) {
 		return top
 	}
 	for _, c := range []struct{ cpus, atOnce, want int }{{0, 0, 3}, {1, 2, 2}, {2, 0, 1}, {9, 0, 1}} {
-		if got := most(fmt.Sprintf("pom-%d-%d", c.cpus, c.atOnce), c.cpus, c.atOnce); got != c.want {
+		if got := most(fmt.Sprintf("pom-%d-%d", c.cpus, c.atOnce), c.cpus, c.atOnce, c.want); got != c.want {
 			t.Errorf("%d processors each, %d at once: %d ran at once, want %d", c.cpus, c.atOnce, got, c.want)
 		}
 	}
 }
 
 func TestLocalCancels(t *testing.T) {
-	l := running(t, LocalOptions{Slots: 2})
+	l := running(t, LocalOptions{Slots: 2, Grace: 5 * time.Second}) // in which a shell has to hear and to say something
 	held := launch(t, l, "pom-held", "touch ran")
 	if err := l.Submit(t.Context(), held); err != nil {
 		t.Fatal(err)
@@ -304,13 +319,9 @@ func TestLocalCancels(t *testing.T) {
 
 func await(t *testing.T, file string) {
 	t.Helper()
-	for range 1500 {
-		if read(t, file) != "" || exists(file) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !eventually(func() bool { return exists(file) }) {
+		t.Fatalf("%s never came", file)
 	}
-	t.Fatalf("%s never came", file)
 }
 
 // lives says whether the process lives whose number a file has.
@@ -410,13 +421,7 @@ func TestALocalJobEndsWithItsKeeper(t *testing.T) {
 	if job := until(t, l, "pom-a", anEnd...)[0]; job.State != Lost || job.Reason == "" {
 		t.Errorf("%+v", job)
 	}
-	for range 500 { // after it is entered
-		if said.has("a local job is lost") {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if !said.has("a local job is lost") || !said.has("key=pom-a") {
+	if !eventually(func() bool { return said.has("a local job is lost") && said.has("key=pom-a") }) { // after it is entered
 		t.Errorf("nobody was told: %s", said)
 	}
 	if lives(t, a.Folder, "child") {
@@ -457,7 +462,7 @@ func TestLocalKillsOfTheServiceNeitherLoseNorDoubleJobs(t *testing.T) {
 		kills = n
 	}
 	l := stopped(t, LocalOptions{})
-	long := launch(t, l, "pom-long", `sleep 3; exit 7`)
+	long := launch(t, l, "pom-long", `until test -e gate; do sleep 0.1; done; exit 7`)
 	hand(t, l, long)
 	var keys []string
 	survived := false
@@ -469,6 +474,9 @@ func TestLocalKillsOfTheServiceNeitherLoseNorDoubleJobs(t *testing.T) {
 		keys = append(keys, key)
 		s := service(t, l.o.Folder)
 		time.Sleep(time.Duration(i*37%200) * time.Millisecond)
+		if i == kills/2 {
+			until(t, l, "pom-long", Running) // within so little, no service may have come to it on a busy machine
+		}
 		before := find(t, l, "pom-long")[0].State
 		_ = s.Process.Kill()
 		_ = s.Wait()
@@ -476,6 +484,9 @@ func TestLocalKillsOfTheServiceNeitherLoseNorDoubleJobs(t *testing.T) {
 	}
 	if !survived {
 		t.Error("no kill came while the long job ran")
+	}
+	if err := os.WriteFile(filepath.Join(long.Folder, "gate"), nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	s := service(t, l.o.Folder)
 	defer func() {

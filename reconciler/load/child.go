@@ -52,6 +52,9 @@ func start(ctx context.Context, o Options) (*child, error) {
 	}
 	if err := c.receive(ctx, o.Deadline, &wire.Frame{}); err != nil {
 		c.kill()
+		if ctx.Err() != nil {
+			return nil, ctx.Err() // it was killed for that
+		}
 		return nil, fmt.Errorf("start evaluation %q: %w: %s", o.Worker, err, c.stderr.text)
 	}
 	return c, nil

@@ -123,6 +123,12 @@ func TestCancel(t *testing.T) {
 	if loaded, err := load.Site(ctx, m, o); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, loaded %+v", err, loaded)
 	}
+	o.Worker = []string{"sleep", "60"} // on a busy machine it may not even be ready
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if loaded, err := load.Site(ctx, m, o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, loaded %+v, by one that never begins", err, loaded)
+	}
 	lists, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil || len(lists) == 0 {
 		t.Fatalf("no lists of children: %v", err)

@@ -290,12 +290,11 @@ func (u *upstream) overSSH() repo.MirrorOptions {
 			t.Log(log.String())
 		}
 	})
-	for range 200 {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if c, err := net.Dial("tcp", free); err == nil {
 			c.Close()
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	hostKey, err1 := os.ReadFile(host + ".pub")
 	key, err2 := os.ReadFile(user)

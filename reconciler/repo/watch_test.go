@@ -9,12 +9,12 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 )
 
-// hinted says whether a hint comes; it waits long only for one that never does.
+// hinted says whether a hint comes; it waits long only for one that never does, longer than any takes on a busy machine.
 func hinted(hints <-chan struct{}) bool {
 	select {
 	case <-hints:
 		return true
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		return false
 	}
 }

@@ -67,12 +67,11 @@ http {
 	}
 	start(t, exec.Command(program, "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", filepath.Join(dir, "nginx.conf")))
 	dial = func() (net.Conn, error) { return net.Dial("unix", socket) }
-	for range 200 {
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if c, err := dial(); err == nil {
 			c.Close()
 			return dial, filepath.Join(dir, "pomona-reports.log")
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
 	t.Fatalf("nginx does not listen:\n%s", log)
@@ -376,11 +375,10 @@ func TestNginxReports(t *testing.T) {
 	dial, log := newFixture(t).nginx(t)
 	const report = "/-/report?fec=kgp2cu02&serial=29000000&state=running"
 	ask(t, dial, "GET", report)
-	for range 200 { // nginx logs after it has answered
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // nginx logs after it has answered
 		if b, err := os.ReadFile(log); err == nil && strings.Contains(string(b), report) {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("the report is not in the log")
 }

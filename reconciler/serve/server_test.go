@@ -14,9 +14,8 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
-// soon is long for a machine and short for a person. Nothing waits for it unless the test fails, except to see that
-// nothing comes.
-const soon = 10 * time.Second
+// soon is long for a busy machine. Nothing waits for it unless the test fails.
+const soon = time.Minute
 
 func readAll(t *testing.T, c net.Conn) string {
 	t.Helper()

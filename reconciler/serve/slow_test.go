@@ -20,7 +20,7 @@ func TestSlowReader(t *testing.T) {
 	const size = 8 << 20
 	body := pseudoRandom(size)
 	f.write("current/slow", string(body))
-	o := serve.Options{StallTimeout: 500 * time.Millisecond}
+	o := serve.Options{StallTimeout: 2 * time.Second}
 	for name, c := range map[string]struct {
 		header string
 		copies bool
@@ -39,7 +39,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// takeSlowly reads an answer in pieces, one every 40 ms.
+// takeSlowly reads an answer in pieces, one every 150 ms.
 func takeSlowly(t *testing.T, c net.Conn) ([]byte, error) {
 	t.Helper()
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -48,7 +48,7 @@ func takeSlowly(t *testing.T, c net.Conn) ([]byte, error) {
 	}
 	var have bytes.Buffer
 	for {
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond)
 		if _, err := io.CopyN(&have, r.Body, 128<<10); err == io.EOF {
 			return have.Bytes(), nil
 		} else if err != nil {

@@ -118,7 +118,7 @@ func (p *Postgres) run(program string, args ...string) {
 
 // control is pg_ctl. What it starts keeps none of its descriptors, so that nobody waits for them.
 func (p *Postgres) control(args ...string) error {
-	cmd := p.command("pg_ctl", append([]string{"-D", p.data(), "-w", "-t", "60", "-l", filepath.Join(p.dir, "log"), "-s"}, args...)...)
+	cmd := p.command("pg_ctl", append([]string{"-D", p.data(), "-w", "-t", "300", "-l", filepath.Join(p.dir, "log"), "-s"}, args...)...)
 	if err := cmd.Run(); err != nil {
 		log, _ := os.ReadFile(filepath.Join(p.dir, "log")) // else without it
 		return fmt.Errorf("pg_ctl %s: %w\n%s", args[0], err, log)

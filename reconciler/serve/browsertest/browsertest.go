@@ -30,7 +30,7 @@ import (
 )
 
 // patience is how long one step may take: longer than any does on a busy machine.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // top is the top of the repository.
 var top = func() string {
@@ -57,7 +57,7 @@ func Open(t testing.TB) *Browser {
 	}
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()), chromedp.Env("LANG=C.UTF-8"))...)
+		chromedp.Env("LANG=C.UTF-8"))...) // in a folder that is removed when no process of it is left: some write into it to their end
 	ctx, closed := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
 		closed()
