@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -141,20 +138,7 @@ func TestHowLongAPilotMayGoOn(t *testing.T) {
 func BenchmarkPilotPages(b *testing.B) {
 	all := pilotsOf(200, 50)
 	seen := &serve.SeenSite{Pilots: func(context.Context) (report.Pilots, error) { return all, nil }}
-	h := serve.Pages{Log: slog.New(slog.DiscardHandler), Site: func(string) (*serve.SeenSite, bool) { return seen, true }}.Handler()
-	for _, path := range []string{"pilots", "pilots/cream-006"} {
-		b.Run(path, func(b *testing.B) {
-			r := httptest.NewRequest(http.MethodGet, "/ring/"+path, http.NoBody)
-			r.Header.Set("Accept-Encoding", "gzip")
-			size := 0
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
-				size = w.Body.Len()
-			}
-			b.ReportMetric(float64(size)/1000, "kB")
-		})
-	}
+	measure(b, seen, "pilots", "pilots/cream-006")
 }
 
 // TestWhatIsRememberedIsForgottenBeforeAnybodyIsTold: else whoever asks again would see it.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -239,18 +236,5 @@ func BenchmarkSoftwarePages(b *testing.B) {
 	}
 	seen := &serve.SeenSite{AllSoftware: func(context.Context) (report.AllSoftware, error) { return all, nil }, Software: func(context.Context, string) (report.Software, error) { return one, nil },
 		Bill: func(context.Context, string, string, string) ([]byte, error) { return []byte(billText), nil }}
-	h := serve.Pages{Log: slog.New(slog.DiscardHandler), Site: func(string) (*serve.SeenSite, bool) { return seen, true }}.Handler()
-	for _, path := range []string{"software", "software/bpm", "software/bpm/1.1.0", "matrix?software=bpm"} {
-		b.Run(path, func(b *testing.B) {
-			r := httptest.NewRequest(http.MethodGet, "/ring/"+path, http.NoBody)
-			r.Header.Set("Accept-Encoding", "gzip")
-			size := 0
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
-				size = w.Body.Len()
-			}
-			b.ReportMetric(float64(size)/1000, "kB")
-		})
-	}
+	measure(b, seen, "software", "software/bpm", "software/bpm/1.1.0", "matrix?software=bpm")
 }

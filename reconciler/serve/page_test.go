@@ -217,3 +217,21 @@ func BenchmarkFleetPage(b *testing.B) {
 		})
 	}
 }
+
+// measure says how long pages of a site take, and how much is transferred.
+func measure(b *testing.B, seen *serve.SeenSite, paths ...string) {
+	h := serve.Pages{Log: slog.New(slog.DiscardHandler), Site: func(string) (*serve.SeenSite, bool) { return seen, true }}.Handler()
+	for _, path := range paths {
+		b.Run(path, func(b *testing.B) {
+			r := httptest.NewRequest(http.MethodGet, "/ring/"+path, http.NoBody)
+			r.Header.Set("Accept-Encoding", "gzip")
+			size := 0
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				size = w.Body.Len()
+			}
+			b.ReportMetric(float64(size)/1000, "kB")
+		})
+	}
+}
