@@ -15,6 +15,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/ledger"
+	"github.com/pomona-gitops/pomona/reconciler/load"
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
@@ -98,7 +99,7 @@ func TestASliceThatCannotBeJudgedConcernsItsStageAlone(t *testing.T) {
 // What has ended is told of by its state alone, however much there was of it.
 func TestNothingIsCountedOfCampaignsThatHaveEnded(t *testing.T) {
 	s, of := judging(t, map[string]observed.SubmissionState{"x": observed.SubmissionDone})
-	s.Root, s.Repo = t.TempDir(), &repo.Repo{} // nothing is published
+	s.Root, s.Repo, s.Loader = t.TempDir(), &repo.Repo{}, load.New(load.Options{}) // nothing is published
 	for state, stages := range map[string]bool{plan.CampaignActive: true, plan.CampaignComplete: false} {
 		of.row.State, of.row.Spec = state, `{"stages": {"a": {"job": {"argv": ["x"]}}}}`
 		if err := s.Records.Use(t.Context(), func(l *ledger.Ledger) error { return l.SetCampaign(t.Context(), of.row) }); err != nil {
