@@ -187,21 +187,21 @@ func TestASilentHostIsGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t)
-			access := &remote.SSH{Key: s.Key, Timeout: 4 * time.Second} // in which a busy machine has to let somebody in
+			access := &remote.SSH{Key: s.Key, Timeout: 8 * time.Second} // in which a busy machine has to let somebody in
 			h := hostOf(s)
 			h.Address = mute.Addr().String()
-			if err := access.Run(t.Context(), h, "true", nil, io.Discard); err == nil || !strings.Contains(err.Error(), "connect to kgp1bp01") || !strings.Contains(err.Error(), "no answer for 4s") {
+			if err := access.Run(t.Context(), h, "true", nil, io.Discard); err == nil || !strings.Contains(err.Error(), "connect to kgp1bp01") || !strings.Contains(err.Error(), "no answer for 8s") {
 				t.Errorf("mute: %v", err)
 			}
 			var out bytes.Buffer
-			if err := access.Run(t.Context(), hostOf(s), "echo a beginning; sleep 600", nil, &out); err == nil || !strings.Contains(err.Error(), "no answer for 4s") || out.String() != "a beginning\n" {
+			if err := access.Run(t.Context(), hostOf(s), "echo a beginning; sleep 600", nil, &out); err == nil || !strings.Contains(err.Error(), "no answer for 8s") || out.String() != "a beginning\n" {
 				t.Errorf("a command that hangs: %q, %v", out.String(), err)
 			}
-			if err := access.Run(t.Context(), hostOf(s), "for i in 1 2 3; do echo $i; sleep 2; done", nil, io.Discard); err != nil {
+			if err := access.Run(t.Context(), hostOf(s), "for i in 1 2 3; do echo $i; sleep 3; done", nil, io.Discard); err != nil {
 				t.Errorf("a slow command: %v", err)
 			}
 			patient := &remote.SSH{Key: s.Key, Timeout: access.Timeout, Patient: true}
-			if err := patient.Run(t.Context(), hostOf(s), "sleep 6", nil, io.Discard); err != nil {
+			if err := patient.Run(t.Context(), hostOf(s), "sleep 10", nil, io.Discard); err != nil {
 				t.Errorf("a command that may be silent: %v", err)
 			}
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("enough"))
