@@ -79,9 +79,6 @@ var errNoRepository = errors.New("the site's repository is needed: give its fold
 
 // publishedBy is the site as it is published now, with the commit that says it.
 func (r *Reconciler) publishedBy(ctx context.Context, root *os.Root) (servedSite, error) {
-	if r.Repo == nil || r.Loader == nil {
-		return servedSite{}, errNoRepository
-	}
 	p := r.Served
 	if p == nil {
 		p = &PublishedSite{}
@@ -159,6 +156,9 @@ func (r *Reconciler) readPublished(ctx context.Context, root *os.Root) (servedSi
 	g, err := observe.Current(root)
 	if err != nil || g.Commit == "" {
 		return servedSite{}, err
+	}
+	if r.Repo == nil || r.Loader == nil {
+		return servedSite{generation: g}, errNoRepository
 	}
 	w, err := r.load(ctx, g.Commit)
 	if err == nil {
