@@ -27,7 +27,7 @@ func TestTheDemoShowsEverythingAtOnce(t *testing.T) {
 	if err := json.Unmarshal([]byte(told), &c); err != nil || c.State != "complete" || c.Wanted != "" {
 		t.Errorf("%v: %s, wanted %q, which nobody knows without the site", err, c.State, c.Wanted)
 	}
-	if status := must(t, "status", "--root", filepath.Join(dir, "root")); !strings.Contains(status, "campaigns  1 complete\n") {
+	if status := must(t, "status", "--root", filepath.Join(dir, "root")); !strings.Contains(status, "campaigns  1 complete\n") || strings.Contains(status, "paused") {
 		t.Errorf("status:\n%s", status)
 	}
 	if dirty := git(t, filepath.Join(dir, "site"), "status", "--short"); dirty != "" {

@@ -167,9 +167,10 @@ func (d *demo) publish(ctx context.Context) (*reconciler.Reconciler, error) {
 	}
 	r := &reconciler.Reconciler{
 		Repo: opened, Branch: "HEAD", Root: d.path("root"), Keys: keys, Loader: loader, Verdicts: build.NewVerdicts(cache, log),
-		Version: version(), Log: log, Now: time.Now,
+		Version: version(), Log: log, Now: time.Now, Records: reconciler.NewRecords(d.path("root"), log),
 	}
 	rep, err := r.Reconcile(ctx)
+	err = errors.Join(err, r.Records.Close()) // until it is served
 	if err != nil {
 		return nil, err
 	}
@@ -204,15 +205,22 @@ func (d *demo) boot(ctx context.Context, address string, once bool, campaign fun
 	}
 	d.say(`
 Where to look:
-  http://%[5]s/             the pages: how the FECs and the campaign are
-  %[1]s/fecs/                        what FECs fetch
-  %[2]s/site                         the site: what you commit there is published
-  %[3]s kick --root %[2]s/root       what that did, and what is wrong with it
+  http://%[5]s/
+      the pages: how the FECs and the campaign are
+  %[1]s/fecs/
+      what FECs fetch
+  %[2]s/site
+      the site: what you commit there is published
+  %[3]s kick --root %[2]s/root
+      what that did, and what is wrong with it
   %[3]s history %[2]s/site --root %[2]s/root
   %[3]s campaign %[4]s --root %[2]s/root
-  %[2]s/root/.pomona/engines/local/*/out/   what its batch jobs have left
-  %[2]s/fecs/FEC/root/current/       what a FEC has unpacked
-  %[2]s/fecs/FEC/root/run/boot.log   what its boot and its scripts said`, address, d.dir, os.Args[0], demoCampaign, d.pages)
+  %[2]s/root/.pomona/engines/local/*/out/
+      what its batch jobs have left
+  %[2]s/fecs/FEC/root/current/
+      what a FEC has unpacked
+  %[2]s/fecs/FEC/root/run/boot.log
+      what its boot and its scripts said`, address, d.dir, os.Args[0], demoCampaign, d.pages)
 	if !once && ctx.Err() == nil {
 		d.say("\nServing until Ctrl-C.")
 		<-ctx.Done()
