@@ -274,7 +274,9 @@ func (v *Reviewer) pull(ctx context.Context, base, given string, pull forge.Pull
 	v.pages[pull.Number] = o.page
 	v.mu.Unlock()
 	o.seen.Title, o.seen.Author, o.seen.Address = pull.Title, pull.Author, pull.URL
-	v.show(ctx, o.seen)
+	if err := v.show(ctx, o.seen); again == nil {
+		again = err
+	}
 	if said := o.digest(); said != was.said {
 		if err := v.say(ctx, pull, o); err != nil {
 			return err
@@ -342,7 +344,7 @@ func (v *Reviewer) queued(ctx context.Context, base string) (failed error) {
 	v.mu.Unlock()
 	for commit, came := range groups {
 		o, err := v.judge(ctx, 0, repo.Proposal{Head: commit, Base: base})
-		v.show(ctx, o.seen)
+		failed = errors.Join(failed, v.show(ctx, o.seen))
 		if err == nil {
 			err = v.Forge.Check(ctx, commit, v.checkOf(0, o))
 		}

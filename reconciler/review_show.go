@@ -27,7 +27,7 @@ func find(p *report.Proposal, from *repo.Repo, problems desired.Problems) {
 }
 
 // show lets people look at an outcome, in place of the one before it. It is kept in the ledger: a comment links to it for longer than a service runs.
-func (v *Reviewer) show(ctx context.Context, p report.Proposal) {
+func (v *Reviewer) show(ctx context.Context, p report.Proposal) error {
 	told, err := json.Marshal(p)
 	if err == nil && len(told) > maxTold {
 		p.Left, p.Problems, p.Holds = p.Left+len(p.Problems), nil, nil
@@ -37,14 +37,14 @@ func (v *Reviewer) show(ctx context.Context, p report.Proposal) {
 		told, err = json.Marshal(p)
 	}
 	if err != nil {
-		return // nothing of it cannot be written as JSON
+		return fmt.Errorf("write plan as JSON: %w", err)
 	}
 	p.Plan, p.Problems, p.Holds = nil, nil, nil
 	line, _ := json.Marshal(p) // as before
-	v.Enter.Try(ctx, func(l *ledger.Ledger) error {
+	defer v.changed()
+	return v.Enter.Use(ctx, func(l *ledger.Ledger) error {
 		return l.PutProposal(ctx, ledger.Proposal{Number: p.Number, Head: p.Head, Merged: p.Commit, Planned: p.Planned, Line: line, Told: told})
 	})
-	v.changed()
 }
 
 // closeShown marks those that are open no more. What they would have done can still be read.
