@@ -112,16 +112,20 @@ func (r *Reconciler) timeline(ctx context.Context, do func(*ledger.Ledger) error
 // ErrNoPass says that there is no such pass, or none any more.
 var ErrNoPass error = refused{errors.New("no such pass"), serve.ErrNoSuch}
 
-// PassOf is one pass: by its number, or the last that was news of the commit of an id. It only reads.
+// shownDigits are as many of a commit's as pages and commands print.
+const shownDigits = 12
+
+// PassOf is one pass: by its number, or the last that was news of the commit of an id, or of twelve or more of its first digits. It only reads.
 func (r *Reconciler) PassOf(ctx context.Context, which string) (report.Pass, error) {
 	var found ledger.TimedPass
 	var there bool
 	var told []byte
 	err := r.timeline(ctx, func(l *ledger.Ledger) (err error) {
-		if len(which) == 40 {
-			found, there, err = l.PassOf(ctx, which)
-		} else if number, ok := numberOf(which); ok {
+		if number, ok := numberOf(which); ok {
 			found, there, err = l.TimedPass(ctx, number)
+		}
+		if err == nil && !there && len(which) >= shownDigits {
+			found, there, err = l.PassOf(ctx, which)
 		}
 		if err == nil && there {
 			told, err = l.PlanOf(ctx, found.Number)

@@ -106,7 +106,10 @@ func TestTheTimelineHasEachPassThatIsNews(t *testing.T) {
 	if here < 0 || problem.Source[here].Number != problem.Line || problem.Source[here].Parts().Marked != "n" || !strings.HasPrefix(problem.Source[here].Parts().After, "mae:") || len(problem.Source) > 5 {
 		t.Errorf("the excerpt of %s: %+v", problem, problem.Source)
 	}
-	for _, which := range []string{"0", "9", "-1", "05", "5x", "", strings.Repeat("0", 40), strings.Repeat("9", 300)} {
+	if short := f.passOf(broken[:12]); short.Number != p.Number {
+		t.Errorf("the invalid commit, as it is printed: %+v", short)
+	}
+	for _, which := range []string{"0", "9", "-1", "05", "5x", "", broken[:11], broken + "0", strings.Repeat("0", 40), strings.Repeat("9", 300)} {
 		if _, err := f.PassOf(t.Context(), which); !errors.Is(err, reconciler.ErrNoPass) {
 			t.Errorf("pass %q: %v", which, err)
 		}

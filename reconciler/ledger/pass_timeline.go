@@ -41,9 +41,9 @@ func (l *Ledger) TimedPass(ctx context.Context, number int64) (TimedPass, bool, 
 	return only(l.timed(ctx, "p.id = ?", number))
 }
 
-// PassOf is the last pass that was news and wanted a commit; false for none.
+// PassOf is the last pass that was news and wanted a commit that begins so; false for none.
 func (l *Ledger) PassOf(ctx context.Context, commit string) (TimedPass, bool, error) {
-	return only(l.timed(ctx, "p.wanted = ? AND p.news = 1 ORDER BY p.id DESC LIMIT 1", commit))
+	return only(l.timed(ctx, "SUBSTR(p.wanted, 1, ?) = ? AND p.news = 1 ORDER BY p.id DESC LIMIT 1", len(commit), commit))
 }
 
 func only(passes []TimedPass, err error) (TimedPass, bool, error) {

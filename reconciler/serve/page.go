@@ -40,7 +40,7 @@ type SeenSite struct {
 	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
 	Forge   report.Forge // where its commits can be looked at
 	Passes  func(ctx context.Context, outcome string, page int) (report.Passes, error)
-	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit; ErrNoSuch: there is none
+	Pass    func(ctx context.Context, which string) (report.Pass, error) // number or commit, that in full or its first digits; ErrNoSuch: there is none
 	Plans   func(context.Context) (report.Proposals, error)
 	Plan    func(ctx context.Context, which string) (report.Proposal, error) // number of a pull request, or commit; ErrNoSuch: nothing is known of it
 	Changes *Changes
