@@ -14,7 +14,7 @@ import (
 // timeForms are how people write a time: as JSON has it, or as a form for a local time sends it, which is UTC here as everywhere.
 var timeForms = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly}
 
-// ReadTime reads a time of a URL or of a command; zero for an empty one.
+// ReadTime reads a time of a URL or of a command; zero for an empty one. A zone may have a space before it: that is what becomes of a + in a URL.
 func ReadTime(s string) (time.Time, error) {
 	s = strings.TrimSuffix(strings.TrimSpace(s), " UTC")
 	if s == "" {
@@ -24,6 +24,9 @@ func ReadTime(s string) (time.Time, error) {
 		if t, err := time.Parse(form, s); err == nil {
 			return t.UTC(), nil
 		}
+	}
+	if t, err := time.Parse(time.RFC3339, strings.Replace(s, " ", "+", 1)); err == nil {
+		return t.UTC(), nil
 	}
 	return time.Time{}, fmt.Errorf("malformed time %q: want for instance 2026-11-22T14:25, which is UTC, or 2026-11-22T15:25:00+01:00", s)
 }

@@ -216,6 +216,9 @@ func (p Pages) of(see func(*http.Request, *SeenSite) (shown, error)) http.Handle
 		case errors.Is(err, ErrNoSuch):
 			refuse(w, http.StatusNotFound)
 			return
+		case errors.Is(err, ErrMalformed):
+			sendText(w, http.StatusBadRequest, err.Error()+"\n")
+			return
 		case r.Context().Err() != nil:
 			return
 		case err != nil:

@@ -31,8 +31,8 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	q := r.URL.Query()
 	x := fecShown{Forge: s.Forge, Asked: q}
 	at, err := report.ReadTime(q.Get("at"))
-	if err != nil {
-		x.BadAt = err.Error()
+	if x.BadAt, err = badTime(r, err); err != nil {
+		return shown{}, err
 	}
 	if x.FECSeen, err = s.FEC(r.Context(), r.PathValue("fec"), at); err != nil {
 		return shown{}, err
@@ -51,6 +51,23 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	x.Rans = leafOf(x.Ran, q, ranShown)
 	return shown{"fec", x.Name, x, x.FECSeen}, nil
 }
+
+// badTime is what a page says of a time that makes no sense. A program, which takes what it gets for what it asked for, gets nothing but that.
+func badTime(r *http.Request, err error) (why string, _ error) {
+	switch {
+	case err == nil:
+		return "", nil
+	case wantsJSON(r):
+		return "", unread{err}
+	}
+	return err.Error(), nil
+}
+
+// unread is an error that says itself what is malformed.
+type unread struct{ error }
+
+// Is implements what errors.Is asks for.
+func (unread) Is(target error) bool { return target == ErrMalformed }
 
 // To is this page with another value in its URL; an empty one takes it out.
 func (x fecShown) To(key string, value any) string {

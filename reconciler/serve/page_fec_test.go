@@ -93,6 +93,7 @@ func TestPageOfAFEC(t *testing.T) {
 		"?beside=nobody":                  {"there is no FEC nobody"},
 		"?at=2026-11-22T14:24:55":         {"at 2026-11-22 14:24:55 UTC", "serial 120", "the last it had said", "fetching with serial 120", "what it ran: the last"},
 		"?at=2026-11-22T15:24:55%2B01:00": {"at 2026-11-22 14:24:55 UTC"},
+		"?at=2026-11-22T15:24:55+01:00":   {"at 2026-11-22 14:24:55 UTC"},
 		"?at=1999-01-01":                  {"the oldest release that is kept", "the oldest report that is kept"},
 		"?at=yesterday":                   {"malformed time &#34;yesterday&#34;"},
 	} {
@@ -102,6 +103,16 @@ func TestPageOfAFEC(t *testing.T) {
 	var x report.FECSeen
 	if err := json.Unmarshal([]byte(text), &x); err != nil || x.Name != "scuxl00001" || x.Then == nil || x.Beside == nil || x.Beside.Name != "kgp2cu02" || len(x.Ran) != 22 || x.Why.Sources[0].Changed.Pull != 12 {
 		t.Errorf("%v: %.2000s", err, text)
+	}
+}
+
+// TestAProgramIsToldThatATimeIsMalformed, and does not get how it is now instead.
+func TestAProgramIsToldThatATimeIsMalformed(t *testing.T) {
+	seen, _ := seenOf(siteSmall)
+	s := looking(t, seen, nil)
+	resp, text := look(t, "GET", s.URL+"/ring/fecs/scuxl00001?at=yesterday", "Accept", "application/json")
+	if resp.StatusCode != 400 || !strings.HasPrefix(text, `malformed time "yesterday": want`) {
+		t.Errorf("%d: %.300s", resp.StatusCode, text)
 	}
 }
 
