@@ -17,6 +17,7 @@ import (
 	"github.com/pomona-gitops/pomona/reconciler/observed"
 	"github.com/pomona-gitops/pomona/reconciler/plan"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 	"github.com/pomona-gitops/pomona/reconciler/tree"
 )
 
@@ -28,8 +29,11 @@ const (
 )
 
 // FECSeen is all that is known of a FEC: what FEC tells and Explain, what was published for it before, and whom else it touches what decides about it.
-// With a time, also what was so then. It only reads.
+// With a time, also what was so then; one in the future is refused. It only reads.
 func (r *Reconciler) FECSeen(ctx context.Context, name string, at time.Time) (report.FECSeen, error) {
+	if now := r.Now(); at.After(now) {
+		return report.FECSeen{}, refused{fmt.Errorf("time %s lies in the future: it is %s now", at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)), serve.ErrMalformed}
+	}
 	root, err := os.OpenRoot(r.Root)
 	if err != nil {
 		return report.FECSeen{}, fmt.Errorf("open root: %w", err)

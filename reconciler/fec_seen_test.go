@@ -9,6 +9,7 @@ import (
 
 	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/report"
+	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
 func (f *follower) seen(name string, at time.Time) report.FECSeen {
@@ -76,7 +77,8 @@ func TestAllThatIsKnownOfAFEC(t *testing.T) {
 	if then.Published == nil || then.Published.Software["bpm"] != "1.0.0" || then.Running == nil || then.Running.Software["bpm"] != "1.0.0" || then.Wanted != first.Commit || then.Said.State != "running" {
 		t.Errorf("then %+v", then)
 	}
-	then = f.seen("kgp2cu01", f.Now().Add(time.Hour)).Then
+	f.later(time.Hour)
+	then = f.seen("kgp2cu01", f.Now()).Then
 	if then.Published.Software["bpm"] != "1.1.0" || then.Running != nil || then.Wanted != f.head() || !strings.Contains(strings.Join(then.Unknown, "\n"), "init-failed with serial") {
 		t.Errorf("then %+v", then)
 	}
@@ -86,6 +88,9 @@ func TestAllThatIsKnownOfAFEC(t *testing.T) {
 	}
 	if _, err := f.FECSeen(t.Context(), "kgp2cu0", time.Time{}); !errors.Is(err, reconciler.ErrNoFEC) {
 		t.Errorf("got %v", err)
+	}
+	if _, err := f.FECSeen(t.Context(), "kgp2cu01", f.Now().Add(time.Second)); !errors.Is(err, serve.ErrMalformed) || !strings.Contains(err.Error(), "lies in the future") {
+		t.Errorf("how it will be: %v", err)
 	}
 }
 

@@ -36,7 +36,7 @@ const pagesPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; co
 // SeenSite is what pages show of a site. It is asked from many goroutines.
 type SeenSite struct {
 	Fleet func(context.Context) (report.Fleet, error)
-	// FEC is all that is known of a FEC; ErrNoSuch: there is none of that name. With a time, also what was so then.
+	// FEC is all that is known of a FEC; ErrNoSuch: there is none of that name. With a time, also what was so then; ErrMalformed: it makes no sense.
 	FEC     func(ctx context.Context, name string, at time.Time) (report.FECSeen, error)
 	Forge   report.Forge // where its commits can be looked at
 	Passes  func(ctx context.Context, outcome string, page int) (report.Passes, error)

@@ -34,7 +34,13 @@ func fecPage(r *http.Request, s *SeenSite) (shown, error) {
 	if x.BadAt, err = badTime(r, err); err != nil {
 		return shown{}, err
 	}
-	if x.FECSeen, err = s.FEC(r.Context(), r.PathValue("fec"), at); err != nil {
+	x.FECSeen, err = s.FEC(r.Context(), r.PathValue("fec"), at)
+	if errors.Is(err, ErrMalformed) && !at.IsZero() {
+		if x.BadAt, err = badTime(r, err); err == nil {
+			x.FECSeen, err = s.FEC(r.Context(), r.PathValue("fec"), time.Time{})
+		}
+	}
+	if err != nil {
 		return shown{}, err
 	}
 	if other := q.Get("beside"); other != "" {

@@ -67,6 +67,8 @@ func fecFixture(kind siteKind, seen *serve.SeenSite) []string {
 		switch {
 		case kind == siteEmpty && asked == name:
 			return report.FECSeen{FEC: report.FEC{Name: name}}, nil // the branch has it, and nothing is published
+		case at.After(booted.Add(24 * time.Hour)):
+			return report.FECSeen{}, fmt.Errorf("%w time: it lies in the future", serve.ErrMalformed)
 		case asked != name && asked != "kgp2cu02":
 			return report.FECSeen{}, fmt.Errorf("%w: there is no FEC %s", serve.ErrNoSuch, asked)
 		}
@@ -96,6 +98,7 @@ func TestPageOfAFEC(t *testing.T) {
 		"?at=2026-11-22T15:24:55+01:00":   {"at 2026-11-22 14:24:55 UTC"},
 		"?at=1999-01-01":                  {"the oldest release that is kept", "the oldest report that is kept"},
 		"?at=yesterday":                   {"malformed time &#34;yesterday&#34;"},
+		"?at=2030-01-01":                  {`role="alert">malformed time: it lies in the future</p>`, "wanted, published, running"},
 	} {
 		shown(t, s.URL+"/ring/fecs/scuxl00001"+path, 200, want, nil)
 	}
@@ -110,9 +113,11 @@ func TestPageOfAFEC(t *testing.T) {
 func TestAProgramIsToldThatATimeIsMalformed(t *testing.T) {
 	seen, _ := seenOf(siteSmall)
 	s := looking(t, seen, nil)
-	resp, text := look(t, "GET", s.URL+"/ring/fecs/scuxl00001?at=yesterday", "Accept", "application/json")
-	if resp.StatusCode != 400 || !strings.HasPrefix(text, `malformed time "yesterday": want`) {
-		t.Errorf("%d: %.300s", resp.StatusCode, text)
+	for at, want := range map[string]string{"yesterday": `malformed time "yesterday": want`, "2030-01-01": "malformed time: it lies in the future"} {
+		resp, text := look(t, "GET", s.URL+"/ring/fecs/scuxl00001?at="+at, "Accept", "application/json")
+		if resp.StatusCode != 400 || !strings.HasPrefix(text, want) {
+			t.Errorf("%s: %d: %.300s", at, resp.StatusCode, text)
+		}
 	}
 }
 
