@@ -47,7 +47,7 @@ func (x FECAside) Text(w io.Writer) error {
 	}
 	if x.Beside != nil {
 		if x.Then != nil {
-			b.WriteString("\n")
+			b.WriteString("\nas both are now:\n")
 		}
 		x.Beside.text(&b, x.Name)
 	}

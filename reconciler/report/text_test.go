@@ -29,3 +29,18 @@ func TestNothingSteersATerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsBesideAPastTimeIsOfNow, and says so where nothing else tells.
+func TestWhatIsBesideAPastTimeIsOfNow(t *testing.T) {
+	x := report.FECAside{FEC: report.FEC{Name: "a"}, Beside: &report.FECBeside{Name: "b"}}
+	for then, want := range map[*report.FECThen]bool{nil: false, {}: true} {
+		x.Then = then
+		var b strings.Builder
+		if err := x.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(b.String(), "\nas both are now:\nDIFFERS"); got != want {
+			t.Errorf("%s", b.String())
+		}
+	}
+}

@@ -96,6 +96,7 @@ func TestPageOfAFEC(t *testing.T) {
 		"?at=2026-11-22T14:24:55":         {"at 2026-11-22 14:24:55 UTC", "serial 120", "the last it had said", "fetching with serial 120", "what it ran: the last"},
 		"?at=2026-11-22T15:24:55%2B01:00": {"at 2026-11-22 14:24:55 UTC"},
 		"?at=2026-11-22T15:24:55+01:00":   {"at 2026-11-22 14:24:55 UTC"},
+		"?at=2026-11-22&beside=kgp2cu02":  {`<h2 id="beside">beside kgp2cu02, as both are now</h2>`},
 		"?at=1999-01-01":                  {"the oldest release that is kept", "the oldest report that is kept"},
 		"?at=yesterday":                   {"malformed time &#34;yesterday&#34;"},
 		"?at=2030-01-01":                  {`role="alert">malformed time: it lies in the future</p>`, "wanted, published, running"},
