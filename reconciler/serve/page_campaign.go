@@ -123,19 +123,29 @@ type campaignSubmissionsShown struct {
 	campaignAt
 	report.CampaignSubmissions
 	States []observed.SubmissionState
+	Bad    []string // times that nobody can read
 }
-
-// minuteIn is how a query has a time, UTC.
-const minuteIn = "2006-01-02T15:04"
 
 func campaignSubmissionsPage(r *http.Request, seen SeenCampaigns, at campaignAt) (shown, error) {
 	f := report.SubmissionFilter{Stage: at.Is("stage"), State: observed.SubmissionState(at.Is("state")), Page: numberIn(at.query, "page")}
-	f.From, _ = time.Parse(minuteIn, at.Is("from")) // else it begins with the first
-	f.Until, _ = time.Parse(minuteIn, at.Is("until"))
+	var bad []string
+	for _, end := range []struct {
+		name string
+		to   *time.Time
+	}{{"from", &f.From}, {"until", &f.Until}} {
+		t, err := report.ReadTime(at.Is(end.name))
+		why, err := badTime(r, err)
+		if err != nil {
+			return shown{}, fmt.Errorf("%s: %w", end.name, err)
+		}
+		if *end.to = t; why != "" {
+			bad = append(bad, end.name+": "+why)
+		}
+	}
 	c, err := seen.CampaignSubmissions(r.Context(), at.uid, f)
 	at.uid, at.Tab = c.UID, "/submissions"
 	at.Turn = turnOf("page", at.query, c.Page, c.Found, report.Rows)
-	return shown{"campaign_submissions", "submissions of " + c.UID, campaignSubmissionsShown{at, c, observed.SubmissionStates}, c}, err
+	return shown{"campaign_submissions", "submissions of " + c.UID, campaignSubmissionsShown{at, c, observed.SubmissionStates, bad}, c}, err
 }
 
 // Words are what bars of time are of.

@@ -199,6 +199,17 @@ func TestWhatSubmissionsAreShownIsAskedForByTime(t *testing.T) {
 	}
 }
 
+// TestATimeThatNobodyCanReadLimitsNothing, and the page says so; a program is refused.
+func TestATimeThatNobodyCanReadLimitsNothing(t *testing.T) {
+	s := looking(t, &serve.SeenSite{Campaigns: fixedCampaigns{names: []string{"orbit/1"}}}, nil)
+	url := s.URL + "/ring/campaigns/orbit/submissions?from=x&until=2026-11-22T00:00"
+	shown(t, url, 200, []string{`role="alert">from: malformed time &#34;x&#34;`}, []string{"until: malformed"})
+	shown(t, s.URL+"/ring/campaigns/orbit/submissions?until=y", 200, []string{`role="alert">until: malformed time &#34;y&#34;`}, []string{"from: malformed"})
+	if resp, text := look(t, "GET", url, "Accept", "application/json"); resp.StatusCode != 400 || !strings.HasPrefix(text, `from: malformed time "x"`) {
+		t.Errorf("%d: %.300s", resp.StatusCode, text)
+	}
+}
+
 func TestASheetIsForSpreadsheetsToo(t *testing.T) {
 	seen, _ := seenOf(siteSmall)
 	s := looking(t, seen, nil)
