@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,7 +112,8 @@ func TestWhoWantsGetsAndRunsWhichVersion(t *testing.T) {
 		t.Errorf("unread %q: %+v", s.Unread, s.FECs)
 	}
 	var text bytes.Buffer
-	if must(t, s.Text(&text)); !strings.Contains(text.String(), "what is wanted is not known") {
+	if must(t, s.Text(&text)); !strings.Contains(text.String(), "what is wanted is not known") || !regexp.MustCompile(`bpm +1\.0\.0 +production +not known +2 +0 `).MatchString(text.String()) ||
+		!s.Matrix().WantedUnknown {
 		t.Error(text.String())
 	}
 }

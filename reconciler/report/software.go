@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -150,6 +151,17 @@ func (v SoftwareVersion) Is(state string) bool {
 	return state == ""
 }
 
+// WantedText is for how many it is wanted, for people.
+func (v SoftwareVersion) WantedText() string {
+	if v.WantedUnknown {
+		return notKnown
+	}
+	return strconv.Itoa(v.Wanted)
+}
+
+// notKnown is what people read for what nobody knows.
+const notKnown = "not known"
+
 // Only are the versions of a state whose software or own name has a text in it.
 func (a AllSoftware) Only(state, text string) AllSoftware {
 	a.Of = 0
@@ -206,6 +218,8 @@ func (s Software) Groups() (all []string) {
 type SoftwareMatrix struct {
 	Versions []string    `json:"versions"` // the newest first
 	Rows     []MatrixRow `json:"rows"`     // all FECs, then by group, then those without one
+	// WantedUnknown says that nobody knows for how many any is wanted: the branch cannot be read.
+	WantedUnknown bool `json:"wantedUnknown,omitempty"`
 }
 
 // MatrixRow are the FECs of one group. One that is in several counts in each.
@@ -232,7 +246,7 @@ func (c MatrixCell) Empty() bool { return c == MatrixCell{} }
 
 // Matrix is likewise of all FECs that a software has.
 func (s Software) Matrix() SoftwareMatrix {
-	m := SoftwareMatrix{Versions: []string{}, Rows: []MatrixRow{}}
+	m := SoftwareMatrix{Versions: []string{}, Rows: []MatrixRow{}, WantedUnknown: s.Unread != ""}
 	if s.Name == "" { // there is none
 		return m
 	}
@@ -362,7 +376,7 @@ func (v SoftwareVersion) line(w io.Writer, software string) {
 	if v.First != nil {
 		since = observed.Minute(v.First.At)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", observed.Printable(software), observed.Printable(v.Version), cmp.Or(v.Channel, "-"), v.Wanted, v.Published, v.Running, since,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", observed.Printable(software), observed.Printable(v.Version), cmp.Or(v.Channel, "-"), v.WantedText(), v.Published, v.Running, since,
 		observed.Printable(v.Fate()))
 }
 
@@ -384,11 +398,14 @@ func (s Software) Text(w io.Writer) error {
 	head := "\nFEC THAT DIFFERS\tWANTED\tPUBLISHED\tRUNNING\n"
 	for _, x := range s.FECs {
 		if x.Differs {
-			running := cmp.Or(x.Running, "none")
-			if !x.Known {
-				running = "not known"
+			wanted, running := cmp.Or(x.Wanted, "-"), cmp.Or(x.Running, "none")
+			if s.Unread != "" {
+				wanted = notKnown
 			}
-			fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\n", head, observed.Printable(x.FEC), cmp.Or(x.Wanted, "-"), cmp.Or(x.Published, "-"), running)
+			if !x.Known {
+				running = notKnown
+			}
+			fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\n", head, observed.Printable(x.FEC), wanted, cmp.Or(x.Published, "-"), running)
 			head = ""
 		}
 	}

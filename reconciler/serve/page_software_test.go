@@ -176,6 +176,30 @@ func TestSoftwarePages(t *testing.T) {
 	}
 }
 
+// TestNobodyKnowsWhatABranchWantsThatCannotBeRead: no page says of any version that it is wanted for none.
+func TestNobodyKnowsWhatABranchWantsThatCannotBeRead(t *testing.T) {
+	seen, _ := seenOf(siteSmall)
+	one := softwareOf("bpm", 100)
+	one.Unread = "site.cue:4: it cannot be parsed"
+	for i := range one.Versions {
+		one.Versions[i].Wanted, one.Versions[i].WantedUnknown = 0, true
+	}
+	for i := range one.FECs {
+		one.FECs[i].Wanted = ""
+	}
+	seen.Software = func(context.Context, string) (report.Software, error) { return one, nil }
+	seen.AllSoftware = func(context.Context) (report.AllSoftware, error) {
+		return report.AllSoftware{SoftwareSeen: one.SoftwareSeen, Software: []report.SoftwareLine{one.SoftwareLine}}, nil
+	}
+	s := looking(t, seen, nil)
+	for path, want := range map[string]string{"software": `<td class="n">not known</td>`, "software/bpm": `<td class="n">not known</td>`, "software/bpm?q=00004": "<td>not known</td><td>1.1.0</td><td>1.1.0</td>", "matrix": "wanted: not known"} {
+		shown(t, s.URL+"/ring/"+path, 200, []string{want, "site.cue:4"}, []string{"0 want", `stage=wanted`})
+	}
+	if _, text := look(t, "GET", s.URL+"/ring/matrix", "Accept", "application/json"); !strings.Contains(text, `"wantedUnknown": true`) {
+		t.Errorf("%.300s", text)
+	}
+}
+
 // TestMatrixCountsEachFECOnceInEachOfItsGroups, and its sums are those of the versions.
 func TestMatrixCountsEachFECOnceInEachOfItsGroups(t *testing.T) {
 	s := softwareOf("bpm", 200)
