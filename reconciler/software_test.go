@@ -131,7 +131,7 @@ func TestTheOldestOfTheNewestGoesNext(t *testing.T) {
 	f.pass()
 	_, of := f.software()
 	counts(t, of["1.0.0"], 1, 1, 0, "stays: named by fecs.kgp2cu01")
-	counts(t, of["1.1.0"], 0, 0, 0, "stays: one of the 3 newest production versions; the next production version takes its place")
+	counts(t, of["1.1.0"], 0, 0, 0, "stays until the next production version comes: one of the 3 newest production versions")
 	if of["1.2.0"].Next || of["1.0.0"].Next || of["dev"].Next {
 		t.Errorf("%+v", of)
 	}

@@ -60,7 +60,7 @@ type SoftwareVersion struct {
 	InTree        bool     `json:"inTree"`           // of what is published
 	Stays         bool     `json:"stays"`            // what the branch wants keeps it there
 	Why           string   `json:"why"`              // it does, or not
-	// Next says that the next production version takes its place.
+	// Next says that it goes once the next production version comes.
 	Next        bool    `json:"next"`
 	Generations []int64 `json:"generations,omitempty"` // that hold it
 	// Leaves says when the last generation that holds it may go, and its archives with it; nil: the tree keeps it.
@@ -124,7 +124,7 @@ var Stages = []string{"wanted", "published", "running"}
 const (
 	VersionUnused  = "unused"  // by any FEC
 	VersionDrifts  = "drifts"  // it is not wanted, published and running as often
-	VersionLeaving = "leaving" // the tree, or with the next version, or it has left it
+	VersionLeaving = "leaving" // the tree with the next pass or the next production version, or it has left it
 )
 
 // VersionStates are all words by which versions may be asked for.
@@ -312,6 +312,8 @@ func (v SoftwareVersion) Fate() string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	switch {
+	case v.InTree && v.Next:
+		add("stays until the next production version comes: %s", v.Why)
 	case v.InTree && v.Stays:
 		add("stays: %s", v.Why)
 	case v.InTree:
@@ -321,8 +323,8 @@ func (v SoftwareVersion) Fate() string {
 	default:
 		add("not in the tree: %s", v.Why)
 	}
-	if v.Next {
-		add("the next production version takes its place")
+	if v.Next && !v.InTree {
+		add("until the next production version comes")
 	}
 	if l := v.Leaves; l != nil {
 		add("%s", l)

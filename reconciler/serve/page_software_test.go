@@ -137,9 +137,9 @@ func TestSoftwarePages(t *testing.T) {
 		has    []string
 		lacks  []string
 	}{
-		{"software", 200, []string{"5 of 5 versions", "≠ drifts", "anna", "stays: one of the 3 newest", "the next production version takes its place", "generation 1 has it (one of the 10 newest), which goes once 8 more",
+		{"software", 200, []string{"5 of 5 versions", "≠ drifts", "anna", "stays: one of the 3 newest", "stays until the next production version comes: one of", "generation 1 has it (one of the 10 newest), which goes once 8 more",
 			`href="/ring/?software=bpm&amp;version=1.1.0"`}, nil},
-		{"software?state=leaving", 200, []string{"2 of 5 versions", "0.9.0", "1.0.0"}, []string{">1.2.0<"}},
+		{"software?state=leaving", 200, []string{"2 of 5 versions", "0.9.0", "1.0.0", "stays until the next production version comes"}, []string{">1.2.0<", "stays: "}},
 		{"software?state=dev", 200, []string{"1 of 5 versions"}, nil},
 		{"software?state=unused", 200, []string{"2 of 5 versions"}, nil},
 		{"software?q=bpm+1.1", 200, []string{"1 of 5 versions"}, nil},
