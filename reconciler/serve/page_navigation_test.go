@@ -3,6 +3,7 @@ package serve_test
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +31,24 @@ func TestNavigationMarksThePageThatIsShown(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s marks %q, want %q", path, got, want)
 		}
+	}
+}
+
+// TestCommandsThatPagesNameCanBeTyped: each that asks a service says which.
+func TestCommandsThatPagesNameCanBeTyped(t *testing.T) {
+	seen, paths := seenOf(siteSmall)
+	s := looking(t, seen, nil)
+	asks := regexp.MustCompile(`<code>(pomona (?:fec|history|data|restart|hold|status|kick|software|campaign)\b[^<]*)</code>`)
+	n := 0
+	for _, path := range paths {
+		_, text := look(t, "GET", s.URL+"/ring/"+path)
+		for _, found := range asks.FindAllStringSubmatch(text, -1) {
+			if n++; !strings.Contains(found[1], " --root ROOT") && found[1] != "pomona campaign retry" {
+				t.Errorf("%s names %s", path, found[1])
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("%d commands", n)
 	}
 }
