@@ -128,7 +128,7 @@ func aboutData(ctx context.Context, c *collect.Collector, root *os.Root, b json.
 	if err != nil {
 		return refusal(err)
 	}
-	list, err := dataOf(root, c.Statuses(), o.FEC)
+	list, err := dataOf(root, true, c.Statuses(), o.FEC)
 	if err != nil {
 		return refusal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler/collect"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -79,7 +80,7 @@ func dataListCommand() *cobra.Command {
 				return fmt.Errorf("open root: %w", err)
 			}
 			defer root.Close() // only read
-			l, err := dataOf(root, nil, o.FEC)
+			l, err := dataOf(root, false, nil, o.FEC)
 			if err != nil {
 				return err
 			}
@@ -194,9 +195,9 @@ func findSnapshot(root *os.Root, fec, name, digits string) (collect.Snapshot, er
 	return have[0], nil
 }
 
-// dataOf is what was collected of all FECs or of one, and how that goes.
-func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList, error) {
-	l := report.DataList{Service: going != nil, One: fec != "", Data: []report.Data{}}
+// dataOf is what was collected of all FECs or of one, what is published to be collected and, if a service collects, how that goes.
+func dataOf(root *os.Root, service bool, going []collect.Status, fec string) (report.DataList, error) {
+	l := report.DataList{Service: service, One: fec != "", Data: []report.Data{}}
 	chosen, err := collect.Chosen(root)
 	if err != nil {
 		return l, err
@@ -232,6 +233,40 @@ func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList,
 			d.Error = secrets.Mask(g.Err.Error())
 		}
 	}
+	if len(going) == 0 { // nobody has looked yet
+		if err := wantedData(root, &l, fec); err != nil {
+			return l, err
+		}
+	}
 	l.Sort(fec)
 	return l, nil
+}
+
+// wantedData adds what is published of the persistent data of all FECs or of one.
+func wantedData(root *os.Root, l *report.DataList, fec string) error {
+	fecs := []string{fec}
+	if fec == "" {
+		var err error
+		if fecs, err = publishedFECs(root); err != nil {
+			return err
+		}
+	}
+	for _, name := range fecs {
+		m, err := observe.Manifest(root, name)
+		if err != nil {
+			return err
+		}
+		for _, p := range m.Persistence {
+			l.Of(name, p.Name).Wanted = true
+		}
+	}
+	return nil
+}
+
+func publishedFECs(root *os.Root) (names []string, err error) {
+	now, err := observe.Now(root)
+	for _, f := range now.Index.FECs {
+		names = append(names, f.Name)
+	}
+	return names, err
 }

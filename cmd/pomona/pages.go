@@ -89,10 +89,11 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 		return f, err
 	}
 	var going []collect.Status
-	if c := w.collector.Load(); c != nil {
+	c := w.collector.Load()
+	if c != nil {
 		going = c.Statuses()
 	}
-	if data, err := dataOf(w.root, going, f.Name); err == nil {
+	if data, err := dataOf(w.root, c != nil, going, f.Name); err == nil {
 		f.Data = &data
 	} else {
 		f.Trouble = append(f.Trouble, "what was collected of it is not known: "+err.Error())
