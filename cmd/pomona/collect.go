@@ -129,6 +129,9 @@ func aboutData(ctx context.Context, c *collect.Collector, root *os.Root, b json.
 		return refusal(err)
 	}
 	list, err := dataOf(root, true, c.Statuses(), o.FEC)
+	if err == nil && o.Do == "list" {
+		err = isKnown(root, list, o.FEC)
+	}
 	if err != nil {
 		return refusal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/collect"
 	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/report"
@@ -81,6 +82,9 @@ func dataListCommand() *cobra.Command {
 			}
 			defer root.Close() // only read
 			l, err := dataOf(root, false, nil, o.FEC)
+			if err == nil {
+				err = isKnown(root, l, o.FEC)
+			}
 			if err != nil {
 				return err
 			}
@@ -240,6 +244,18 @@ func dataOf(root *os.Root, service bool, going []collect.Status, fec string) (re
 	}
 	l.Sort(fec)
 	return l, nil
+}
+
+// isKnown says that there is no such FEC, if nothing is published for it, and nothing was collected of it.
+func isKnown(root *os.Root, l report.DataList, fec string) error {
+	if fec == "" || len(l.Data) > 0 {
+		return nil
+	}
+	names, err := publishedFECs(root)
+	if err != nil || slices.Contains(names, fec) {
+		return err
+	}
+	return reconciler.NoFEC(fec, names)
 }
 
 // wantedData adds what is published of the persistent data of all FECs or of one.
