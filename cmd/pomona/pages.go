@@ -35,7 +35,7 @@ func (p *process) showPages(ctx context.Context, l net.Listener, conf *desired.P
 			pages.Login.From = append(pages.Login.From, prefix)
 		}
 	}
-	p.log.Info("showing pages", "address", "http://"+l.Addr().String())
+	sayWhere(l, p.log, "showing pages")
 	return serve.Run(ctx, l, pages.Handler(), serve.Options{Log: p.log, MaxConnections: 1024, ShutdownTimeout: time.Second})
 }
 
