@@ -96,10 +96,15 @@ func (x *fecSeen) unknown() error {
 	for _, f := range index.FECs {
 		known = append(known, f.Name)
 	}
-	if near := desired.Suggest(x.Name, append(known, slices.Collect(maps.Keys(x.site.FECs))...)); near != "" {
-		return fmt.Errorf("%w %s: did you mean %s?", ErrNoFEC, x.Name, near)
+	return NoFEC(x.Name, append(known, slices.Collect(maps.Keys(x.site.FECs))...))
+}
+
+// NoFEC says that there is no FEC of a name, and which of those that are known was probably meant.
+func NoFEC(name string, known []string) error {
+	if near := desired.Suggest(name, known); near != "" {
+		return fmt.Errorf("%w %s: did you mean %s?", ErrNoFEC, name, near)
 	}
-	return fmt.Errorf("%w %s: pomona status --fecs lists them", ErrNoFEC, x.Name)
+	return fmt.Errorf("%w %s: pomona status --fecs lists them", ErrNoFEC, name)
 }
 
 // wanted is what the branch says.

@@ -596,6 +596,47 @@ func TestOperatorsMustSayWhyAndUntilWhen(t *testing.T) {
 	}
 }
 
+// TestOnlyAHoldIsOverridden: whoever misspells one must not believe that it is out of force.
+func TestOnlyAHoldIsOverridden(t *testing.T) {
+	f := newFollower(t)
+	f.pass()
+	override := func(id string) error {
+		return f.Override(t.Context(), observed.Override{Hold: id, Reason: "urgent", By: "ann", Until: f.Now().Add(time.Hour)})
+	}
+	if err := override("machine.state"); err == nil || !strings.Contains(err.Error(), "there is no hold machine.state: none is in force") {
+		t.Errorf("a machine that is not there: %v", err)
+	}
+	h, err := f.Place(t.Context(), observed.Hold{Scope: "site", Reason: "r", By: "ann", Until: f.Now().Add(time.Hour)})
+	must(t, err)
+	f.Freezes = []plan.Freeze{
+		{Name: "night", Scope: desired.SiteScope, From: 2 * time.Hour, To: 3 * time.Hour}, // not now
+		{Name: "gone", Scope: desired.SiteScope, Once: true, Begin: f.Now().Add(-2 * time.Hour), End: f.Now().Add(-time.Hour)},
+	}
+	f.Machines = []observe.MachineSource{{Name: "state", Scope: desired.SiteScope, File: "nowhere"}}
+	f.change("holds.cue", "", `package site
+
+holds: later: {scope: "site", reason: "beam time", responsible: "ann", from: "2027-01-01", until: "2027-01-02"}
+holds: past: {scope: "site", reason: "beam time", responsible: "ann", until: "2026-01-02"}
+`)
+	for _, id := range []string{h.ID, "freeze.night", "machine.state", "git.later"} {
+		if err := override(id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	for id, want := range map[string]string{
+		"machine.stat": "there is no hold machine.stat: did you mean machine.state?",
+		"freeze.77":    "there is no hold freeze.77: those that are in force or may come are " + h.ID + ", git.later, freeze.night, machine.state",
+		"freeze.gone":  "there is no hold freeze.gone: ",
+		"git.past":     "there is no hold git.past: ",
+		"git.latre":    "did you mean git.later?",
+		"":             "there is no hold : ",
+	} {
+		if err := override(id); err == nil || !strings.HasPrefix(err.Error(), want) && !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", id, err, want)
+		}
+	}
+}
+
 func TestStatusTellsWhatWasTriedAndWhatIsPublished(t *testing.T) {
 	f := newFollower(t)
 	f.pass()

@@ -177,7 +177,7 @@ func (r *Reconciler) Lift(ctx context.Context, id, by string) error {
 		return err
 	})
 	if errors.Is(err, ledger.ErrNoHold) {
-		if source, _, ok := strings.Cut(id, "."); ok && (source == "git" || source == "freeze" || source == "machine") {
+		if Unplaced(id) {
 			return fmt.Errorf("nobody placed %s, so that nobody can lift it: override it for a while, with pomona hold override", id)
 		}
 		return fmt.Errorf("%w: pomona hold lists those that are in force", err)
@@ -187,6 +187,12 @@ func (r *Reconciler) Lift(ctx context.Context, id, by string) error {
 	}
 	r.Log.Info("lifted hold", "hold", id, "by", by)
 	return nil
+}
+
+// Unplaced says whether an id is one of the holds that nobody places: of the site, the calendar or a machine.
+func Unplaced(id string) bool {
+	source, _, ok := strings.Cut(id, ".")
+	return ok && (source == "git" || source == "freeze" || source == "machine")
 }
 
 // Resume lifts what operators suspended of a scope; a rollback is lifted by its id only.
@@ -221,9 +227,12 @@ func (r *Reconciler) Resume(ctx context.Context, scope, by string) ([]observed.H
 	return out, nil
 }
 
-// Override sets a hold out of force for a while.
+// Override sets a hold out of force for a while: one that is in force, or that may come.
 func (r *Reconciler) Override(ctx context.Context, o observed.Override) error {
 	if err := r.accept(o.Reason, o.Until); err != nil {
+		return err
+	}
+	if err := r.overridable(ctx, o.Hold); err != nil {
 		return err
 	}
 	o.Since, o.Until = r.Now().UTC().Truncate(time.Second), o.Until.UTC().Truncate(time.Second)
@@ -232,6 +241,50 @@ func (r *Reconciler) Override(ctx context.Context, o observed.Override) error {
 	}
 	r.Log.Info("overrode hold", "hold", o.Hold, "by", o.By, "until", o.Until, "reason", o.Reason)
 	return nil
+}
+
+// overridable says why there is no hold of an id, nor will be. Without a repository, nobody knows what the site states and a service heeds.
+func (r *Reconciler) overridable(ctx context.Context, id string) error {
+	if r.Repo == nil && Unplaced(id) {
+		return nil
+	}
+	have, err := r.see()
+	if err != nil {
+		return err
+	}
+	h := plan.Holds{Freezes: r.Freezes, Stated: map[string]desired.Hold{}, Newer: map[string]bool{}}
+	for _, m := range r.Machines {
+		h.Machines = append(h.Machines, observed.Machine{Name: m.Name})
+	}
+	h.Placed, _, _ = r.Records.read(ctx)
+	if r.Repo != nil {
+		unread := true
+		for _, rev := range []string{have.LastCommit(), r.Branch} {
+			if w, err := r.seen(ctx, rev); rev != "" && err == nil {
+				maps.Copy(h.Stated, w.site.Holds)
+				unread = false
+			}
+		}
+		if unread && strings.HasPrefix(id, "git.") {
+			return nil // a pass says why
+		}
+	}
+	known := h.IDs(r.Now())
+	if slices.Contains(known, id) {
+		return nil
+	}
+	if near := desired.Suggest(id, known); near != "" {
+		return fmt.Errorf("there is no hold %s: did you mean %s?", id, near)
+	}
+	if len(known) == 0 {
+		return fmt.Errorf("there is no hold %s: none is in force, and none is to come", id)
+	}
+	const most = 10
+	more := ""
+	if len(known) > most {
+		known, more = known[:most], fmt.Sprintf(" and %d more", len(known)-most)
+	}
+	return fmt.Errorf("there is no hold %s: those that are in force or may come are %s%s", id, strings.Join(known, ", "), more)
 }
 
 // Rollback has an earlier commit published, and what the branch names now not again until a newer commit is there. It makes

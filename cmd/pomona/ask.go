@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
 
@@ -38,6 +39,9 @@ func (f *askFlags) person() string {
 
 // asked is what the service of a root answers to a query or, without a service, what is read there; in is a site's folder, if one was given.
 func asked[T any](cmd *cobra.Command, root, what string, query any, in []string, read func(*reconciler.Reconciler) (T, error)) (out T, err error) {
+	if err := isRepository(in); err != nil {
+		return out, err
+	}
 	a, err := ask(cmd, root, what, query)
 	switch {
 	case errors.Is(err, serve.ErrNoService):
@@ -55,6 +59,15 @@ func asked[T any](cmd *cobra.Command, root, what string, query any, in []string,
 		return out, fmt.Errorf("read answer: %w", err)
 	}
 	return out, nil
+}
+
+// isRepository says why the folder of a site that was given is none; a service, which has its own, would not miss it.
+func isRepository(in []string) error {
+	if len(in) == 0 || in[0] == "." {
+		return nil
+	}
+	_, err := repo.Open(in[0])
+	return err
 }
 
 // ask asks the service of a root.

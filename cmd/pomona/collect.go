@@ -128,7 +128,10 @@ func aboutData(ctx context.Context, c *collect.Collector, root *os.Root, b json.
 	if err != nil {
 		return refusal(err)
 	}
-	list, err := dataOf(root, c.Statuses(), o.FEC)
+	list, err := dataOf(root, true, c.Statuses(), o.FEC)
+	if err == nil && o.Do == "list" {
+		err = isKnown(root, list, o.FEC)
+	}
 	if err != nil {
 		return refusal(err)
 	}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pomona-gitops/pomona/reconciler"
 	"github.com/pomona-gitops/pomona/reconciler/collect"
+	"github.com/pomona-gitops/pomona/reconciler/observe"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -79,7 +81,10 @@ func dataListCommand() *cobra.Command {
 				return fmt.Errorf("open root: %w", err)
 			}
 			defer root.Close() // only read
-			l, err := dataOf(root, nil, o.FEC)
+			l, err := dataOf(root, false, nil, o.FEC)
+			if err == nil {
+				err = isKnown(root, l, o.FEC)
+			}
 			if err != nil {
 				return err
 			}
@@ -194,9 +199,9 @@ func findSnapshot(root *os.Root, fec, name, digits string) (collect.Snapshot, er
 	return have[0], nil
 }
 
-// dataOf is what was collected of all FECs or of one, and how that goes.
-func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList, error) {
-	l := report.DataList{Service: going != nil, One: fec != "", Data: []report.Data{}}
+// dataOf is what was collected of all FECs or of one, what is published to be collected and, if a service collects, how that goes.
+func dataOf(root *os.Root, service bool, going []collect.Status, fec string) (report.DataList, error) {
+	l := report.DataList{Service: service, One: fec != "", Data: []report.Data{}}
 	chosen, err := collect.Chosen(root)
 	if err != nil {
 		return l, err
@@ -232,6 +237,52 @@ func dataOf(root *os.Root, going []collect.Status, fec string) (report.DataList,
 			d.Error = secrets.Mask(g.Err.Error())
 		}
 	}
+	if len(going) == 0 { // nobody has looked yet
+		if err := wantedData(root, &l, fec); err != nil {
+			return l, err
+		}
+	}
 	l.Sort(fec)
 	return l, nil
+}
+
+// isKnown says that there is no such FEC, if nothing is published for it, and nothing was collected of it.
+func isKnown(root *os.Root, l report.DataList, fec string) error {
+	if fec == "" || len(l.Data) > 0 {
+		return nil
+	}
+	names, err := publishedFECs(root)
+	if err != nil || slices.Contains(names, fec) {
+		return err
+	}
+	return reconciler.NoFEC(fec, names)
+}
+
+// wantedData adds what is published of the persistent data of all FECs or of one.
+func wantedData(root *os.Root, l *report.DataList, fec string) error {
+	fecs := []string{fec}
+	if fec == "" {
+		var err error
+		if fecs, err = publishedFECs(root); err != nil {
+			return err
+		}
+	}
+	for _, name := range fecs {
+		m, err := observe.Manifest(root, name)
+		if err != nil {
+			return err
+		}
+		for _, p := range m.Persistence {
+			l.Of(name, p.Name).Wanted = true
+		}
+	}
+	return nil
+}
+
+func publishedFECs(root *os.Root) (names []string, err error) {
+	now, err := observe.Now(root)
+	for _, f := range now.Index.FECs {
+		names = append(names, f.Name)
+	}
+	return names, err
 }

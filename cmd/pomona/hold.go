@@ -252,6 +252,9 @@ func carryOutHere(cmd *cobra.Command, r *reconciler.Reconciler, o order, output 
 	if o.Do != "rollback" {
 		text += "no service runs: the next pass heeds it\n"
 	}
+	if o.Do == "override" && reconciler.Unplaced(o.ID) {
+		text += fmt.Sprintf("whether there is a hold %s only a service knows: see pomona hold after that pass\n", o.ID)
+	}
 	a := told(report.HoldList{Holds: holds, Overrides: []observed.Override{}}, nil)
 	a.Text = text
 	return show(cmd, a, output)

@@ -18,8 +18,26 @@ type patient struct {
 	ctx     context.Context
 	close   context.CancelFunc
 
-	mu sync.Mutex
-	l  net.Listener // nil while the address is taken
+	mu   sync.Mutex
+	l    net.Listener // nil while the address is taken
+	then func()       // once it is not; nil: nothing
+}
+
+// sayWhere says what is answered at a listener's address, once it is.
+func sayWhere(l net.Listener, log *slog.Logger, what string) {
+	say := func() { log.Info(what, "address", "http://"+l.Addr().String()) }
+	if p, ok := l.(*patient); ok && p.later(say) {
+		return
+	}
+	say()
+}
+
+// later has something done as soon as the address is free; false: it is.
+func (p *patient) later(do func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.then = do
+	return p.l == nil
 }
 
 // listenPatiently listens on an address, now or when it is free. It fails if that will never be.
@@ -67,9 +85,20 @@ func (p *patient) Accept() (net.Conn, error) {
 		}
 		if err == nil {
 			p.log.Info("listening where another process did", "address", p.address)
+			p.listens()
 		}
 	}
 	return p.there().Accept()
+}
+
+// listens does what was to be done then.
+func (p *patient) listens() {
+	p.mu.Lock()
+	then := p.then
+	p.mu.Unlock()
+	if then != nil {
+		then()
+	}
 }
 
 func (p *patient) there() net.Listener {
@@ -88,4 +117,9 @@ func (p *patient) Close() error {
 }
 
 // Addr implements net.Listener.
-func (p *patient) Addr() net.Addr { return p.address }
+func (p *patient) Addr() net.Addr {
+	if l := p.there(); l != nil {
+		return l.Addr()
+	}
+	return p.address
+}

@@ -35,7 +35,7 @@ func (p *process) showPages(ctx context.Context, l net.Listener, conf *desired.P
 			pages.Login.From = append(pages.Login.From, prefix)
 		}
 	}
-	p.log.Info("showing pages", "address", "http://"+l.Addr().String())
+	sayWhere(l, p.log, "showing pages")
 	return serve.Run(ctx, l, pages.Handler(), serve.Options{Log: p.log, MaxConnections: 1024, ShutdownTimeout: time.Second})
 }
 
@@ -89,10 +89,11 @@ func (w *watch) fecSeen(ctx context.Context, r *reconciler.Reconciler, name stri
 		return f, err
 	}
 	var going []collect.Status
-	if c := w.collector.Load(); c != nil {
+	c := w.collector.Load()
+	if c != nil {
 		going = c.Statuses()
 	}
-	if data, err := dataOf(w.root, going, f.Name); err == nil {
+	if data, err := dataOf(w.root, c != nil, going, f.Name); err == nil {
 		f.Data = &data
 	} else {
 		f.Trouble = append(f.Trouble, "what was collected of it is not known: "+err.Error())

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -254,6 +255,9 @@ func staffPilot(f *pilotFlags, _ []string) (reconciler.PilotWord, error) {
 			contact = contact[:i]
 		}
 		w.Sites[name] = desired.PilotSite{Contact: contact, Wave: wave}
+	}
+	if reflect.DeepEqual(w, reconciler.StaffPilot{}) {
+		return nil, errors.New("nothing says who does what: give --coordinator, --developer, --authoriser and --tester, or what else is to change")
 	}
 	return w, nil
 }

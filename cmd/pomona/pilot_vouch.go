@@ -78,6 +78,9 @@ command, from the repository at DIR.`,
 			if v.Reason == "" {
 				return errors.New("say why: give --reason")
 			}
+			if err := isRepository(args[2:]); err != nil {
+				return err
+			}
 			a, err := ask(cmd, f.root, "vouch", v)
 			if err == nil || !errors.Is(err, serve.ErrNoService) {
 				if err != nil {

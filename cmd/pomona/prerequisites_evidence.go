@@ -90,6 +90,9 @@ const leastReason = 20
 
 // checkVerdict refuses a word without the reason that it needs.
 func checkVerdict(kind, verdict, reason string) error {
+	if verdict == "" {
+		return fmt.Errorf("nothing says how it went: give --verdict %s, %s or %s", desired.PassVerdict, desired.FailVerdict, desired.InconclusiveVerdict)
+	}
 	if err := oneOf("verdict", verdict, desired.PassVerdict, desired.FailVerdict, desired.InconclusiveVerdict); err != nil {
 		return err
 	}
@@ -201,7 +204,11 @@ refused if that has changed since you looked. It counts once it is known who wro
 	}
 	f.add(cmd)
 	e.add(cmd, f)
-	cmd.Flags().StringVar(&verdict, "verdict", desired.PassVerdict, "pass, fail or inconclusive")
+	otherwise, about := desired.PassVerdict, ""
+	if kind == desired.IntegrationRecord || kind == desired.RollbackRecord {
+		otherwise, about = "", " (required)" // what was tried has gone one way or the other
+	}
+	cmd.Flags().StringVar(&verdict, "verdict", otherwise, "pass, fail or inconclusive"+about)
 	cmd.Flags().StringVar(&reason, "reason", "", "why, in a sentence; not needed of what passes")
 	cmd.Flags().StringVar(&of, "of", "", "digest that you have looked at, as show prints it")
 	return cmd

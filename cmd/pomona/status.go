@@ -61,6 +61,9 @@ func status(cmd *cobra.Command, root, output string, dir []string, q statusQuery
 	if err := checkOutput(output); err != nil {
 		return st, err
 	}
+	if err := isRepository(dir); err != nil {
+		return st, err
+	}
 	a, err := ask(cmd, root, "status", q)
 	if err == nil && a.Error != "" {
 		return st, errors.New(a.Error)

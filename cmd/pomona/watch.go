@@ -204,7 +204,7 @@ func (p *process) run(ctx context.Context, admin net.Listener) error {
 	if admin == nil {
 		return nil
 	}
-	p.log.Info("answering those who watch", "address", "http://"+admin.Addr().String())
+	sayWhere(admin, p.log, "answering those who watch")
 	h := serve.Admin{Metrics: announce.MetricsHandler(p), Alive: p.alive, Ready: p.ready}.Handler()
 	return serve.Run(ctx, admin, h, serve.Options{Log: p.log, MaxConnections: 64, ShutdownTimeout: time.Second})
 }

@@ -24,6 +24,8 @@ type Freeze struct {
 	Once       bool
 }
 
+func (f Freeze) id() string { return "freeze." + f.Name }
+
 // ahead is how many days the windows of a calendar are looked up before and after now.
 const ahead = 15
 
@@ -84,7 +86,7 @@ func (f Freeze) hold(now time.Time) (h observed.Hold, in bool, turn time.Time) {
 			return h, false, w.since
 		case w.until.IsZero() || now.Before(w.until):
 			return observed.Hold{
-				ID: "freeze." + f.Name, Scope: f.Scope, Kind: desired.KindFor(f.Scope), Source: observed.FromCalendar,
+				ID: f.id(), Scope: f.Scope, Kind: desired.KindFor(f.Scope), Source: observed.FromCalendar,
 				Reason: f.Reason, Since: w.since.UTC(), Until: w.until.UTC(),
 			}, true, w.until
 		}

@@ -57,12 +57,37 @@ func (h Holds) InForce(now time.Time) (in []observed.Hold, turn time.Time) {
 	}
 	for _, m := range h.Machines {
 		if m.Hold {
-			add(observed.Hold{ID: "machine." + m.Name, Scope: m.Scope, Kind: desired.KindFor(m.Scope), Source: observed.FromMachine,
+			add(observed.Hold{ID: machineHold(m.Name), Scope: m.Scope, Kind: desired.KindFor(m.Scope), Source: observed.FromMachine,
 				Reason: m.Reason + " (" + m.State + ")"})
 		}
 	}
 	return in, turn
 }
+
+// IDs are those of the holds that are in force at one moment, whether or not they are overridden, or that can come into force later.
+func (h Holds) IDs(now time.Time) (ids []string) {
+	for _, p := range h.Placed {
+		if now.Before(p.Until) && (p.Bad == "" || !h.Newer[p.Bad]) {
+			ids = append(ids, p.ID)
+		}
+	}
+	for _, name := range sortedKeys(h.Stated) {
+		if hold, _ := stated(name, h.Stated[name], now, func(time.Time) {}); now.Before(hold.Until) {
+			ids = append(ids, hold.ID)
+		}
+	}
+	for _, f := range h.Freezes {
+		if f.End.IsZero() || now.Before(f.End) {
+			ids = append(ids, f.id())
+		}
+	}
+	for _, m := range h.Machines {
+		ids = append(ids, machineHold(m.Name))
+	}
+	return ids
+}
+
+func machineHold(name string) string { return "machine." + name }
 
 func (h Holds) overridden(id string, now time.Time, soon func(time.Time)) bool {
 	for _, o := range h.Overrides {

@@ -15,7 +15,7 @@ import (
 
 // DataList is what was collected of the persistent data of FECs, by FEC and name.
 type DataList struct {
-	Service bool   `json:"service"` // one runs, and says how collecting goes
+	Service bool   `json:"service"` // one collects, and says how that goes
 	One     bool   `json:"-"`       // of one FEC, with all its snapshots
 	Data    []Data `json:"data"`
 }
@@ -24,7 +24,7 @@ type DataList struct {
 type Data struct {
 	FEC       string     `json:"fec"`
 	Name      string     `json:"name"`
-	Wanted    bool       `json:"wanted"` // what is published has it; only a service knows
+	Wanted    bool       `json:"wanted"` // what is published has it
 	Outcome   string     `json:"outcome,omitempty"`
 	Tried     time.Time  `json:"tried,omitzero"`
 	Next      time.Time  `json:"next,omitzero"`
@@ -79,6 +79,10 @@ func (l *DataList) Sort(fec string) {
 
 // Text writes a table.
 func (l DataList) Text(w io.Writer) error {
+	if len(l.Data) == 0 && l.One {
+		_, err := io.WriteString(w, "nothing was collected of it, and nothing that is published for it has persistent data\n")
+		return err
+	}
 	if len(l.Data) == 0 {
 		_, err := io.WriteString(w, "nothing was collected, and nothing that is published has persistent data\n")
 		return err
@@ -122,6 +126,8 @@ func (d Data) State(service bool) string {
 		return "not wanted any more"
 	case d.Outcome == "nothing":
 		return "the FEC has none yet"
+	case d.Outcome == "" && d.Next.IsZero():
+		return "not asked yet" + chosen
 	case d.Outcome == "":
 		return "first asked at " + observed.Minute(d.Next) + chosen
 	}
