@@ -96,7 +96,11 @@ func makeFolder(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.MkdirAll(filepath.ToSlash(below)), dir.Close())
+	err = dir.MkdirAll(filepath.ToSlash(below))
+	if at, ok := errors.AsType[*fs.PathError](err); ok { // it is named from above
+		err = &fs.PathError{Op: "mkdir", Path: filepath.Join(above, at.Path), Err: at.Err}
+	}
+	return errors.Join(err, dir.Close())
 }
 
 func isFolder(path string) bool {

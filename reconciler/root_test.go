@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -19,6 +20,17 @@ func TestARootIsReadableWhateverTheUmask(t *testing.T) {
 	readable(t, filepath.Dir(filepath.Dir(root)))
 	pass(t, newSite(t).reconciler(root))
 	readable(t, root)
+}
+
+func TestARootThatCannotBeMadeIsNamedWhole(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link") // leads nowhere
+	root := filepath.Join(link, "root")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := reconciler.MakeRoot(root); err == nil || !strings.HasPrefix(err.Error(), "mkdir "+root+": ") {
+		t.Errorf("%v, want mkdir %s: …", err, root)
+	}
 }
 
 func TestKilledUnderAStrictUmask(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/durable"
 	"github.com/pomona-gitops/pomona/reconciler/repo"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -83,6 +84,9 @@ func ask(cmd *cobra.Command, root, what string, request any) (serve.Answer, erro
 		return serve.Answer{}, fmt.Errorf("open root: %w", err)
 	}
 	defer dir.Close() // only read
+	if _, err := dir.Lstat(durable.Private); errors.Is(err, fs.ErrNotExist) {
+		return serve.Answer{}, fmt.Errorf("open root: %q is no served directory: correct --root", root)
+	}
 	return serve.Ask(cmd.Context(), dir, what, request)
 }
 

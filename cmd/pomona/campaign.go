@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomona-gitops/pomona/reconciler"
+	"github.com/pomona-gitops/pomona/reconciler/desired"
 	"github.com/pomona-gitops/pomona/reconciler/report"
 	"github.com/pomona-gitops/pomona/reconciler/serve"
 )
@@ -99,7 +100,7 @@ why nothing new is started. NAME is a campaign's name, or NAME/RUN. Without a se
 			}
 			one, ok := c.Find(name)
 			if !ok {
-				return fmt.Errorf("there is no campaign %q: pomona campaign lists them", name)
+				return noCampaign(c, name)
 			}
 			return write(cmd.OutOrStdout(), f.output, one, one.Text)
 		},
@@ -116,6 +117,23 @@ why nothing new is started. NAME is a campaign's name, or NAME/RUN. Without a se
 		campaignSliceCommand("cancel", "Cancel slices for good", "Cancel slices for good, and their jobs. Their inputs are free for other slices then."),
 		campaignSliceCommand("accept", "Take slices as complete as they are", "Take slices as complete as they are, for a --reason, although something is missing. What needs them goes on."))
 	return cmd
+}
+
+// noCampaign says that none is called that, and which was probably meant.
+func noCampaign(all report.Campaigns, name string) error {
+	var names []string
+	for _, c := range all.Campaigns {
+		names = append(names, c.Name, c.UID)
+	}
+	return noneCalled("campaign", name, names)
+}
+
+// noneCalled says that there is none of a name, and which of those that there are was probably meant.
+func noneCalled(what, name string, names []string) error {
+	if near := desired.Suggest(name, names); near != "" {
+		return fmt.Errorf("there is no %s %q: did you mean %s?", what, name, near)
+	}
+	return fmt.Errorf("there is no %[1]s %[2]q: pomona %[1]s lists them", what, name)
 }
 
 // campaignTestCommand makes test launches.

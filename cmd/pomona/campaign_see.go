@@ -53,7 +53,7 @@ func (f *campaignFlags) graph(cmd *cobra.Command, name string) error {
 	c, ok := all.Find(name)
 	switch {
 	case !ok:
-		return fmt.Errorf("there is no campaign %q: pomona campaign lists them", name)
+		return noCampaign(all, name)
 	case output == "dot":
 		return c.DOT(cmd.OutOrStdout())
 	}

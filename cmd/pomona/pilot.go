@@ -46,7 +46,11 @@ the information system say is not known then. A folder alone is written with a s
 			}
 			one, ok := all.Find(name)
 			if !ok {
-				return fmt.Errorf("there is no pilot %q: pomona pilot lists them", name)
+				var names []string
+				for _, p := range all.Pilots {
+					names = append(names, p.Name)
+				}
+				return noneCalled("pilot", name, names)
 			}
 			if all.Trouble != "" {
 				fmt.Fprintf(cmd.ErrOrStderr(), "pomona: not known as it is now: %s\n", observed.Printable(all.Trouble))
