@@ -61,7 +61,7 @@
 //
 // What people look at in a browser are the same values as commands print: fleet.go, fec_seen.go, software.go, passes.go, campaigner_seen.go,
 // restarter_waves.go, prerequisite_page.go and pilot_see.go work them out, room report says what they are, serve/page*.go shows them. pass_keeper.go keeps
-// what passes did, beside them.
+// what passes did, beside them, and review_show.go what was found of pull requests.
 //
 // The house has three kinds of rooms, and rooms_test.go holds who may import whom:
 //

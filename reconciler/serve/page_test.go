@@ -204,16 +204,7 @@ func BenchmarkFleetPage(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			fleet := fleetOf(n)
 			seen := &serve.SeenSite{Fleet: func(context.Context) (report.Fleet, error) { return fleet, nil }}
-			h := serve.Pages{Log: slog.New(slog.DiscardHandler), Site: func(string) (*serve.SeenSite, bool) { return seen, true }}.Handler()
-			r := httptest.NewRequest(http.MethodGet, "/ring/", http.NoBody)
-			r.Header.Set("Accept-Encoding", "gzip")
-			size := 0
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
-				size = w.Body.Len()
-			}
-			b.ReportMetric(float64(size)/1000, "kB")
+			measure(b, seen, "")
 		})
 	}
 }
